@@ -1,0 +1,54 @@
+//! Frames in: pcap and pcapng files, plain or compressed, standard input, live interfaces.
+//!
+//! The only room that does input. Emits [`Frame`]s in time order and, at the end, one [`InputReport`] an input.
+//! Does not: look into a frame.
+
+use crate::base::{Frame, Timestamp};
+
+/// What a source has next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// A frame.
+    Frame(Frame<'a>),
+    /// Nothing has arrived for a while; time has come to this point (live sources only).
+    Idle(Timestamp),
+    /// No more frames will come.
+    End,
+}
+
+/// Where frames come from. Borrowed frames, so not an `Iterator`.
+pub trait Source {
+    /// The next frame. Trouble in one input ends that input only and is told in its report.
+    fn next(&mut self) -> Next<'_>;
+
+    /// What was read of each input so far, in the order the inputs were named.
+    fn reports(&self) -> Vec<InputReport>;
+}
+
+/// What became of one input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputReport {
+    /// As the user named it.
+    pub path: String,
+    /// Frames read.
+    pub frames: u64,
+    /// Bytes of the input read, before decompression (for a live interface: bytes captured).
+    pub bytes: u64,
+    /// Earliest time stamp.
+    pub start: Option<Timestamp>,
+    /// Latest time stamp.
+    pub end: Option<Timestamp>,
+    /// Frames the kernel or the interface dropped (live only).
+    pub kernel_dropped: Option<u64>,
+    /// Why reading ended early, if it did.
+    pub error: Option<InputFault>,
+}
+
+/// Where and why an input could not be read on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFault {
+    /// Offset in the (decompressed) input, in bytes, where the part that could not be read begins.
+    pub offset: u64,
+    /// In words.
+    pub reason: String,
+}
