@@ -2,11 +2,13 @@
 //!
 //! Reads: nothing. Emits: types. Does not: hold behaviour of any one room.
 
+mod event;
 mod frame;
 mod reader;
 mod rtt;
 mod time;
 
+pub use event::{Event, EventKind, Events, Fault, Key, Loop};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};

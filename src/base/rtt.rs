@@ -72,4 +72,7 @@ pub struct RttSample {
     pub layer: Layer,
     /// How it was taken; documented in `docs/meters.md`.
     pub method: &'static str,
+    /// The asking packet was seen more than once, so the answer may belong to another copy (Karn's problem).
+    /// Such a sample is told but never counts as evidence.
+    pub ambiguous: bool,
 }

@@ -1,1 +1,13 @@
-//! To be written.
+//! Flows, events and samples joined into one record of a session.
+//!
+//! Reads: packets of a flow, through the protocol registry and the meters. Emits: [`Session`]s, and what is new about
+//! a session while it lasts. Knows no protocol by name. Does not: judge.
+
+mod connection;
+mod reading;
+mod record;
+mod story;
+
+pub use connection::{Budget, Connection, News};
+pub use record::{Confidence, RttSummary, Session};
+pub use story::Story;

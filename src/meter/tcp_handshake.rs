@@ -1,0 +1,134 @@
+//! TCP handshake round trips on both sides of the capture point, from SYN, SYN-ACK and ACK.
+//!
+//! Reads: the first segments of a connection. Emits: SYN to SYN-ACK (server side), SYN-ACK to ACK (client side).
+//! Bias: never shorter than the path's round trip; longer by the time the stack takes to answer (microseconds) and by
+//! queues. The first of each is taken; where a SYN or SYN-ACK was seen again before the answer, the sample may be too
+//! long by a retransmission timeout and is marked ambiguous (Karn and Partridge, SIGCOMM 1987).
+//! Reference: RFC 9293 section 3.5. Mirror copies must be filtered out before.
+
+use crate::base::{Direction, Layer, RttSample, Side, Timestamp};
+use crate::wire::{TcpFlags, TcpHeader};
+
+/// The state of one connection's handshake.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpHandshake {
+    stage: Stage,
+    /// The latest question's sequence number plus one: what the answer must acknowledge.
+    expected: u32,
+    asked: Timestamp,
+    repeated: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Nothing,
+    Syn,
+    SynAck,
+    Done,
+}
+
+impl TcpHandshake {
+    /// Whether nothing more can come.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// A segment sent by `dir`.
+    pub fn on_segment(&mut self, at: Timestamp, dir: Direction, tcp: &TcpHeader) -> Option<RttSample> {
+        if tcp.flags.has(TcpFlags::RST) {
+            self.stage = Stage::Done;
+            return None;
+        }
+        match (self.stage, dir) {
+            (Stage::Done, _) => None,
+            (Stage::Nothing | Stage::Syn, Direction::Orig) if tcp.flags.is_syn() => {
+                self.ask(at, tcp, Stage::Syn);
+                None
+            }
+            (Stage::Syn, Direction::Resp) if tcp.flags.is_syn_ack() && tcp.ack == self.expected => {
+                let sample = self.sample(at, Side::Server, "syn");
+                self.repeated = false;
+                self.stage = Stage::Nothing;
+                self.ask(at, tcp, Stage::SynAck);
+                sample
+            }
+            (Stage::Nothing, Direction::Resp) if tcp.flags.is_syn_ack() => {
+                self.ask(at, tcp, Stage::SynAck);
+                None
+            }
+            (Stage::SynAck, Direction::Resp) if tcp.flags.is_syn_ack() => {
+                self.repeated = true;
+                None
+            }
+            (Stage::SynAck, Direction::Orig) if tcp.flags.is_syn() => None,
+            (Stage::SynAck, Direction::Orig) if acknowledges(tcp, self.expected) => {
+                self.stage = Stage::Done;
+                self.sample(at, Side::Client, "syn-ack")
+            }
+            // The handshake is over without its last step in sight.
+            (Stage::SynAck, Direction::Resp) if tcp.flags.has(TcpFlags::FIN) => {
+                self.stage = Stage::Done;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, at: Timestamp, tcp: &TcpHeader, stage: Stage) {
+        if self.stage == stage && self.expected == tcp.seq.wrapping_add(1) {
+            self.repeated = true;
+            return;
+        }
+        (self.stage, self.expected, self.asked) = (stage, tcp.seq.wrapping_add(1), at);
+    }
+
+    fn sample(&self, at: Timestamp, side: Side, method: &'static str) -> Option<RttSample> {
+        let rtt = at.since(self.asked)?;
+        Some(RttSample { at, side, rtt, layer: Layer::TcpHandshake, method, ambiguous: self.repeated })
+    }
+}
+
+/// Whether a segment acknowledges at least `expected` (data sent with the SYN of TCP Fast Open included).
+#[expect(clippy::cast_possible_wrap, reason = "sequence arithmetic")]
+const fn acknowledges(tcp: &TcpHeader, expected: u32) -> bool {
+    tcp.flags.has(TcpFlags::ACK) && tcp.ack.wrapping_sub(expected) as i32 >= 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn seg(flags: u8, seq: u32, ack: u32) -> TcpHeader {
+        TcpHeader { seq, ack, flags: TcpFlags(flags), ..TcpHeader::default() }
+    }
+
+    fn ms(n: i64) -> Timestamp {
+        Timestamp::from_nanos(n * 1_000_000)
+    }
+
+    #[test]
+    fn both_sides_of_the_tap() {
+        let mut m = TcpHandshake::default();
+        assert_eq!(m.on_segment(ms(0), Direction::Orig, &seg(0x02, u32::MAX, 0)), None);
+        let server = m.on_segment(ms(7), Direction::Resp, &seg(0x12, 500, 0)).unwrap();
+        assert_eq!((server.side, server.rtt, server.ambiguous), (Side::Server, Duration::from_millis(7), false));
+        assert_eq!(m.on_segment(ms(9), Direction::Orig, &seg(0x10, 0, 499)), None, "acknowledges something older");
+        let client = m.on_segment(ms(50), Direction::Orig, &seg(0x18, 0, 501)).unwrap();
+        assert_eq!((client.side, client.rtt, client.ambiguous), (Side::Client, Duration::from_millis(43), false));
+        assert!(m.is_done());
+    }
+
+    #[test]
+    fn a_repeated_question_makes_only_its_own_answer_ambiguous() {
+        let mut m = TcpHandshake::default();
+        m.on_segment(ms(0), Direction::Orig, &seg(0x02, 1, 0));
+        m.on_segment(ms(1000), Direction::Orig, &seg(0x02, 1, 0));
+        let server = m.on_segment(ms(1010), Direction::Resp, &seg(0x12, 5, 2)).unwrap();
+        assert!(server.ambiguous && server.rtt == Duration::from_millis(1010));
+        let client = m.on_segment(ms(1050), Direction::Orig, &seg(0x10, 2, 6)).unwrap();
+        assert!(!client.ambiguous);
+    }
+}

@@ -1,0 +1,81 @@
+//! Round trips above transport: an answer that provably waited for what was asked, from [`EventKind::Ask`] and
+//! [`EventKind::Answer`] events.
+//!
+//! Reads: events. Emits: one sample a closed loop, on the side of who answered.
+//! Bias: never shorter than the loop, because the question is timed by its last byte and the answer by its first;
+//! longer by what the answering program computes before it answers (each method says what that is) and by queues.
+//! A question repeated before its answer makes the sample ambiguous, timed from the first one.
+
+use crate::base::{Direction, Event, EventKind, Loop, RttSample, Side, Timestamp};
+
+/// At most this many questions are open at once in one flow.
+const OPEN: usize = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    at: Timestamp,
+    dir: Direction,
+    of: Loop,
+    repeated: bool,
+}
+
+/// The open questions of one flow.
+#[derive(Debug, Default)]
+pub struct Turnaround {
+    open: Vec<Question>,
+}
+
+impl Turnaround {
+    /// An event of the flow's analyzer.
+    pub fn on_event(&mut self, event: &Event) -> Option<RttSample> {
+        match event.kind {
+            EventKind::Ask(of) => {
+                self.ask(Question { at: event.at, dir: event.dir, of, repeated: false });
+                None
+            }
+            EventKind::Answer(of) => self.answer(event.at, event.dir, of),
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        if let Some(same) = self.open.iter_mut().find(|q| q.of == question.of && q.dir == question.dir) {
+            same.repeated = true;
+        } else if self.open.len() < OPEN {
+            self.open.push(question);
+        }
+    }
+
+    fn answer(&mut self, at: Timestamp, dir: Direction, of: Loop) -> Option<RttSample> {
+        let place = self.open.iter().position(|q| q.of == of && q.dir == dir.flip())?;
+        let question = self.open.swap_remove(place);
+        let side = match dir {
+            Direction::Orig => Side::Client,
+            Direction::Resp => Side::Server,
+        };
+        let rtt = at.since(question.at)?;
+        Some(RttSample { at, side, rtt, layer: of.layer, method: of.method, ambiguous: question.repeated })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Layer;
+    use std::time::Duration;
+
+    #[test]
+    fn only_the_other_end_can_answer() {
+        let of = Loop { layer: Layer::Tls, method: "server-hello-done" };
+        let event = |ms: i64, dir, kind| Event { at: Timestamp::from_nanos(ms * 1_000_000), dir, kind };
+        let mut m = Turnaround::default();
+        assert_eq!(m.on_event(&event(0, Direction::Resp, EventKind::Ask(of))), None);
+        assert_eq!(m.on_event(&event(5, Direction::Resp, EventKind::Answer(of))), None);
+        let sample = m.on_event(&event(40, Direction::Orig, EventKind::Answer(of))).unwrap();
+        assert_eq!((sample.rtt, sample.side, sample.ambiguous), (Duration::from_millis(40), Side::Client, false));
+        assert_eq!(m.on_event(&event(60, Direction::Orig, EventKind::Answer(of))), None);
+        m.on_event(&event(70, Direction::Resp, EventKind::Ask(of)));
+        m.on_event(&event(80, Direction::Resp, EventKind::Ask(of)));
+        assert!(m.on_event(&event(90, Direction::Orig, EventKind::Answer(of))).unwrap().ambiguous);
+    }
+}

@@ -1,0 +1,135 @@
+//! One shard: its flow table and what is read of its flows. No thread, no channel, no clock.
+
+use super::Outlet;
+use crate::base::Timestamp;
+use crate::flow::{Flow, Table, Timeouts};
+use crate::session::{Budget, Connection};
+use crate::wire::Packet;
+
+/// What a worker is given.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A packet, and the run's clock: the latest time on any packet up to it, on whichever worker.
+    Packet(&'a Packet<'a>, Timestamp),
+    /// Time has come to this point and no packet with it.
+    Tick(Timestamp),
+    /// Nothing more will come: every flow ends.
+    End,
+}
+
+/// Bounds of one worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Flows at once; 0 means [`Limits::DEFAULT_FLOWS`].
+    pub flows: usize,
+    /// When flows end.
+    pub timeouts: Timeouts,
+    /// How much of a flow is read.
+    pub budget: Budget,
+}
+
+impl Limits {
+    /// Flows at once over all workers, unless configured: about 1 GiB when full.
+    pub const DEFAULT_FLOWS: usize = 2_000_000;
+}
+
+/// What a worker counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkerCounts {
+    /// Packets handled, mirror copies included.
+    pub packets: u64,
+    /// Packets that were a mirror's second copy.
+    pub duplicates: u64,
+    /// Flows that ended.
+    pub flows: u64,
+    /// Flows that had to make room for others.
+    pub evicted: u64,
+}
+
+impl WorkerCounts {
+    /// Adds another worker's.
+    pub const fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.duplicates += other.duplicates;
+        self.flows += other.flows;
+        self.evicted += other.evicted;
+    }
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Worker {
+    table: Table<Connection>,
+    budget: Budget,
+    counts: WorkerCounts,
+    clock: Timestamp,
+    swept: Timestamp,
+}
+
+/// Capture time between sweeps, in nanoseconds.
+const SWEEP_EVERY: i64 = 1_000_000_000;
+
+impl Worker {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let flows = if limits.flows == 0 { Limits::DEFAULT_FLOWS } else { limits.flows };
+        Self {
+            table: Table::new(flows, limits.timeouts),
+            budget: limits.budget,
+            counts: WorkerCounts::default(),
+            clock: Timestamp::MIN,
+            swept: Timestamp::MIN,
+        }
+    }
+
+    /// Takes one input; what comes of it goes to `out`.
+    pub fn handle(&mut self, input: Input<'_>, out: &mut impl Outlet) {
+        match input {
+            Input::Packet(packet, clock) => self.on_packet(packet, clock, out),
+            Input::Tick(clock) => self.advance(clock, out),
+            Input::End => {
+                let counts = &mut self.counts;
+                self.table.drain(|flow, connection| end(counts, &flow, connection, out));
+            }
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> WorkerCounts {
+        WorkerCounts { evicted: self.table.evicted(), ..self.counts }
+    }
+
+    fn on_packet(&mut self, packet: &Packet<'_>, clock: Timestamp, out: &mut impl Outlet) {
+        self.advance(clock, out);
+        self.counts.packets += 1;
+        let counts = &mut self.counts;
+        let touch = self.table.touch(packet, clock, |flow, connection| end(counts, &flow, connection, out));
+        if touch.duplicate {
+            self.counts.duplicates += 1;
+            return;
+        }
+        let Some((flow, connection)) = self.table.pair_mut(touch.id) else { return };
+        if touch.flipped {
+            connection.on_flip();
+        }
+        connection.on_packet(flow, touch.dir, packet, &self.budget, &mut |news| out.news(news));
+    }
+
+    fn advance(&mut self, clock: Timestamp, out: &mut impl Outlet) {
+        self.clock = self.clock.max(clock);
+        if self.clock.nanos().saturating_sub(self.swept.nanos()) < SWEEP_EVERY {
+            return;
+        }
+        self.swept = self.clock;
+        let counts = &mut self.counts;
+        self.table.sweep(self.clock, |flow, connection| end(counts, &flow, connection, out));
+    }
+}
+
+fn end(counts: &mut WorkerCounts, flow: &Flow, connection: Connection, out: &mut impl Outlet) {
+    counts.flows += 1;
+    let session = connection.close(flow, &mut |news| out.news(news));
+    out.session(session);
+}

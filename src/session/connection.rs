@@ -1,0 +1,238 @@
+//! The state kept beside each flow: its handshake meter, its reader while there is something to read, its story.
+//!
+//! A settled flow costs a stage check a packet. Emits [`News`] when the handshake has been read and at the end.
+
+pub use super::reading::Budget;
+use super::reading::{Found, Reading};
+use super::{Session, Story};
+use crate::base::{Direction, EventKind, RttSample, Timestamp};
+use crate::flow::{Chunk, Flow, Limits};
+use crate::meter::{TcpHandshake, Turnaround};
+use crate::protocol::{Carrier, Pdu};
+use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
+use std::net::IpAddr;
+
+/// Something the rest of the house should know now.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// New round trips of a session; `all` are those known so far, the new ones last.
+    Samples {
+        /// The session's flow.
+        flow: &'a Flow,
+        /// What is known of it.
+        story: &'a Story,
+        /// The samples not told before.
+        fresh: &'a [RttSample],
+    },
+    /// An address has a name.
+    Name {
+        /// When this was said.
+        at: Timestamp,
+        /// The address.
+        address: IpAddr,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// State beside a flow.
+#[derive(Debug, Default)]
+pub struct Connection {
+    handshake: TcpHandshake,
+    stage: Stage,
+    live: Option<Box<Live>>,
+    story: Option<Box<Story>>,
+}
+
+/// What exists only while the handshake is read.
+#[derive(Debug)]
+struct Live {
+    reading: Reading,
+    turnaround: Turnaround,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Fresh,
+    Reading,
+    Settled,
+}
+
+impl Connection {
+    /// A packet of the flow, already counted and known not to be a mirror's copy.
+    pub fn on_packet(
+        &mut self,
+        flow: &Flow,
+        dir: Direction,
+        packet: &Packet<'_>,
+        budget: &Budget,
+        news: &mut impl FnMut(News<'_>),
+    ) {
+        match packet.transport {
+            Transport::Tcp(tcp) => {
+                if !self.handshake.is_done()
+                    && let Some(sample) = self.handshake.on_segment(packet.at, dir, &tcp)
+                {
+                    self.story_mut().on_sample(sample);
+                }
+                if self.stage != Stage::Settled {
+                    self.on_segment(flow, dir, packet, &tcp, budget, news);
+                }
+            }
+            Transport::Udp { .. } if self.stage != Stage::Settled => {
+                self.on_datagram(flow, dir, packet, budget, news);
+            }
+            _ => {}
+        }
+    }
+
+    /// Originator and responder have been exchanged: what was read so far was read the wrong way round.
+    pub fn on_flip(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The flow has ended: tells what is new and gives the record.
+    pub fn close(mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) -> Session {
+        if let Some(mut live) = self.live.take() {
+            let story = self.story.get_or_insert_default();
+            let Live { reading, turnaround } = &mut *live;
+            reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
+        }
+        self.tell(flow, news);
+        Session::of(flow, self.story.map(|story| *story))
+    }
+
+    fn story_mut(&mut self) -> &mut Story {
+        self.story.get_or_insert_default()
+    }
+
+    fn on_segment(
+        &mut self,
+        flow: &Flow,
+        dir: Direction,
+        packet: &Packet<'_>,
+        tcp: &TcpHeader,
+        budget: &Budget,
+        news: &mut impl FnMut(News<'_>),
+    ) {
+        if packet.payload_len == 0 && self.stage == Stage::Fresh {
+            return;
+        }
+        let Self { live, story, .. } = self;
+        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Stream)));
+        self.stage = Stage::Reading;
+        let Live { reading, turnaround } = &mut **live;
+        let at = packet.at;
+        let seq = if tcp.flags.has(TcpFlags::SYN) { tcp.seq.wrapping_add(1) } else { tcp.seq };
+        if let Some(isn) = *flow.isn.of(dir) {
+            reading.assemblers.of_mut(dir).on_syn(isn);
+        }
+        let story = story.get_or_insert_default();
+        let limits = Limits::default();
+        if tcp.flags.has(TcpFlags::ACK) {
+            let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
+            peer.on_ack(at, tcp.ack, &mut |chunk| {
+                on_chunk(reading, chunk, dir.flip(), budget, story, turnaround, news);
+            });
+            *reading.assemblers.of_mut(dir.flip()) = peer;
+        }
+        let mut own = std::mem::take(reading.assemblers.of_mut(dir));
+        own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
+            on_chunk(reading, chunk, dir, budget, story, turnaround, news);
+        });
+        *reading.assemblers.of_mut(dir) = own;
+        if reading.is_over() {
+            self.settle(flow, news);
+        }
+    }
+
+    fn on_datagram(
+        &mut self,
+        flow: &Flow,
+        dir: Direction,
+        packet: &Packet<'_>,
+        budget: &Budget,
+        news: &mut impl FnMut(News<'_>),
+    ) {
+        let Self { live, story, .. } = self;
+        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Datagram)));
+        self.stage = Stage::Reading;
+        let Live { reading, turnaround } = &mut **live;
+        let story = story.get_or_insert_default();
+        let cut = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
+        let pdu = Pdu {
+            at: packet.at,
+            dir,
+            bytes: packet.payload,
+            carrier: Carrier::Datagram,
+            missing: packet.payload_len.saturating_sub(cut),
+        };
+        reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
+        if reading.is_over() {
+            self.settle(flow, news);
+        } else if story.told < story.samples.len() {
+            self.tell(flow, news);
+        }
+    }
+
+    /// Drops the reader and tells what it found.
+    fn settle(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
+        self.stage = Stage::Settled;
+        self.live = None;
+        if self.story.as_ref().is_some_and(|s| s.is_blank()) {
+            self.story = None;
+        }
+        self.tell(flow, news);
+    }
+
+    fn tell(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
+        let Some(story) = self.story.as_deref_mut() else { return };
+        let told = std::mem::replace(&mut story.told, story.samples.len());
+        if let Some(fresh) = story.samples.get(told..).filter(|s| !s.is_empty()) {
+            news(News::Samples { flow, story, fresh });
+        }
+    }
+}
+
+impl Live {
+    fn new(flow: &Flow, carrier: Carrier) -> Self {
+        Self { reading: Reading::new(&flow.tuple, carrier), turnaround: Turnaround::default() }
+    }
+}
+
+fn on_chunk(
+    reading: &mut Reading,
+    chunk: Chunk<'_>,
+    dir: Direction,
+    budget: &Budget,
+    story: &mut Story,
+    turnaround: &mut Turnaround,
+    news: &mut impl FnMut(News<'_>),
+) {
+    let mut found = |found| take(found, story, turnaround, news);
+    match chunk {
+        Chunk::Bytes(at, bytes) => {
+            let pdu = Pdu { at, dir, bytes, carrier: Carrier::Stream, missing: 0 };
+            reading.on_bytes(&pdu, budget, &mut found);
+        }
+        Chunk::Gap(at, len) => reading.on_gap(at, dir, len, &mut found),
+    }
+}
+
+/// Takes in what the reader found.
+fn take(found: Found, story: &mut Story, turnaround: &mut Turnaround, news: &mut impl FnMut(News<'_>)) {
+    match found {
+        Found::Protocol(protocol) => story.protocol = Some(protocol),
+        Found::Event(event) => {
+            if let Some(sample) = turnaround.on_event(&event) {
+                story.on_sample(sample);
+            }
+            if let EventKind::Name { address, name } = event.kind {
+                news(News::Name { at: event.at, address, name });
+            } else {
+                story.on_event(event);
+            }
+        }
+    }
+}

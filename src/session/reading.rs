@@ -1,0 +1,252 @@
+//! The first bytes of a flow: probed against the registry, then read by the analyzer that matches.
+//!
+//! Reads: stream chunks and datagrams. Emits: events. Bounded: so many bytes are kept for probing, so many are read.
+//! Does not: know any protocol, or outlive the handshake.
+
+use crate::base::{Direction, Ends, Event, EventKind, Events, Timestamp};
+use crate::flow::{Assembler, FiveTuple};
+use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+
+/// How much of a flow is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes kept of each end while probing a stream.
+    pub probe_bytes: usize,
+    /// Datagrams probed.
+    pub probe_datagrams: u8,
+    /// Bytes given to an analyzer.
+    pub read_bytes: u32,
+}
+
+impl Default for Budget {
+    /// A ClientHello with post-quantum key shares is about 2 kB; a long certificate chain 16 kB.
+    fn default() -> Self {
+        Self { probe_bytes: 2_048, probe_datagrams: 6, read_bytes: 256 * 1024 }
+    }
+}
+
+/// A set of registry entries.
+type Candidates = u128;
+
+enum State {
+    Probing(Probing),
+    Analyzing(Box<dyn Analyzer>),
+    Over,
+}
+
+#[derive(Default)]
+struct Probing {
+    /// Entries not yet ruled out (streams).
+    candidates: Candidates,
+    kept: Ends<Vec<u8>>,
+    /// When the kept bytes passed: (time, who, how many), in order.
+    order: Vec<(Timestamp, Direction, usize)>,
+    datagrams: u8,
+}
+
+/// One flow being recognised and read.
+pub(super) struct Reading {
+    pub(super) assemblers: Ends<Assembler>,
+    state: State,
+    ports: Ends<u16>,
+    carrier: Carrier,
+    read: u32,
+    events: Events,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
+
+/// What a reader found: the protocol that matched, or an event of its analyzer.
+pub(super) enum Found {
+    Protocol(&'static Protocol),
+    Event(Event),
+}
+
+impl Reading {
+    pub(super) fn new(tuple: &FiveTuple, carrier: Carrier) -> Self {
+        Self {
+            assemblers: Ends::default(),
+            state: State::Probing(Probing { candidates: Candidates::MAX, ..Probing::default() }),
+            ports: Ends { orig: tuple.orig.port, resp: tuple.resp.port },
+            carrier,
+            read: 0,
+            events: Events::default(),
+        }
+    }
+
+    /// Whether nothing more is to be learned.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// The next bytes of one end.
+    pub(super) fn on_bytes(&mut self, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
+        match &mut self.state {
+            State::Over => {}
+            State::Analyzing(_) => self.analyze(pdu, budget, found),
+            State::Probing(probing) => {
+                let verdict = match pdu.carrier {
+                    Carrier::Stream => probing.stream(pdu, self.ports, budget),
+                    Carrier::Datagram => probing.datagram(pdu, self.ports, budget),
+                };
+                match verdict {
+                    Verdict::Open => {}
+                    Verdict::Nothing => self.state = State::Over,
+                    Verdict::Is(protocol) => self.begin(protocol, pdu, budget, found),
+                }
+            }
+        }
+    }
+
+    /// Bytes of one end were never captured.
+    pub(super) fn on_gap(&mut self, at: Timestamp, dir: Direction, len: u64, found: &mut impl FnMut(Found)) {
+        match &mut self.state {
+            State::Analyzing(analyzer) => {
+                analyzer.on_gap(at, dir, len, &mut self.events);
+                self.tell(&Budget::default(), found);
+            }
+            // Without its first bytes nothing can be recognised.
+            State::Probing(_) => self.state = State::Over,
+            State::Over => {}
+        }
+    }
+
+    /// The flow has ended.
+    pub(super) fn on_close(&mut self, at: Timestamp, found: &mut impl FnMut(Found)) {
+        if let State::Analyzing(analyzer) = &mut self.state {
+            analyzer.on_close(at, &mut self.events);
+            self.tell(&Budget::default(), found);
+        }
+        self.state = State::Over;
+    }
+
+    /// Hands the analyzer what was kept while probing, then the PDU that settled it.
+    fn begin(&mut self, protocol: &'static Protocol, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
+        found(Found::Protocol(protocol));
+        let State::Probing(probing) = std::mem::replace(&mut self.state, State::Analyzing((protocol.analyzer)()))
+        else {
+            return;
+        };
+        let mut at_offset = Ends { orig: 0usize, resp: 0usize };
+        for (at, dir, len) in probing.order {
+            let start = *at_offset.of(dir);
+            *at_offset.of_mut(dir) = start + len;
+            if let Some(bytes) = probing.kept.of(dir).get(start..start + len) {
+                self.analyze(&Pdu { at, dir, bytes, ..*pdu }, budget, found);
+            }
+        }
+        if pdu.carrier == Carrier::Datagram {
+            self.analyze(pdu, budget, found);
+        }
+    }
+
+    fn analyze(&mut self, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
+        let State::Analyzing(analyzer) = &mut self.state else { return };
+        self.read = self.read.saturating_add(u32::try_from(pdu.bytes.len()).unwrap_or(u32::MAX));
+        analyzer.on_pdu(pdu, &mut self.events);
+        self.tell(budget, found);
+        if self.read > budget.read_bytes {
+            self.state = State::Over;
+        }
+    }
+
+    /// Passes the events on and acts on those that are meant for the reader.
+    fn tell(&mut self, budget: &Budget, found: &mut impl FnMut(Found)) {
+        if self.events.is_empty() {
+            return;
+        }
+        let mut handover = None;
+        for event in self.events.drain() {
+            match &event.kind {
+                EventKind::Settled => self.state = State::Over,
+                EventKind::Handover { to, rest, .. } => handover = Some((event.at, event.dir, *to, rest.clone())),
+                _ => {}
+            }
+            found(Found::Event(event));
+        }
+        if let Some((at, dir, to, rest)) = handover {
+            let Some(child) = named(to) else {
+                self.state = State::Over;
+                return;
+            };
+            self.state = State::Analyzing((child.analyzer)());
+            if !rest.is_empty() {
+                self.analyze(&Pdu { at, dir, bytes: &rest, carrier: self.carrier, missing: 0 }, budget, found);
+            }
+        }
+    }
+}
+
+enum Verdict {
+    Open,
+    Nothing,
+    Is(&'static Protocol),
+}
+
+impl Probing {
+    fn stream(&mut self, pdu: &Pdu<'_>, ports: Ends<u16>, budget: &Budget) -> Verdict {
+        let kept = self.kept.of_mut(pdu.dir);
+        kept.extend_from_slice(pdu.bytes);
+        let full = kept.len() >= budget.probe_bytes;
+        self.order.push((pdu.at, pdu.dir, pdu.bytes.len()));
+        let opening = Opening {
+            carrier: Carrier::Stream,
+            sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
+            newest: pdu.dir,
+            ports,
+        };
+        let verdict = consult(&opening, &mut self.candidates);
+        if full && matches!(verdict, Verdict::Open) { Verdict::Nothing } else { verdict }
+    }
+
+    /// Each of the first datagrams gets its chance: a flow may begin with something else.
+    fn datagram(&mut self, pdu: &Pdu<'_>, ports: Ends<u16>, budget: &Budget) -> Verdict {
+        self.datagrams += 1;
+        let mut sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
+        *sent.of_mut(pdu.dir) = pdu.bytes;
+        let opening = Opening { carrier: Carrier::Datagram, sent, newest: pdu.dir, ports };
+        let mut candidates = Candidates::MAX;
+        let verdict = consult(&opening, &mut candidates);
+        if !matches!(verdict, Verdict::Is(_)) && self.datagrams >= budget.probe_datagrams {
+            return Verdict::Nothing;
+        }
+        // Kept only where somebody wants to see the other end's answer beside it.
+        if matches!(verdict, Verdict::Open) {
+            let kept = self.kept.of_mut(pdu.dir);
+            kept.clear();
+            kept.extend_from_slice(pdu.bytes.get(..budget.probe_bytes).unwrap_or(pdu.bytes));
+            self.order.retain(|(_, dir, _)| *dir != pdu.dir);
+            self.order.push((pdu.at, pdu.dir, self.kept.of(pdu.dir).len()));
+            return Verdict::Open;
+        }
+        match verdict {
+            Verdict::Nothing => Verdict::Open,
+            other => other,
+        }
+    }
+}
+
+/// Asks the candidates, those that the ports suggest first. `Open` if one wants more, `Nothing` if all say no.
+fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
+    let mut open = false;
+    for hinted in [true, false] {
+        for (i, protocol) in REGISTRY.iter().enumerate() {
+            let bit: Candidates = 1u128.checked_shl(u32::try_from(i).unwrap_or(u32::MAX)).unwrap_or(0);
+            let fits_port =
+                protocol.ports.contains(&opening.ports.resp) || protocol.ports.contains(&opening.ports.orig);
+            if fits_port != hinted || *candidates & bit == 0 || !protocol.carriers.contains(&opening.carrier) {
+                continue;
+            }
+            match (protocol.probe)(opening) {
+                Probe::Match => return Verdict::Is(protocol),
+                Probe::NeedMore => open = true,
+                Probe::NoMatch => *candidates &= !bit,
+            }
+        }
+    }
+    if open { Verdict::Open } else { Verdict::Nothing }
+}

@@ -1,0 +1,191 @@
+//! One finished session, as it goes to the ledger and the sinks.
+
+use super::Story;
+use crate::base::{Ends, Fault, Key, Layer, RttSample, Side, Timestamp};
+use crate::flow::{End, FiveTuple, Flow, Protocol as IpProtocol, community_id};
+use crate::protocol::{Category, REGISTRY};
+use crate::wire::Encapsulation;
+use std::time::Duration;
+
+/// How sure a protocol's name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Only the port suggests it: never evidence.
+    PortOnly,
+    /// Its bytes look like it, but one end or the beginning is missing.
+    Likely,
+    /// Both ends behaved as the protocol says, from the beginning.
+    Confirmed,
+}
+
+impl Confidence {
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PortOnly => "port-only",
+            Self::Likely => "likely",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
+/// One session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Client (originator), server, IP protocol.
+    pub tuple: FiveTuple,
+    /// First packet.
+    pub start: Timestamp,
+    /// Last packet.
+    pub end: Timestamp,
+    /// Counters.
+    pub ends: Ends<End>,
+    /// The most specific protocol recognised.
+    pub protocol: Option<&'static str>,
+    /// How sure that is.
+    pub confidence: Option<Confidence>,
+    /// What it is used for.
+    pub category: Option<Category>,
+    /// What carries it.
+    pub carrier: Option<&'static str>,
+    /// What was wrapped around its packets.
+    pub encapsulation: Encapsulation,
+    /// What was said in clear.
+    pub attributes: Vec<(Key, String)>,
+    /// Round trips.
+    pub samples: Vec<RttSample>,
+    /// Rules that were broken.
+    pub faults: Vec<Fault>,
+}
+
+/// Round trips of one side, layer and method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RttSummary {
+    /// The end they go to.
+    pub side: Side,
+    /// Where the loop is closed.
+    pub layer: Layer,
+    /// How they were taken.
+    pub method: &'static str,
+    /// How many.
+    pub n: usize,
+    /// The shortest.
+    pub min: Duration,
+    /// 5th percentile (nearest rank).
+    pub p05: Duration,
+    /// Median (nearest rank).
+    pub p50: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// All of them are ambiguous: see [`RttSample::ambiguous`].
+    pub ambiguous: bool,
+}
+
+impl Session {
+    /// The record of a flow that has ended, with what was learned of it.
+    #[must_use]
+    pub fn of(flow: &Flow, story: Option<Story>) -> Self {
+        let from_the_start = !flow.is_tcp() || flow.opening_seen;
+        let story = story.unwrap_or_default();
+        let (protocol, category, confidence) = match story.protocol {
+            Some(p) => (Some(p.name), Some(p.category), Some(story.confidence(from_the_start))),
+            None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
+        };
+        Self {
+            tuple: flow.tuple,
+            start: flow.first,
+            end: flow.last,
+            ends: flow.ends,
+            protocol,
+            confidence,
+            category,
+            carrier: story.carrier,
+            encapsulation: flow.encapsulation,
+            attributes: story.attributes,
+            samples: story.samples,
+            faults: story.faults,
+        }
+    }
+
+    /// The Community ID of its flow.
+    #[must_use]
+    pub fn community_id(&self) -> String {
+        community_id(&self.tuple)
+    }
+
+    /// The summaries of its samples, sorted by side, layer and method.
+    #[must_use]
+    pub fn rtt(&self) -> Vec<RttSummary> {
+        let key = |s: &RttSample| (s.side, s.layer, s.method);
+        let mut samples = self.samples.clone();
+        samples.sort_by_key(|s| (key(s), s.rtt));
+        samples.chunk_by(|a, b| key(a) == key(b)).filter_map(summary).collect()
+    }
+
+    /// What runs over IP, as a word.
+    #[must_use]
+    pub fn transport(&self) -> String {
+        match self.tuple.proto {
+            IpProtocol::TCP => "tcp".into(),
+            IpProtocol::UDP => "udp".into(),
+            IpProtocol::ICMP | IpProtocol::ICMPV6 => "icmp".into(),
+            IpProtocol::ESP => "esp".into(),
+            IpProtocol::AH => "ah".into(),
+            IpProtocol::GRE => "gre".into(),
+            IpProtocol(crate::flow::SCTP) => "sctp".into(),
+            IpProtocol(number) => format!("ip-{number}"),
+        }
+    }
+}
+
+type Named = (&'static str, Category, Confidence);
+
+fn split((name, category, confidence): Named) -> (Option<&'static str>, Option<Category>, Option<Confidence>) {
+    (Some(name), Some(category), Some(confidence))
+}
+
+/// Protocols that the IP header itself names.
+fn by_number(proto: IpProtocol) -> Option<Named> {
+    Some(match proto {
+        IpProtocol::ESP => ("esp", Category::Vpn, Confidence::Confirmed),
+        IpProtocol::AH => ("ah", Category::Vpn, Confidence::Confirmed),
+        IpProtocol::GRE => ("gre", Category::Vpn, Confidence::Confirmed),
+        IpProtocol::ICMP | IpProtocol::ICMPV6 => ("icmp", Category::Other, Confidence::Confirmed),
+        _ => return None,
+    })
+}
+
+/// What the responder's port suggests.
+fn by_port(tuple: &FiveTuple) -> Option<Named> {
+    use crate::protocol::Carrier;
+    let carrier = match tuple.proto {
+        IpProtocol::TCP => Carrier::Stream,
+        IpProtocol::UDP => Carrier::Datagram,
+        _ => return None,
+    };
+    let port = tuple.resp.port;
+    let fits = REGISTRY.iter().find(|p| p.carriers.contains(&carrier) && p.ports.contains(&port))?;
+    Some((fits.name, fits.category, Confidence::PortOnly))
+}
+
+/// Of samples of one kind, sorted by length. Unambiguous ones only, if there are any.
+fn summary(sorted: &[RttSample]) -> Option<RttSummary> {
+    let clean: Vec<&RttSample> = sorted.iter().filter(|s| !s.ambiguous).collect();
+    let used: Vec<&RttSample> = if clean.is_empty() { sorted.iter().collect() } else { clean.clone() };
+    let n = used.len();
+    let (first, last) = (used.first()?, used.last()?);
+    // Nearest rank: the smallest value with at least that share of the samples at or below it.
+    let rank = |percent: usize| used.get((n * percent).div_ceil(100).saturating_sub(1)).map_or(first.rtt, |s| s.rtt);
+    Some(RttSummary {
+        side: first.side,
+        layer: first.layer,
+        method: first.method,
+        n,
+        min: first.rtt,
+        p05: rank(5),
+        p50: rank(50),
+        max: last.rtt,
+        ambiguous: clean.is_empty(),
+    })
+}

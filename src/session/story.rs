@@ -1,0 +1,82 @@
+//! What has been learned of one session so far: its name, what was said in clear, what was measured.
+
+use super::Confidence;
+use crate::base::{Event, EventKind, Fault, Key, RttSample};
+use crate::protocol::Protocol;
+
+/// Bounds of one story: what is beyond is dropped, the first stays.
+const MAX_ATTRIBUTES: usize = 48;
+const MAX_VALUE: usize = 512;
+const MAX_FAULTS: usize = 8;
+const MAX_SAMPLES: usize = 64;
+
+/// The growing account of one session.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// The protocol recognised, if any.
+    pub protocol: Option<&'static Protocol>,
+    /// What carries it (RDP's TLS).
+    pub carrier: Option<&'static str>,
+    /// Both ends behaved as the protocol says.
+    pub confirmed: bool,
+    /// What was said in clear, in the order it was said; the first value of a key stays.
+    pub attributes: Vec<(Key, String)>,
+    /// Round trips.
+    pub samples: Vec<RttSample>,
+    /// Rules that were broken, each once.
+    pub faults: Vec<Fault>,
+    /// How many of `samples` have been told as news.
+    pub(super) told: usize,
+}
+
+impl Story {
+    /// Takes an event in.
+    pub fn on_event(&mut self, event: Event) {
+        match event.kind {
+            EventKind::Confirmed => self.confirmed = true,
+            EventKind::Violation(fault) => self.on_fault(fault),
+            EventKind::Attribute { key, value } => self.attribute(key, value),
+            EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
+            _ => {}
+        }
+    }
+
+    /// Whether nothing has been learned.
+    pub(super) fn is_blank(&self) -> bool {
+        self.protocol.is_none() && self.samples.is_empty() && self.faults.is_empty() && self.attributes.is_empty()
+    }
+
+    /// Takes a sample in.
+    pub fn on_sample(&mut self, sample: RttSample) {
+        if self.samples.len() < MAX_SAMPLES {
+            self.samples.push(sample);
+        }
+    }
+
+    /// How sure the name is. A flow seen only from its middle is never certain.
+    #[must_use]
+    pub const fn confidence(&self, from_the_start: bool) -> Confidence {
+        if self.confirmed && from_the_start { Confidence::Confirmed } else { Confidence::Likely }
+    }
+
+    /// A fault before anything agreed takes the name back.
+    fn on_fault(&mut self, fault: Fault) {
+        if !self.confirmed && self.attributes.is_empty() {
+            self.protocol = None;
+        }
+        if self.faults.len() < MAX_FAULTS && !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn attribute(&mut self, key: Key, mut value: String) {
+        if self.attributes.len() >= MAX_ATTRIBUTES || self.attributes.iter().any(|(k, _)| *k == key) {
+            return;
+        }
+        if value.len() > MAX_VALUE {
+            let cut = (0..=MAX_VALUE).rev().find(|i| value.is_char_boundary(*i)).unwrap_or(0);
+            value.truncate(cut);
+        }
+        self.attributes.push((key, value));
+    }
+}
