@@ -1,1 +1,18 @@
-//! To be written.
+//! Per endpoint: what explains what was measured? The only room with opinions.
+//!
+//! Reads: news and sessions through the [`Ledger`]; places. Emits: [`Finding`]s, never without evidence.
+//! Named hypotheses compete, malicious and innocent; each rule says how well each of them explains one observation.
+//! Every number here names its source: a section of the project's science note (`docs/evidence.md` tells it), a paper,
+//! or a calibration run.
+
+mod hypothesis;
+mod judge;
+mod ledger;
+mod likelihood;
+pub mod rules;
+mod verdict;
+
+pub use hypothesis::Hypothesis;
+pub use judge::{Case, Site, judge};
+pub use ledger::{Account, Gap, Ledger, LedgerLimits};
+pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict};
