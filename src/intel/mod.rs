@@ -1,1 +1,18 @@
-//! To be written.
+//! Outside knowledge, read-only: where an address is, whose it is, and which networks are ours.
+//!
+//! Reads: a user's CSV of networks, MaxMind City and ASN databases, lists of networks in CIDR notation.
+//! Emits: [`Place`]s by address, distances, membership. Imports base only.
+//! Does not: ask the network, judge a place, or guess: what no source says stays unknown.
+
+mod geo;
+mod geo_csv;
+mod kind;
+mod mmdb;
+mod nets;
+mod place;
+mod places;
+
+pub use geo::{GeoPoint, GeoPointError, distance_km};
+pub use kind::{Kind, UnknownKind};
+pub use nets::{Networks, NetworksError};
+pub use places::{Origin, Place, PlaceError, Places};
