@@ -6,7 +6,6 @@
 
 use crate::base::{Layer, RttSample, Timestamp};
 use sketches_ddsketch::{Config, DDSketch};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Length of the windows that tell whether samples are spread over time (science note 0.2: queues are autocorrelated).
@@ -15,7 +14,7 @@ const WINDOW_NANOS: i64 = 300_000_000_000;
 const WINDOWS: usize = 64;
 
 /// Durations of one kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Samples {
     /// Microseconds, unsorted, while few.
     exact: Vec<u32>,
@@ -23,6 +22,12 @@ pub struct Samples {
     sketch: Option<Box<DDSketch>>,
     n: u64,
     min: u32,
+}
+
+impl std::fmt::Debug for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Samples").field("n", &self.n).field("min_us", &self.min).finish_non_exhaustive()
+    }
 }
 
 impl Samples {
@@ -70,7 +75,12 @@ impl Samples {
         } else {
             let mut sorted = self.exact.clone();
             sorted.sort_unstable();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "at most 64")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "at most 64"
+            )]
             let rank = ((sorted.len() as f64 * q).ceil() as usize).saturating_sub(1);
             f64::from(*sorted.get(rank)?)
         };
@@ -83,7 +93,8 @@ impl Samples {
 pub struct Rung {
     /// Round trips at this layer.
     pub samples: Samples,
-    windows: BTreeSet<i64>,
+    /// Ascending.
+    windows: Vec<i64>,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
 }
@@ -91,9 +102,10 @@ pub struct Rung {
 impl Rung {
     fn add(&mut self, sample: &RttSample) {
         self.samples.add(sample.rtt);
-        self.windows.insert(sample.at.nanos().div_euclid(WINDOW_NANOS));
-        if self.windows.len() > WINDOWS {
-            self.windows.pop_last();
+        let window = sample.at.nanos().div_euclid(WINDOW_NANOS);
+        if let Err(place) = self.windows.binary_search(&window) {
+            self.windows.insert(place, window);
+            self.windows.truncate(WINDOWS);
         }
         self.first = Some(self.first.map_or(sample.at, |t| t.min(sample.at)));
         self.last = Some(self.last.map_or(sample.at, |t| t.max(sample.at)));
@@ -115,14 +127,25 @@ impl Rung {
 /// All rungs of an endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Ladder {
-    rungs: BTreeMap<Layer, Rung>,
+    /// Ascending by layer. A vector: nearly every endpoint has one or two rungs, and there may be a million endpoints.
+    rungs: Vec<(Layer, Rung)>,
 }
 
 impl Ladder {
     /// Adds a sample; ambiguous ones don't count.
     pub fn add(&mut self, sample: &RttSample) {
-        if !sample.ambiguous {
-            self.rungs.entry(sample.layer).or_default().add(sample);
+        if sample.ambiguous {
+            return;
+        }
+        let place = match self.rungs.binary_search_by_key(&sample.layer, |(layer, _)| *layer) {
+            Ok(place) => place,
+            Err(place) => {
+                self.rungs.insert(place, (sample.layer, Rung::default()));
+                place
+            }
+        };
+        if let Some((_, rung)) = self.rungs.get_mut(place) {
+            rung.add(sample);
         }
     }
 
@@ -134,7 +157,7 @@ impl Ladder {
     /// One rung.
     #[must_use]
     pub fn rung(&self, layer: Layer) -> Option<&Rung> {
-        self.rungs.get(&layer)
+        self.rungs().find(|(l, _)| *l == layer).map(|(_, rung)| rung)
     }
 
     /// The lowest rung that has samples: where the network path itself is measured best.

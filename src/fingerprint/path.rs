@@ -4,21 +4,35 @@
 //! References: RFC 9293 (MSS), RFC 2516 (PPPoE), RFC 2784 (GRE), wg-quick(8), OpenVPN manual (mssfix), RFC 8200 (1,280).
 
 use crate::flow::End;
-use std::collections::BTreeMap;
 
 /// The path of an endpoint, as far as its own packets tell.
 #[derive(Debug, Clone, Default)]
 pub struct Path {
     /// Segment sizes announced in SYNs of either family, and how often. Bounded; the smallest stay.
-    mss: BTreeMap<(bool, u16), u64>,
+    mss: Vec<((bool, u16), u64)>,
     /// TTLs of first packets, and how often.
-    ttl: BTreeMap<u8, u64>,
+    ttl: Vec<(u8, u64)>,
     /// The largest IP packet, in bytes.
     pub max_packet: u32,
 }
 
 /// Distinct values kept of each kind.
 const KEPT: usize = 16;
+
+/// Counts `value` in a short ascending list; of too many distinct values the smallest stay.
+fn tally<T: Ord>(list: &mut Vec<(T, u64)>, value: T) {
+    match list.binary_search_by(|(known, _)| known.cmp(&value)) {
+        Ok(place) => {
+            if let Some((_, n)) = list.get_mut(place) {
+                *n += 1;
+            }
+        }
+        Err(place) => {
+            list.insert(place, (value, 1));
+            list.truncate(KEPT);
+        }
+    }
+}
 
 /// What commonly stands between an endpoint's MSS and the 1,460 of plain Ethernet (1,440 with IPv6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,16 +49,10 @@ impl Path {
     /// Takes in what an end sent in one session.
     pub fn add(&mut self, end: &End, v6: bool) {
         if let Some(mss) = end.mss {
-            *self.mss.entry((v6, mss)).or_default() += 1;
-            if self.mss.len() > KEPT {
-                self.mss.pop_last();
-            }
+            tally(&mut self.mss, (v6, mss));
         }
         if let Some(ttl) = end.ttl {
-            *self.ttl.entry(ttl).or_default() += 1;
-            if self.ttl.len() > KEPT {
-                self.ttl.pop_last();
-            }
+            tally(&mut self.ttl, ttl);
         }
         self.max_packet = self.max_packet.max(end.max_packet);
     }
@@ -52,8 +60,8 @@ impl Path {
     /// The segment size announced most often (the smaller of equals), for IPv4's 40 bytes of headers, and its share.
     #[must_use]
     pub fn mss(&self) -> Option<(u16, f64)> {
-        let total: u64 = self.mss.values().sum();
-        let ((v6, mss), n) = self.mss.iter().max_by_key(|((v6, mss), n)| (**n, !*v6, u16::MAX - *mss))?;
+        let total: u64 = self.mss.iter().map(|(_, n)| n).sum();
+        let ((v6, mss), n) = self.mss.iter().max_by_key(|((v6, mss), n)| (*n, !*v6, u16::MAX - *mss))?;
         let as_v4 = if *v6 { mss.saturating_add(20) } else { *mss };
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = *n as f64 / total as f64;
@@ -70,7 +78,7 @@ impl Path {
     /// than 63 hops, or a stack with another initial TTL, makes this wrong.
     #[must_use]
     pub fn hops(&self) -> Option<u8> {
-        let (ttl, _) = self.ttl.iter().max_by_key(|(ttl, n)| (**n, **ttl))?;
+        let (ttl, _) = self.ttl.iter().max_by_key(|(ttl, n)| (*n, *ttl))?;
         [64u8, 128, 255].iter().find(|initial| ttl <= initial).map(|initial| initial - ttl)
     }
 

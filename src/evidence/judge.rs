@@ -1,0 +1,216 @@
+//! From one endpoint's account to a judgement: every rule looks, every hypothesis competes.
+//!
+//! The observations of the rules are different measurements, and each hypothesis says how likely each of them is, so
+//! their log likelihoods add without counting one fact twice: the gap tells the layers apart, the excess the place.
+//! Reads: an account, its place, the site. Emits: one [`Finding`]. Thresholds: science note 6.8.
+
+use super::likelihood::ln_sum;
+use super::rules::{Observation, RULES, Rule};
+use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict};
+use crate::intel::{GeoPoint, Kind, Place, distance_km};
+use ring::digest::{SHA256, digest};
+use std::net::IpAddr;
+
+/// What is known of the site.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Site {
+    /// Where the capture point is.
+    pub location: Option<GeoPoint>,
+    /// Whether any place database was given.
+    pub has_places: bool,
+}
+
+/// One endpoint as the rules see it.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// Its account.
+    pub account: &'a Account,
+    /// Its place.
+    pub place: Option<&'a Place>,
+    /// What the place allows, if place and tap are known.
+    pub expected: Option<Expected>,
+}
+
+/// What a round trip to an honest endpoint at its place should take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// The distance at 66.6 km per ms of round trip (4/9 c; Katz-Bassett et al., IMC 2006), ms.
+    pub distance_ms: f64,
+    /// The access line, ms (science note S01).
+    pub access_ms: f64,
+}
+
+impl Expected {
+    /// Both, ms.
+    #[must_use]
+    pub fn total_ms(&self) -> f64 {
+        self.distance_ms + self.access_ms
+    }
+
+    fn of(place: &Place, tap: GeoPoint) -> Option<Self> {
+        let distance_ms = distance_km(place.point?, tap) / 66.6;
+        let access_ms = match place.kind {
+            Kind::Hosting | Kind::Vpn | Kind::Business => 8.0,
+            Kind::Residential | Kind::Unknown => 15.0,
+            Kind::Mobile | Kind::SatelliteLeo => 45.0,
+            Kind::Satellite | Kind::SatelliteGeo => 560.0,
+        };
+        Some(Self { distance_ms, access_ms })
+    }
+}
+
+/// From these posterior log-odds on an endpoint is called relayed: 2.7 to 1 (science note 6.8.5 asks for more than 1).
+const RELAYED_FROM: f64 = 1.0;
+/// To these it is called clear: 20 to 1 against, before priors.
+const CLEAR_TO: f64 = -3.0;
+
+struct Seen {
+    rule: &'static Rule,
+    observation: Observation,
+}
+
+/// Judges one endpoint.
+#[must_use]
+pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &Site) -> Finding {
+    let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
+    let case = Case { account, place, expected };
+    let seen: Vec<Seen> =
+        RULES.iter().filter_map(|rule| (rule.observe)(&case).map(|observation| Seen { rule, observation })).collect();
+    let kind = place.map_or(Kind::Unknown, |p| p.kind);
+    let fit = |h: Hypothesis| -> f64 { seen.iter().map(|s| s.observation.ln_likelihood_of(h, s.rule.cap)).sum() };
+    let posterior = |h: Hypothesis| fit(h) + h.prior(kind).ln();
+    let best = |malicious: bool| {
+        Hypothesis::ALL
+            .into_iter()
+            .filter(|h| h.is_malicious() == malicious)
+            .max_by(|a, b| posterior(*a).total_cmp(&posterior(*b)))
+    };
+    let (suspect, innocent) = (best(true).unwrap_or(Hypothesis::HomeExit), best(false).unwrap_or(Hypothesis::Direct));
+    let total = |malicious: bool| {
+        let all: Vec<f64> =
+            Hypothesis::ALL.into_iter().filter(|h| h.is_malicious() == malicious).map(posterior).collect();
+        ln_sum(all.iter().copied())
+    };
+    let score = total(true) - total(false);
+    let llr = fit(suspect) - fit(innocent);
+    let measured = seen.iter().any(|s| s.rule.name != "tunnel-tax");
+    let verdict = verdict(score, llr, measured);
+    let relayed = verdict == Verdict::Relayed;
+    let hidden = seen.iter().filter_map(|s| s.observation.hidden_leg_ms).find(|(h, _)| relayed && *h == suspect);
+    let hypothesis = if verdict == Verdict::Clear { innocent } else { suspect };
+    Finding {
+        id: id(endpoint, hypothesis, account),
+        endpoint,
+        verdict,
+        hypothesis,
+        severity: severity(verdict, score),
+        score,
+        llr,
+        innocent: Innocent { hypothesis: innocent, llr: -llr, text: story(innocent, llr) },
+        hidden_leg_ms: hidden.map(|(_, ms)| ms),
+        operator: hidden.map(|(_, ms)| Distance::of_round_trip(ms)),
+        evidence: evidence(seen, suspect, innocent),
+        missing: missing(&case, site),
+        first_seen: account.first_seen,
+        last_seen: account.last_seen,
+    }
+}
+
+/// `measured`: at least one rule had round trips to go by.
+fn verdict(score: f64, llr: f64, measured: bool) -> Verdict {
+    if measured && score >= RELAYED_FROM {
+        Verdict::Relayed
+    } else if measured && llr <= CLEAR_TO {
+        Verdict::Clear
+    } else {
+        Verdict::Insufficient
+    }
+}
+
+fn severity(verdict: Verdict, score: f64) -> Severity {
+    match verdict {
+        Verdict::Relayed if score >= 99f64.ln() => Severity::High,
+        Verdict::Relayed if score >= 9f64.ln() => Severity::Medium,
+        Verdict::Relayed => Severity::Low,
+        _ => Severity::Info,
+    }
+}
+
+fn story(innocent: Hypothesis, llr: f64) -> String {
+    let fits = if llr > 3.0 {
+        "It explains the measurements far worse"
+    } else if llr > 0.5 {
+        "It explains the measurements somewhat worse"
+    } else if llr > -0.5 {
+        "It explains the measurements about as well"
+    } else {
+        "It explains the measurements better"
+    };
+    format!("{}. {fits} (log ratio {:+.1}).", sentence(innocent.story()), -llr)
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn evidence(seen: Vec<Seen>, suspect: Hypothesis, innocent: Hypothesis) -> Vec<Evidence> {
+    let mut all: Vec<Evidence> = seen
+        .into_iter()
+        .map(|Seen { rule, observation }| Evidence {
+            rule: rule.name,
+            llr: observation.ln_likelihood_of(suspect, rule.cap) - observation.ln_likelihood_of(innocent, rule.cap),
+            value: observation.value,
+            unit: observation.unit,
+            n: observation.n,
+            text: observation.text,
+            cites: observation.cites,
+        })
+        .collect();
+    all.sort_by(|a, b| b.llr.total_cmp(&a.llr));
+    all
+}
+
+/// Round trips from which on a minimum is trusted (science note 0.2), in this many windows of 5 minutes.
+const ENOUGH_SAMPLES: u64 = 20;
+const ENOUGH_WINDOWS: usize = 3;
+
+fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !site.has_places {
+        missing
+            .push("a place database (--geo-city, --geo-asn or --geo-csv): distance can't be judged without".to_owned());
+    } else if case.place.and_then(|p| p.point).is_none() {
+        missing.push("the place of this address: the databases given don't know it".to_owned());
+    }
+    if site.location.is_none() {
+        missing.push("the place of the capture point (--site LAT,LON)".to_owned());
+    }
+    match case.account.ladder.lowest() {
+        None => missing.push("a round trip to this endpoint: no handshake of it was captured whole".to_owned()),
+        Some((_, rung)) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
+            missing.push(format!(
+                "more time: {} round trips in {} five-minute windows, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a \
+                 full queue",
+                rung.samples.n(),
+                rung.windows(),
+            ));
+        }
+        Some(_) => {}
+    }
+    if case.account.gap_count < 5 {
+        missing.push(format!(
+            "more TLS or SSH handshakes seen from the first packet: {} so far, about 5 settle the layers",
+            case.account.gap_count
+        ));
+    }
+    missing
+}
+
+/// The same endpoint, hypothesis and day (UTC, of its first packet) give the same id.
+fn id(endpoint: IpAddr, hypothesis: Hypothesis, account: &Account) -> String {
+    const DAY: i64 = 86_400_000_000_000;
+    let day = account.first_seen.map_or(0, |t| t.nanos().div_euclid(DAY));
+    let hash = digest(&SHA256, format!("{endpoint}|{}|{day}", hypothesis.name()).as_bytes());
+    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

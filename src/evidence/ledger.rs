@@ -1,0 +1,281 @@
+//! The ledger: one account an endpoint, filled by all workers.
+//!
+//! Merging is commutative and associative: an account depends only on the set of what was told, so the report is the
+//! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
+//! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
+
+use crate::base::{Layer, RttSample, Side, Timestamp};
+use crate::fingerprint::{Ladder, Path};
+use crate::flow::FiveTuple;
+use crate::intel::Networks;
+use crate::session::{Session, Story};
+use dashmap::DashMap;
+use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hash};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bounds of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// Endpoints with an account; more are counted only.
+    pub endpoints: usize,
+    /// Addresses with names.
+    pub names: usize,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self { endpoints: 1_000_000, names: 100_000 }
+    }
+}
+
+/// Per endpoint: paired samples, flows to cite, names.
+const GAPS: usize = 64;
+const CITED: usize = 4;
+const NAMES: usize = 4;
+
+/// A handshake measured at two layers at once: how much later the upper one answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// A hash of all the rest: the order of preference when there are too many.
+    rank: u64,
+    /// When the upper loop closed.
+    pub at: Timestamp,
+    /// The upper layer.
+    pub layer: Layer,
+    /// Which program answers at the upper layer (a hash of its fingerprint): programs think for themselves.
+    pub program: u64,
+    /// Round trip of the TCP handshake, in microseconds.
+    pub tcp_us: u32,
+    /// Round trip of the upper layer, in microseconds.
+    pub upper_us: u32,
+    /// The flow.
+    pub flow: CitedFlow,
+}
+
+/// A flow to cite, ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CitedFlow {
+    orig: (IpAddr, u16),
+    resp: (IpAddr, u16),
+    proto: u8,
+}
+
+impl CitedFlow {
+    fn of(tuple: &FiveTuple) -> Self {
+        Self { orig: (tuple.orig.ip, tuple.orig.port), resp: (tuple.resp.ip, tuple.resp.port), proto: tuple.proto.0 }
+    }
+
+    /// Its Community ID.
+    #[must_use]
+    pub fn community_id(&self) -> String {
+        let peer = |(ip, port)| crate::flow::Peer { ip, port };
+        crate::flow::community_id(&FiveTuple {
+            orig: peer(self.orig),
+            resp: peer(self.resp),
+            proto: crate::flow::Protocol(self.proto),
+        })
+    }
+}
+
+impl Gap {
+    /// Upper round trip less TCP's, in milliseconds; negative when the TCP handshake met the longer queue.
+    #[must_use]
+    pub fn ms(&self) -> f64 {
+        (f64::from(self.upper_us) - f64::from(self.tcp_us)) / 1e3
+    }
+}
+
+/// What is known of one endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// Earliest packet of its sessions.
+    pub first_seen: Option<Timestamp>,
+    /// Latest packet.
+    pub last_seen: Option<Timestamp>,
+    /// Sessions that have ended.
+    pub sessions: u64,
+    /// Bytes of their IP packets, both directions.
+    pub bytes: u64,
+    /// Round trips to it.
+    pub ladder: Ladder,
+    /// Its path.
+    pub path: Path,
+    /// Handshakes measured at two layers; at most 64, chosen by hash.
+    pub gaps: BTreeSet<Gap>,
+    /// All such handshakes, also those not kept.
+    pub gap_count: u64,
+    /// Flows with its shortest TCP handshakes.
+    pub quickest: Vec<(u32, CitedFlow)>,
+}
+
+/// Accounts and names.
+#[derive(Debug)]
+pub struct Ledger {
+    accounts: DashMap<IpAddr, Account, foldhash::fast::RandomState>,
+    names: DashMap<IpAddr, BTreeMap<String, Timestamp>, foldhash::fast::RandomState>,
+    own: Networks,
+    limits: LedgerLimits,
+    turned_away: AtomicU64,
+}
+
+impl Ledger {
+    /// An empty ledger. Addresses in `own` are the site's and get no account.
+    #[must_use]
+    pub fn new(own: Networks, limits: LedgerLimits) -> Self {
+        Self {
+            accounts: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            names: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            own,
+            limits,
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// New samples of a session that goes on or has just ended.
+    pub fn on_samples(&self, tuple: &FiveTuple, story: &Story, fresh: &[RttSample]) {
+        if !fresh.iter().any(|s| s.side == Side::Client && !s.ambiguous) {
+            return;
+        }
+        self.with(tuple.orig.ip, |account| {
+            for sample in fresh.iter().filter(|s| s.side == Side::Client && !s.ambiguous) {
+                account.on_sample(tuple, story, sample);
+            }
+        });
+    }
+
+    /// A session has ended.
+    pub fn on_session(&self, session: &Session) {
+        self.with(session.tuple.orig.ip, |account| account.on_session(session));
+    }
+
+    /// An address has a name.
+    pub fn on_name(&self, at: Timestamp, address: IpAddr, name: String) {
+        if self.names.len() >= self.limits.names && !self.names.contains_key(&address) {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut names = self.names.entry(address).or_default();
+        let first = names.entry(name).or_insert(at);
+        *first = (*first).min(at);
+        if names.len() > NAMES {
+            // The latest to be heard goes; of equals the one last in the alphabet.
+            let last = names.iter().max_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone());
+            last.and_then(|name| names.remove(&name));
+        }
+    }
+
+    /// The name an address was first asked for, if any.
+    #[must_use]
+    pub fn name_of(&self, address: IpAddr) -> Option<String> {
+        let names = self.names.get(&address)?;
+        names.iter().min_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone())
+    }
+
+    /// All accounts, sorted by address.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = self.accounts.iter().map(|e| *e.key()).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Looks at one account.
+    pub fn look<R>(&self, address: IpAddr, f: impl FnOnce(&Account) -> R) -> Option<R> {
+        self.accounts.get(&address).map(|account| f(&account))
+    }
+
+    /// Endpoints with an account.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Observations not taken in because a bound was hit.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    fn with(&self, address: IpAddr, f: impl FnOnce(&mut Account)) {
+        if self.own.contains(address) {
+            return;
+        }
+        if let Some(mut account) = self.accounts.get_mut(&address) {
+            f(&mut account);
+        } else if self.accounts.len() < self.limits.endpoints {
+            f(&mut self.accounts.entry(address).or_default());
+        } else {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Account {
+    fn on_sample(&mut self, tuple: &FiveTuple, story: &Story, sample: &RttSample) {
+        self.ladder.add(sample);
+        let micros = u32::try_from(sample.rtt.as_micros()).unwrap_or(u32::MAX);
+        if sample.layer == Layer::TcpHandshake {
+            let entry = (micros, CitedFlow::of(tuple));
+            let place = self.quickest.partition_point(|known| *known < entry);
+            self.quickest.insert(place, entry);
+            self.quickest.truncate(CITED);
+            return;
+        }
+        let tcp =
+            story.samples.iter().find(|s| s.layer == Layer::TcpHandshake && s.side == Side::Client && !s.ambiguous);
+        if let Some(tcp) = tcp {
+            self.on_gap(tuple, story, sample, tcp);
+        }
+    }
+
+    fn on_gap(&mut self, tuple: &FiveTuple, story: &Story, upper: &RttSample, tcp: &RttSample) {
+        let micros = |s: &RttSample| u32::try_from(s.rtt.as_micros()).unwrap_or(u32::MAX);
+        let flow = CitedFlow::of(tuple);
+        let mut gap = Gap {
+            rank: 0,
+            at: upper.at,
+            layer: upper.layer,
+            program: program(story),
+            tcp_us: micros(tcp),
+            upper_us: micros(upper),
+            flow,
+        };
+        gap.rank = fixed_hash(&(gap.at, gap.program, gap.tcp_us, gap.upper_us, flow.orig, flow.resp));
+        self.gap_count += 1;
+        self.gaps.insert(gap);
+        if self.gaps.len() > GAPS {
+            self.gaps.pop_last();
+        }
+    }
+
+    fn on_session(&mut self, session: &Session) {
+        self.first_seen = Some(self.first_seen.map_or(session.start, |t| t.min(session.start)));
+        self.last_seen = Some(self.last_seen.map_or(session.end, |t| t.max(session.end)));
+        self.sessions += 1;
+        self.bytes += session.ends.orig.bytes + session.ends.resp.bytes;
+        self.path.add(&session.ends.orig, session.tuple.orig.ip.is_ipv6());
+    }
+}
+
+/// A hash of what tells one answering program from another, 0 if nothing does.
+fn program(story: &Story) -> u64 {
+    const FINGERPRINTS: [&str; 3] = ["tls.ja4", "ssh.hassh", "ssh.client_banner"];
+    FINGERPRINTS
+        .iter()
+        .find_map(|key| story.attributes.iter().find(|(k, _)| k == key))
+        .map_or(0, |(_, value)| fixed_hash(value))
+}
+
+/// A hash that is the same in every run: it decides what a report holds.
+fn fixed_hash(value: &impl Hash) -> u64 {
+    FixedState::with_seed(0x6661_726d).hash_one(value)
+}

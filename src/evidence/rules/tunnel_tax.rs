@@ -1,0 +1,55 @@
+//! S07 tunnel-tax: the segment size that the endpoint announces, against those of tunnels.
+//!
+//! Sees: home-exit (T2) through WireGuard, OpenVPN or IPsec, whose routers clamp the MSS. Weak: capped at 2.
+//! Errs: PPPoE, IPv6 transition, mobile networks and cautious routers shrink segments too; the absence proves nothing.
+//! Evaded by: not clamping (fragments then), or a proxy. Numbers: science note section 5 and S07; shares are design
+//! values.
+
+use super::{Observation, Rule};
+use crate::evidence::{Case, Hypothesis};
+use crate::fingerprint::Overhead;
+
+pub(super) static RULE: Rule = Rule { name: "tunnel-tax", signal: "S07", cap: 2.0, observe };
+
+fn observe(case: &Case<'_>) -> Option<Observation> {
+    let path = &case.account.path;
+    let (mss, share) = path.mss()?;
+    let overhead = path.overhead()?;
+    let text = match overhead {
+        Overhead::None => {
+            format!("It announces the full segment size ({mss} bytes): no tunnel shows; that proves nothing.")
+        }
+        Overhead::Access => {
+            format!("It announces {mss}-byte segments, as some access lines do (PPPoE, IPv6 transition).")
+        }
+        Overhead::Tunnel => format!(
+            "It announces {mss}-byte segments in {:.0} % of its connections, as traffic through a tunnel does; some \
+             routers and mobile networks do the same.",
+            share * 100.0
+        ),
+    };
+    Some(Observation {
+        value: f64::from(mss),
+        unit: "bytes",
+        n: case.account.sessions.max(1),
+        text,
+        cites: case.account.quickest.iter().take(1).map(|(_, flow)| flow.community_id()).collect(),
+        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, share_of(*h, overhead).ln())).collect(),
+        hidden_leg_ms: None,
+    })
+}
+
+/// How often an endpoint of that kind announces such a segment size.
+const fn share_of(hypothesis: Hypothesis, overhead: Overhead) -> f64 {
+    let (none, access, tunnel) = match hypothesis {
+        Hypothesis::HomeExit => (0.45, 0.05, 0.50),
+        Hypothesis::Mobile => (0.30, 0.50, 0.20),
+        Hypothesis::AccessTunnel => (0.10, 0.80, 0.10),
+        _ => (0.90, 0.08, 0.02),
+    };
+    match overhead {
+        Overhead::None => none,
+        Overhead::Access => access,
+        Overhead::Tunnel => tunnel,
+    }
+}

@@ -1,0 +1,152 @@
+//! What is said of an endpoint, and on what grounds.
+
+use super::Hypothesis;
+use crate::base::Timestamp;
+use std::net::IpAddr;
+
+/// The verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Somebody far away works through this endpoint.
+    Relayed,
+    /// Measured well enough, and an innocent explanation is by far the best.
+    Clear,
+    /// The data can't tell.
+    Insufficient,
+}
+
+impl Verdict {
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relayed => "relayed",
+            Self::Clear => "clear",
+            Self::Insufficient => "insufficient",
+        }
+    }
+
+    /// Whether it goes into the findings without being asked for.
+    #[must_use]
+    pub const fn is_finding(self) -> bool {
+        matches!(self, Self::Relayed)
+    }
+}
+
+/// How urgent a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Likely (odds below 9 to 1): look at it when there is time.
+    Low,
+    /// Odds of 9 to 1 and more.
+    Medium,
+    /// Odds of 99 to 1 and more.
+    High,
+    /// Reserved for several independent families of evidence that agree.
+    Critical,
+}
+
+impl Severity {
+    /// All, mildest first.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One observation and what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// How much better the best malicious hypothesis explains it than the best innocent one (natural logarithm).
+    pub llr: f64,
+    /// What was measured.
+    pub value: f64,
+    /// Its unit.
+    pub unit: &'static str,
+    /// From how many measurements.
+    pub n: u64,
+    /// In words, uncertainty included.
+    pub text: String,
+    /// Flows to look at, by Community ID.
+    pub cites: Vec<String>,
+}
+
+/// The innocent explanation that fits best.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Innocent {
+    /// Which.
+    pub hypothesis: Hypothesis,
+    /// How much better it explains all observations than the best malicious one (negative: worse).
+    pub llr: f64,
+    /// In words.
+    pub text: String,
+}
+
+/// How far the operator is from the home, in km. Only `max` is physics; the others are experience.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance {
+    /// Soft lower bound.
+    pub soft_min: f64,
+    /// Best guess.
+    pub best: f64,
+    /// Upper bound: the speed of light in fibre.
+    pub max: f64,
+}
+
+impl Distance {
+    /// From a round trip in ms (science note 0.1: 99.9 km/ms is light in fibre, 66.6 km/ms the usual Internet path
+    /// of Katz-Bassett et al., IMC 2006; 55 km/ms beyond the first 55 ms the slow end of Weinberg et al., IMC 2018).
+    /// Never farther than half the Earth's circumference.
+    #[must_use]
+    pub fn of_round_trip(ms: f64) -> Self {
+        const ANTIPODE: f64 = 20_037.5;
+        let km = |km: f64| km.clamp(0.0, ANTIPODE);
+        Self { soft_min: km(55.0 * (ms - 55.0)), best: km(66.6 * ms), max: km(99.9 * ms) }
+    }
+}
+
+/// The judgement on one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Stable: the same endpoint, hypothesis and day give the same id.
+    pub id: String,
+    /// Who.
+    pub endpoint: IpAddr,
+    /// What is said.
+    pub verdict: Verdict,
+    /// The hypothesis behind it: the best malicious one, or for a clear endpoint the best of all.
+    pub hypothesis: Hypothesis,
+    /// How urgent.
+    pub severity: Severity,
+    /// Posterior log-odds of relayed against innocent.
+    pub score: f64,
+    /// Best malicious minus best innocent, priors left out.
+    pub llr: f64,
+    /// The best innocent story.
+    pub innocent: Innocent,
+    /// Round trip between home and operator, in ms.
+    pub hidden_leg_ms: Option<f64>,
+    /// The same as a distance.
+    pub operator: Option<Distance>,
+    /// On what grounds; never empty for a finding.
+    pub evidence: Vec<Evidence>,
+    /// What would decide it.
+    pub missing: Vec<String>,
+    /// Earliest packet.
+    pub first_seen: Option<Timestamp>,
+    /// Latest packet.
+    pub last_seen: Option<Timestamp>,
+}
