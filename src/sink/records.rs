@@ -1,0 +1,506 @@
+//! The shapes of the records, as `docs/output.md` describes them: fixed names, absent where unknown.
+//!
+//! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
+
+use crate::base::{Ends, Fault, Timestamp};
+use crate::evidence::{Account, Distance, Evidence, Finding};
+use crate::flow::{End, Peer};
+use crate::intel::{Kind, Place};
+use crate::session::{RttSummary, Session};
+use crate::wire::Wrapper;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The version of all shapes.
+const SCHEMA: u8 = 1;
+
+/// A time as RFC 3339 in UTC with nanoseconds. Times beyond the year 9999 are told as its end.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(at.nanos())).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.9}")
+}
+
+/// Milliseconds with nanosecond digits.
+fn ms(duration: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact below 104 days")]
+    let nanos = duration.as_nanos() as f64;
+    nanos / 1e6
+}
+
+/// Rounded to thousandths: what a judgement's figures are good for.
+fn milli(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// A line of sessions.jsonl.
+#[derive(Debug, Serialize)]
+pub struct SessionRecord<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u8,
+    id: String,
+    community_id: String,
+    start: String,
+    end: String,
+    transport: String,
+    client: EndRecord,
+    server: EndRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    encapsulation: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: BTreeMap<&'static str, &'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rtt: Vec<RttRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<&'static str>,
+    flows: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndRecord {
+    ip: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    packets: u64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mss: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_scale: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_packet: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct RttRecord {
+    side: &'static str,
+    layer: &'static str,
+    method: &'static str,
+    n: usize,
+    min_ms: f64,
+    p05_ms: f64,
+    p50_ms: f64,
+    max_ms: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ambiguous: bool,
+}
+
+impl<'a> SessionRecord<'a> {
+    /// The record of a session.
+    #[must_use]
+    pub fn of(session: &'a Session) -> Self {
+        let community_id = session.community_id();
+        let Ends { orig, resp } = session.ends;
+        let has_ports = matches!(session.tuple.proto.0, 6 | 17 | crate::flow::SCTP);
+        Self {
+            kind: "session",
+            schema: SCHEMA,
+            id: session_id(&community_id, session.start),
+            start: rfc3339(session.start),
+            end: rfc3339(session.end),
+            transport: session.transport(),
+            client: EndRecord::of(session.tuple.orig, &orig, has_ports),
+            server: EndRecord::of(session.tuple.resp, &resp, has_ports),
+            protocol: session.protocol,
+            carrier: session.carrier,
+            category: session.category.map(crate::protocol::Category::name),
+            confidence: session.confidence.map(crate::session::Confidence::name),
+            encapsulation: session.encapsulation.iter().map(wrapper).collect(),
+            attributes: session.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect(),
+            rtt: session.rtt().iter().map(RttRecord::of).collect(),
+            faults: session.faults.iter().map(|Fault(name)| *name).collect(),
+            flows: vec![community_id.clone()],
+            community_id,
+        }
+    }
+
+    /// Its id: 16 hexadecimal digits, the same in every run over the same packets.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn session_id(community_id: &str, start: Timestamp) -> String {
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{community_id}{}", start.nanos()).as_bytes());
+    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A wrapper as a word with its number.
+fn wrapper(wrapper: Wrapper) -> String {
+    match wrapper {
+        Wrapper::Vlan(id) => format!("vlan:{id}"),
+        Wrapper::Mpls(label) => format!("mpls:{label}"),
+        Wrapper::Pppoe(session) => format!("pppoe:{session}"),
+        Wrapper::Gre => "gre".into(),
+        Wrapper::Erspan1 => "erspan1".into(),
+        Wrapper::Erspan2(session) => format!("erspan2:{session}"),
+        Wrapper::Erspan3(session) => format!("erspan3:{session}"),
+        Wrapper::Vxlan(vni) => format!("vxlan:{vni}"),
+        Wrapper::Geneve(vni) => format!("geneve:{vni}"),
+        Wrapper::Ipv4InIp => "ipv4".into(),
+        Wrapper::Ipv6InIp => "ipv6".into(),
+    }
+}
+
+impl EndRecord {
+    fn of(peer: Peer, end: &End, has_ports: bool) -> Self {
+        Self {
+            ip: peer.ip,
+            port: has_ports.then_some(peer.port),
+            packets: end.packets,
+            bytes: end.bytes,
+            ttl: end.ttl,
+            mss: end.mss,
+            window_scale: end.window_scale,
+            max_packet: (end.max_packet > 0).then_some(end.max_packet),
+        }
+    }
+}
+
+impl RttRecord {
+    fn of(rtt: &RttSummary) -> Self {
+        Self {
+            side: rtt.side.name(),
+            layer: rtt.layer.name(),
+            method: rtt.method,
+            n: rtt.n,
+            min_ms: ms(rtt.min),
+            p05_ms: ms(rtt.p05),
+            p50_ms: ms(rtt.p50),
+            max_ms: ms(rtt.max),
+            ambiguous: rtt.ambiguous,
+        }
+    }
+}
+
+/// A line of endpoints.jsonl.
+#[derive(Debug, Serialize)]
+pub struct EndpointRecord {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u8,
+    ip: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
+    sessions: u64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<PlaceRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ladder: Vec<RungRecord>,
+    path: PathRecord,
+    verdict: &'static str,
+    score: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct PlaceRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lat: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lon: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    city: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asn: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct RungRecord {
+    layer: &'static str,
+    n: u64,
+    min_ms: f64,
+    p05_ms: f64,
+    p50_ms: f64,
+    windows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_ms: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PathRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hops: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mss: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_packet: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overhead: Option<&'static str>,
+}
+
+impl EndpointRecord {
+    /// The record of an account and what was found of it; `expected_ms` is what its place allows.
+    #[must_use]
+    pub fn of(
+        account: &Account,
+        finding: &Finding,
+        place: Option<&Place>,
+        name: Option<String>,
+        expected_ms: Option<f64>,
+    ) -> Self {
+        let path = &account.path;
+        Self {
+            kind: "endpoint",
+            schema: SCHEMA,
+            ip: finding.endpoint,
+            name,
+            first_seen: account.first_seen.map(rfc3339),
+            last_seen: account.last_seen.map(rfc3339),
+            sessions: account.sessions,
+            bytes: account.bytes,
+            place: place.filter(|p| !p.is_unknown()).map(PlaceRecord::of),
+            ladder: rungs(account, expected_ms),
+            path: PathRecord {
+                hops: path.hops(),
+                mss: path.mss().map(|(mss, _)| mss),
+                mtu: path.mtu(),
+                max_packet: (path.max_packet > 0).then_some(path.max_packet),
+                overhead: path.overhead().map(crate::fingerprint::Overhead::name),
+            },
+            verdict: finding.verdict.name(),
+            score: milli(finding.score),
+        }
+    }
+}
+
+fn rungs(account: &Account, expected_ms: Option<f64>) -> Vec<RungRecord> {
+    account
+        .ladder
+        .rungs()
+        .filter_map(|(layer, rung)| {
+            Some(RungRecord {
+                layer: layer.name(),
+                n: rung.samples.n(),
+                min_ms: ms(rung.samples.min()?),
+                p05_ms: ms(rung.samples.quantile(0.05)?),
+                p50_ms: ms(rung.samples.quantile(0.5)?),
+                windows: rung.windows(),
+                expected_ms: expected_ms.map(milli),
+            })
+        })
+        .collect()
+}
+
+impl PlaceRecord {
+    fn of(place: &Place) -> Self {
+        Self {
+            lat: place.point.map(|p| p.lat()),
+            lon: place.point.map(|p| p.lon()),
+            country: place.country.clone(),
+            region: place.region.clone(),
+            city: place.city.clone(),
+            asn: place.asn,
+            org: place.org.clone(),
+            kind: (place.kind != Kind::Unknown).then(|| place.kind.name()),
+            source: place.located_by.map(crate::intel::Origin::name),
+        }
+    }
+}
+
+/// A line of findings.jsonl.
+#[derive(Debug, Serialize)]
+pub struct FindingRecord<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u8,
+    id: &'a str,
+    endpoint: IpAddr,
+    verdict: &'static str,
+    hypothesis: &'static str,
+    severity: &'static str,
+    score: f64,
+    llr: f64,
+    innocent: InnocentRecord<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_leg_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_km: Option<DistanceRecord>,
+    evidence: Vec<EvidenceRecord<'a>>,
+    missing: &'a [String],
+    attack: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct InnocentRecord<'a> {
+    hypothesis: &'static str,
+    llr: f64,
+    text: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct DistanceRecord {
+    soft_min: f64,
+    best: f64,
+    max: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct EvidenceRecord<'a> {
+    rule: &'static str,
+    llr: f64,
+    value: f64,
+    unit: &'static str,
+    n: u64,
+    text: &'a str,
+    cites: &'a [String],
+}
+
+impl<'a> FindingRecord<'a> {
+    /// The record of a finding.
+    #[must_use]
+    pub fn of(finding: &'a Finding) -> Self {
+        let km =
+            |d: Distance| DistanceRecord { soft_min: d.soft_min.round(), best: d.best.round(), max: d.max.round() };
+        let evidence = |e: &'a Evidence| EvidenceRecord {
+            rule: e.rule,
+            llr: milli(e.llr),
+            value: milli(e.value),
+            unit: e.unit,
+            n: e.n,
+            text: &e.text,
+            cites: &e.cites,
+        };
+        Self {
+            kind: "finding",
+            schema: SCHEMA,
+            id: &finding.id,
+            endpoint: finding.endpoint,
+            verdict: finding.verdict.name(),
+            hypothesis: finding.hypothesis.name(),
+            severity: finding.severity.name(),
+            score: milli(finding.score),
+            llr: milli(finding.llr),
+            innocent: InnocentRecord {
+                hypothesis: finding.innocent.hypothesis.name(),
+                llr: milli(finding.innocent.llr),
+                text: &finding.innocent.text,
+            },
+            hidden_leg_ms: finding.hidden_leg_ms.map(milli),
+            operator_km: finding.operator.map(km),
+            evidence: finding.evidence.iter().map(evidence).collect(),
+            missing: &finding.missing,
+            attack: finding.hypothesis.attack(),
+            first_seen: finding.first_seen.map(rfc3339),
+            last_seen: finding.last_seen.map(rfc3339),
+        }
+    }
+}
+
+/// How many endpoints got which verdict.
+pub type Verdicts = BTreeMap<&'static str, u64>;
+
+/// summary.json.
+#[derive(Debug, Serialize)]
+pub struct SummaryRecord {
+    /// Always `summary`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The version of the shapes.
+    pub schema: u8,
+    /// One entry an input.
+    pub inputs: Vec<InputRecord>,
+    /// What became of the frames.
+    pub frames: FramesRecord,
+    /// Flows.
+    pub flows: u64,
+    /// Session records.
+    pub sessions: u64,
+    /// Endpoints.
+    pub endpoints: u64,
+    /// Findings.
+    pub findings: u64,
+    /// Endpoints by verdict.
+    pub verdicts: Verdicts,
+    /// Records that had to make room, by kind.
+    pub evicted: BTreeMap<&'static str, u64>,
+    /// What was not taken in, by kind.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Frames that were a mirror's second copy.
+    pub duplicates: u64,
+    /// Frames whose time lay before an earlier frame's.
+    pub time_backwards: u64,
+    /// Wall time of the run, in s.
+    pub seconds: f64,
+    /// Frames per second of wall time.
+    pub packets_per_second: f64,
+    /// Of farmlight.
+    pub version: &'static str,
+    /// The configuration in effect.
+    pub config: serde_json::Value,
+}
+
+/// What became of one input.
+#[derive(Debug, Serialize)]
+pub struct InputRecord {
+    /// As the user named it.
+    pub path: String,
+    /// Frames read.
+    pub frames: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Earliest time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Latest time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Why it was not read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorRecord>,
+}
+
+/// Where and why reading stopped.
+#[derive(Debug, Serialize)]
+pub struct ErrorRecord {
+    /// Offset in the decompressed input, bytes.
+    pub offset: u64,
+    /// In words.
+    pub reason: String,
+}
+
+/// `read` = `decoded` + the sum of `not_understood`.
+#[derive(Debug, Serialize)]
+pub struct FramesRecord {
+    /// Frames read.
+    pub read: u64,
+    /// Frames that gave an IP packet or a fragment of one.
+    pub decoded: u64,
+    /// The others, by reason.
+    pub not_understood: BTreeMap<&'static str, u64>,
+}

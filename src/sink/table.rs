@@ -1,0 +1,222 @@
+//! Findings for people: a block each, at most 80 columns, the ladder first.
+
+use crate::evidence::{Account, Evidence, Finding, Verdict};
+use crate::intel::{Kind, Place};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// How to draw.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Columns.
+    pub width: usize,
+    /// Whether to use colours.
+    pub colour: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { width: 80, colour: false }
+    }
+}
+
+/// Writes blocks.
+#[derive(Debug)]
+pub struct Table<W> {
+    out: W,
+    look: Look,
+}
+
+/// Where the text of a labelled line begins.
+const INDENT: usize = 11;
+const BAR: usize = 22;
+
+impl<W: Write> Table<W> {
+    /// Writes to `out`.
+    pub const fn new(out: W, look: Look) -> Self {
+        Self { out, look }
+    }
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub fn finding(
+        &mut self,
+        finding: &Finding,
+        account: &Account,
+        place: Option<&Place>,
+        expected_ms: Option<f64>,
+    ) -> io::Result<()> {
+        self.headline(finding, place)?;
+        self.ladder(account, expected_ms)?;
+        for (i, evidence) in finding.evidence.iter().enumerate() {
+            self.labelled(if i == 0 { "why" } else { "" }, &why(evidence))?;
+        }
+        self.labelled("innocent", &finding.innocent.text)?;
+        for (i, missing) in finding.missing.iter().enumerate() {
+            self.labelled(if i == 0 { "missing" } else { "" }, missing)?;
+        }
+        self.labelled("finding", &finding.id)?;
+        writeln!(self.out)
+    }
+
+    /// A line of plain text, wrapped.
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        for line in textwrap::wrap(text, self.look.width) {
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn headline(&mut self, finding: &Finding, place: Option<&Place>) -> io::Result<()> {
+        let style = match finding.verdict {
+            Verdict::Relayed => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
+            Verdict::Clear => Style::new().bold().fg_color(Some(AnsiColor::Green.into())),
+            Verdict::Insufficient => Style::new().bold().fg_color(Some(AnsiColor::Yellow.into())),
+        };
+        let verdict = self.paint(style, &finding.verdict.name().to_uppercase());
+        let address = self.paint(Style::new().bold(), &finding.endpoint.to_string());
+        let place = place.map(place_words).filter(|p| !p.is_empty()).unwrap_or_else(|| "place unknown".into());
+        writeln!(self.out, "{verdict}  {address}  {place}")?;
+        self.labelled("", &belief(finding))?;
+        if let (Some(ms), Some(km)) = (finding.hidden_leg_ms, finding.operator) {
+            let text = format!(
+                "The part of the way that stays hidden takes at most {ms:.0} ms. That puts the operator {} to {} km \
+                 from the home by experience ({} km at the speed of light in fibre).",
+                thousands(km.soft_min),
+                thousands(km.best),
+                thousands(km.max),
+            );
+            self.labelled("", &text)?;
+        }
+        Ok(())
+    }
+
+    fn ladder(&mut self, account: &Account, expected_ms: Option<f64>) -> io::Result<()> {
+        let rungs: Vec<(&str, f64, u64)> = account
+            .ladder
+            .rungs()
+            .filter_map(|(layer, rung)| Some((layer.name(), rung.samples.min()?.as_secs_f64() * 1e3, rung.samples.n())))
+            .collect();
+        if rungs.is_empty() && expected_ms.is_none() {
+            return Ok(());
+        }
+        let longest = rungs.iter().map(|(_, ms, _)| *ms).chain(expected_ms).fold(1.0, f64::max);
+        let mut label = "ladder";
+        if let Some(expected) = expected_ms {
+            self.rung(label, "its place allows", expected, longest, "")?;
+            label = "";
+        }
+        for (layer, ms, n) in rungs {
+            self.rung(label, layer, ms, longest, &format!("least of {n}"))?;
+            label = "";
+        }
+        Ok(())
+    }
+
+    fn rung(&mut self, label: &str, layer: &str, ms: f64, longest: f64, note: &str) -> io::Result<()> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "columns"
+        )]
+        let filled = ((ms / longest * BAR as f64).round() as usize).clamp(1, BAR);
+        let bar = if note.is_empty() { "┄" } else { "█" }.repeat(filled);
+        let blank = " ".repeat(BAR - filled);
+        let label = self.paint(Style::new().dimmed(), &format!("  {label:<9}"));
+        let line = format!("{layer:<17}{ms:>8.1} ms  {bar}{blank}  {note}");
+        writeln!(self.out, "{label}{}", line.trim_end())
+    }
+
+    fn labelled(&mut self, label: &str, text: &str) -> io::Result<()> {
+        let width = self.look.width.saturating_sub(INDENT).max(20);
+        for (i, line) in textwrap::wrap(text, width).iter().enumerate() {
+            let label = format!("  {:<9}", if i == 0 { label } else { "" });
+            let label = self.paint(Style::new().dimmed(), &label);
+            writeln!(self.out, "{}", format!("{label}{line}").trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.look.colour && !text.trim().is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+fn why(evidence: &Evidence) -> String {
+    format!("{} ({:+.1}): {}", evidence.rule, evidence.llr, evidence.text)
+}
+
+/// How sure the judgement is, in odds.
+fn belief(finding: &Finding) -> String {
+    let odds = finding.score.abs().exp();
+    let odds = if odds >= 1_000.0 {
+        "more than 1,000".to_owned()
+    } else if odds >= 10.0 {
+        format!("{odds:.0}")
+    } else {
+        format!("{odds:.1}")
+    };
+    match finding.verdict {
+        Verdict::Relayed => format!(
+            "{} ({}), severity {}, odds {odds} to 1.",
+            finding.hypothesis.story(),
+            finding.hypothesis.name(),
+            finding.severity.name()
+        ),
+        Verdict::Clear => {
+            format!("Best explanation: {} (odds {odds} to 1 against a relay).", finding.hypothesis.story())
+        }
+        Verdict::Insufficient => {
+            let side = if finding.score >= 0.0 { "for" } else { "against" };
+            format!("The data can't tell (odds {odds} to 1 {side} a relay, mostly from what is usual).")
+        }
+    }
+}
+
+fn place_words(place: &Place) -> String {
+    let mut words = String::new();
+    let town = [&place.city, &place.region, &place.country];
+    let town: Vec<&str> = town.into_iter().flatten().map(String::as_str).collect();
+    let _ = write!(words, "{}", town.join(", "));
+    let mut add = |text: String| {
+        if !words.is_empty() {
+            words.push_str(" · ");
+        }
+        words.push_str(&text);
+    };
+    match (place.asn, &place.org) {
+        (Some(asn), Some(org)) => add(format!("AS{asn} {org}")),
+        (Some(asn), None) => add(format!("AS{asn}")),
+        (None, Some(org)) => add(org.clone()),
+        (None, None) => {}
+    }
+    if place.kind != Kind::Unknown {
+        add(place.kind.name().to_owned());
+    }
+    words
+}
+
+/// Kilometres, rounded to hundreds, with commas.
+fn thousands(km: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 20,038")]
+    let rounded = (km / 100.0).round().max(0.0) as u64 * 100;
+    match (rounded / 1_000, rounded % 1_000) {
+        (0, small) => small.to_string(),
+        (large, small) => format!("{large},{small:03}"),
+    }
+}
