@@ -9,12 +9,13 @@
 pub mod codec;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod tls;
 
 use crate::base::{Direction, Ends, Layer, Timestamp};
 use std::net::IpAddr;
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[];
+pub static REGISTRY: &[&Protocol] = &[&tls::PROTOCOL];
 
 /// The entry of that name.
 #[must_use]
