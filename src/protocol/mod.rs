@@ -9,13 +9,14 @@
 pub mod codec;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod tls;
 
 use crate::base::{Direction, Ends, Timestamp};
 
 pub use crate::base::{Event, EventKind, Events, Fault, Key, Loop};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[];
+pub static REGISTRY: &[&Protocol] = &[&tls::PROTOCOL];
 
 /// The entry of that name.
 #[must_use]

@@ -2,6 +2,14 @@
 //!
 //! Imports base only. Does not: emit events.
 
+pub mod cipher_suite;
+pub mod client_hello;
+pub mod ja;
+pub mod server_hello;
+pub mod text;
+pub mod tls_record;
+pub mod x509;
+
 mod inbox;
 
 pub use inbox::Inbox;

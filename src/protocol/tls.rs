@@ -1,0 +1,601 @@
+//! TLS over a byte stream: SSLv2 hellos, SSLv3 to TLS 1.3 and its drafts.
+//!
+//! Reads: records and the handshake messages in clear (RFC 8446, RFC 5246, RFC 6101). Emits: versions, names,
+//! fingerprints, certificate names before TLS 1.3, and the handshake's round trips. Does not: decrypt, verify, or stay
+//! beyond the handshake.
+//!
+//! Round trips (all of them errs upward by the answering end's own time; docs/protocols/tls.md has the rest):
+//! `client-hello`, `hello-retry`, `server-hello-done`, `server-finished`, `server-flight`.
+
+use crate::base::{Direction, Ends, Layer, Timestamp};
+use crate::protocol::codec::Inbox;
+use crate::protocol::codec::cipher_suite::cipher_suite_name;
+use crate::protocol::codec::client_hello::{ClientHello, Encrypted, Transport, is_tls13, version_name};
+use crate::protocol::codec::ja::{ja3, ja3s, ja4};
+use crate::protocol::codec::server_hello::ServerHello;
+use crate::protocol::codec::text::{printable, printable_list};
+use crate::protocol::codec::tls_record::{
+    HEADER, MAX_RECORD, RecordHeader, Shape, Ssl2ServerHello, content, handshake, is_ssl2_client_hello, shape,
+    ssl2_hello,
+};
+use crate::protocol::codec::x509::CertificateNames;
+use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol};
+
+/// TLS.
+pub(super) static PROTOCOL: Protocol = Protocol {
+    name: "tls",
+    category: Category::Web,
+    carriers: &[Carrier::Stream],
+    ports: &[443, 8443, 853, 465, 563, 636, 989, 990, 992, 993, 994, 995, 5061, 3389, 4433],
+    attributes: &[
+        "tls.version",
+        "tls.sni",
+        "tls.alpn",
+        "tls.alpn_offered",
+        "tls.cipher",
+        "tls.ja3",
+        "tls.ja3s",
+        "tls.ja4",
+        "tls.resumed",
+        "tls.hrr",
+        "tls.ech",
+        "tls.cert_subject",
+        "tls.cert_issuer",
+        "tls.cert_san",
+        "tls.client_cert_subject",
+    ],
+    probe,
+    analyzer: || Box::new(Tls::default()),
+};
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    if opening.carrier != Carrier::Stream {
+        return Probe::NoMatch;
+    }
+    match (shape(opening.sent.orig), shape(opening.sent.resp)) {
+        (Shape::Other, _) | (_, Shape::Other) => Probe::NoMatch,
+        (Shape::Hello, _) | (_, Shape::Hello) => Probe::Match,
+        (Shape::Open, Shape::Open) => Probe::NeedMore,
+    }
+}
+
+/// Reads one connection's handshake.
+#[derive(Debug, Default)]
+struct Tls {
+    ends: Ends<End>,
+    /// Who sent the ClientHello, or does not send the ServerHello.
+    client: Option<Direction>,
+    offer: Option<Offer>,
+    choice: Option<Choice>,
+    /// A HelloRetryRequest was seen.
+    retry: bool,
+    /// The server's certificate or ServerHelloDone was seen: not an abbreviated handshake.
+    full: bool,
+    asked: Asked,
+    confirmed: bool,
+    done: bool,
+    /// Records seen; a handshake that does not end is left.
+    records: u16,
+}
+
+/// What stays of a ClientHello.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    tls13: bool,
+    early_data: bool,
+}
+
+/// What stays of a ServerHello.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    tls13: bool,
+}
+
+/// Which loops are open.
+#[derive(Debug, Default)]
+struct Asked {
+    client_hello: bool,
+    hello_retry: bool,
+    server_hello_done: bool,
+    server_finished: bool,
+    server_flight: bool,
+}
+
+/// What one end sends.
+#[derive(Debug)]
+struct End {
+    /// The header of the record at hand, as far as it has come.
+    header: [u8; HEADER],
+    have: usize,
+    /// When its first byte passed.
+    record_at: Timestamp,
+    record: Record,
+    /// Bytes of the record's content that are still to come.
+    left: usize,
+    /// Nothing of this end was read before.
+    fresh: bool,
+    /// Content in clear that is not used yet.
+    clear: Inbox,
+    /// When the record passed whose first byte is also the first of `clear`.
+    clear_at: Option<Timestamp>,
+    /// Bytes of a message too long to be kept that are still to come.
+    skip: usize,
+    /// ChangeCipherSpec was sent.
+    changed: bool,
+    /// What follows of type handshake is encrypted (before TLS 1.3).
+    protected: bool,
+}
+
+impl Default for End {
+    fn default() -> Self {
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            record_at: Timestamp::default(),
+            record: Record::Opaque,
+            left: 0,
+            fresh: true,
+            clear: Inbox::new(INBOX_LIMIT),
+            clear_at: None,
+            skip: 0,
+            changed: false,
+            protected: false,
+        }
+    }
+}
+
+/// What the record at hand is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    /// Handshake messages in clear.
+    Handshake,
+    /// An alert in clear.
+    Alert,
+    ChangeCipherSpec,
+    /// Handshake type, but encrypted.
+    Protected,
+    /// Application data or heartbeat.
+    Opaque,
+    /// A hello in SSLv2 framing.
+    Ssl2,
+}
+
+/// When a message's first and last byte passed, and who sent it.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    dir: Direction,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Analyzer for Tls {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let mut rest = pdu.bytes;
+        while !rest.is_empty() && !self.done {
+            rest = if self.ends.of(pdu.dir).have < HEADER {
+                self.header_bytes(pdu.at, pdu.dir, rest, events)
+            } else {
+                self.content_bytes(pdu.at, pdu.dir, rest, events)
+            };
+        }
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, len: u64, events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        let within = usize::try_from(len).ok().filter(|n| end.have == HEADER && *n < end.left);
+        match (within, end.record) {
+            // What is lost lies inside a record that is only counted.
+            (Some(n), Record::Opaque | Record::Protected) => end.left -= n,
+            _ => self.settle(at, dir, events),
+        }
+    }
+}
+
+impl Tls {
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if !self.done {
+            self.done = true;
+            events.settled(at, dir);
+        }
+    }
+
+    fn fault(&mut self, at: Timestamp, dir: Direction, name: &'static str, events: &mut Events) {
+        events.violation(at, dir, name);
+        self.settle(at, dir, events);
+    }
+
+    /// Takes what is missing of a record header.
+    fn header_bytes<'b>(&mut self, at: Timestamp, dir: Direction, bytes: &'b [u8], events: &mut Events) -> &'b [u8] {
+        let end = self.ends.of_mut(dir);
+        if end.have == 0 {
+            end.record_at = at;
+        }
+        let (head, rest) = bytes.split_at_checked(HEADER - end.have).unwrap_or((bytes, &[]));
+        for (place, byte) in end.header.iter_mut().skip(end.have).zip(head) {
+            *place = *byte;
+        }
+        end.have += head.len();
+        if end.have == HEADER {
+            self.record_starts(dir, events);
+        }
+        rest
+    }
+
+    fn record_starts(&mut self, dir: Direction, events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        let (header, at) = (end.header, end.record_at);
+        if std::mem::take(&mut end.fresh)
+            && let Some(len) = ssl2_hello(header)
+        {
+            // Three bytes of the message stand in what would be the record header.
+            let taken = end.clear.push(at, header.get(2..).unwrap_or_default());
+            end.record = Record::Ssl2;
+            end.left = if taken { len - HEADER } else { 0 };
+            return;
+        }
+        let header = match RecordHeader::parse(header) {
+            Ok(header) => header,
+            Err(name) => return self.fault(at, dir, name, events),
+        };
+        end.left = usize::from(header.len);
+        end.record = match header.kind {
+            content::HANDSHAKE if end.protected => Record::Protected,
+            content::ALERT if end.protected => Record::Opaque,
+            content::HANDSHAKE => Record::Handshake,
+            content::ALERT => Record::Alert,
+            content::CHANGE_CIPHER_SPEC => Record::ChangeCipherSpec,
+            _ => Record::Opaque,
+        };
+        if end.record == Record::Handshake && end.skip == 0 && end.clear.bytes().is_empty() {
+            end.clear_at = Some(at);
+        }
+        self.records += 1;
+        if Some(dir) == self.client {
+            self.answers_of_client(header.kind, at, dir, events);
+        }
+        if self.records >= RECORD_LIMIT {
+            self.settle(at, dir, events);
+        }
+        if self.ends.of(dir).left == 0 {
+            self.record_ends(at, dir, events);
+        }
+    }
+
+    /// A record of the client closes the loops that the server's handshake messages opened.
+    fn answers_of_client(&mut self, kind: u8, at: Timestamp, dir: Direction, events: &mut Events) {
+        if std::mem::take(&mut self.asked.server_hello_done) && kind == content::HANDSHAKE {
+            events.answer(at, dir, Layer::Tls, SERVER_HELLO_DONE);
+        }
+        if std::mem::take(&mut self.asked.server_finished) && kind == content::CHANGE_CIPHER_SPEC {
+            events.answer(at, dir, Layer::Tls, SERVER_FINISHED);
+        }
+        // In TLS 1.3 a client sends ChangeCipherSpec, if at all, right before its second flight.
+        if std::mem::take(&mut self.asked.server_flight)
+            && matches!(kind, content::CHANGE_CIPHER_SPEC | content::APPLICATION)
+        {
+            events.answer(at, dir, Layer::Tls, SERVER_FLIGHT);
+        }
+    }
+
+    /// Takes content of the record at hand.
+    fn content_bytes<'b>(&mut self, at: Timestamp, dir: Direction, bytes: &'b [u8], events: &mut Events) -> &'b [u8] {
+        let end = self.ends.of_mut(dir);
+        let (piece, rest) = bytes.split_at_checked(end.left).unwrap_or((bytes, &[]));
+        end.left -= piece.len();
+        let ended = end.left == 0;
+        match end.record {
+            Record::Handshake => self.handshake_bytes(at, dir, piece, events),
+            Record::Alert | Record::Ssl2 => {
+                if !end.clear.push(at, piece) {
+                    self.fault(at, dir, "tls.record-length-beyond-limit", events);
+                }
+            }
+            Record::ChangeCipherSpec | Record::Protected | Record::Opaque => {}
+        }
+        if ended && !self.done {
+            self.record_ends(at, dir, events);
+        }
+        rest
+    }
+
+    fn record_ends(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        end.have = 0;
+        match end.record {
+            Record::Handshake => {}
+            Record::Alert => self.alert(at, dir, events),
+            Record::Ssl2 => self.ssl2(at, dir, events),
+            Record::ChangeCipherSpec => self.change_cipher_spec(at, dir, events),
+            Record::Protected => self.protected_handshake(at, dir, events),
+            Record::Opaque => self.opaque(at, dir, events),
+        }
+    }
+
+    /// Puts handshake content together to messages.
+    fn handshake_bytes(&mut self, at: Timestamp, dir: Direction, mut piece: &[u8], events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        if end.skip > 0 {
+            let skipped = end.skip.min(piece.len());
+            end.skip -= skipped;
+            piece = piece.get(skipped..).unwrap_or_default();
+        }
+        if !end.clear.push(at, piece) {
+            return self.fault(at, dir, "tls.record-length-beyond-limit", events);
+        }
+        let mut clear = std::mem::replace(&mut end.clear, Inbox::new(INBOX_LIMIT));
+        let mut used = 0;
+        while let Some(held) = clear.bytes().get(used..)
+            && let Some(len) = message_len(held)
+            && !self.done
+        {
+            if len > MESSAGE_LIMIT {
+                let gone = len.min(held.len());
+                self.ends.of_mut(dir).skip = len - gone;
+                used += gone;
+                continue;
+            }
+            let Some((message, _)) = held.split_at_checked(len) else { break };
+            let Some(([kind, ..], body)) = message.split_first_chunk::<MESSAGE_HEADER>() else { break };
+            let first = self.ends.of_mut(dir).clear_at.take().unwrap_or_else(|| clear.time_of(used));
+            let passed = Passed { dir, first, last: clear.time_of(used + len - 1) };
+            used += len;
+            self.message(*kind, body, passed, events);
+        }
+        if used > 0 {
+            clear.consume(used);
+        }
+        self.ends.of_mut(dir).clear = clear;
+    }
+
+    fn message(&mut self, kind: u8, body: &[u8], passed: Passed, events: &mut Events) {
+        match kind {
+            handshake::CLIENT_HELLO => self.client_hello(body, passed, events),
+            handshake::SERVER_HELLO => self.server_hello(ServerHello::parse(body), passed, events),
+            handshake::DRAFT_HELLO_RETRY if self.choice.is_none() => {
+                self.server_hello(ServerHello::parse_draft_retry(body), passed, events);
+            }
+            handshake::CERTIFICATE => self.certificate(body, passed, events),
+            handshake::SERVER_HELLO_DONE => self.server_hello_done(passed, events),
+            _ => {}
+        }
+    }
+
+    fn client_hello(&mut self, body: &[u8], passed: Passed, events: &mut Events) {
+        let Passed { dir, first, last } = passed;
+        let Some(hello) = ClientHello::parse(body, Transport::Tls) else {
+            return self.fault(last, dir, "tls.client-hello-malformed", events);
+        };
+        if self.client.is_some_and(|client| client != dir) || self.choice.is_some() {
+            return self.fault(last, dir, "tls.client-hello-unexpected", events);
+        }
+        self.client = Some(dir);
+        if self.offer.is_none() {
+            self.offer = Some(Offer { tls13: hello.offers_tls13(), early_data: hello.early_data });
+            offer_attributes(&hello, last, dir, events);
+            self.asked.client_hello = true;
+            events.ask(last, dir, Layer::Tls, CLIENT_HELLO);
+        } else if std::mem::take(&mut self.asked.hello_retry) {
+            events.answer(first, dir, Layer::Tls, HELLO_RETRY);
+        }
+    }
+
+    fn server_hello(&mut self, hello: Option<ServerHello<'_>>, passed: Passed, events: &mut Events) {
+        let Passed { dir, first, last } = passed;
+        let Some(hello) = hello else {
+            return self.fault(last, dir, "tls.server-hello-malformed", events);
+        };
+        if self.client == Some(dir) || self.choice.is_some() || hello.retry && self.retry {
+            return self.fault(last, dir, "tls.server-hello-unexpected", events);
+        }
+        self.client = Some(dir.flip());
+        if std::mem::take(&mut self.asked.client_hello) {
+            events.answer(first, dir, Layer::Tls, CLIENT_HELLO);
+        }
+        self.confirm(last, dir, events);
+        if hello.retry {
+            self.retry = true;
+            events.attribute(last, dir, "tls.hrr", "true");
+            self.asked.hello_retry = self.offer.is_some();
+            if self.asked.hello_retry {
+                events.ask(last, dir, Layer::Tls, HELLO_RETRY);
+            }
+            return;
+        }
+        let tls13 = is_tls13(hello.version);
+        self.choice = Some(Choice { tls13 });
+        choice_attributes(&hello, tls13, last, dir, events);
+        // Early data does not wait for the server, and could not be told from the client's Finished.
+        if tls13 && self.offer.is_some_and(|offer| !offer.early_data) {
+            self.asked.server_flight = true;
+            events.ask(last, dir, Layer::Tls, SERVER_FLIGHT);
+        }
+    }
+
+    /// A ServerHello after a ClientHello: both ends speak TLS.
+    fn confirm(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if self.offer.is_some() && !std::mem::replace(&mut self.confirmed, true) {
+            events.confirmed(at, dir);
+        }
+    }
+
+    fn certificate(&mut self, body: &[u8], passed: Passed, events: &mut Events) {
+        let (at, dir) = (passed.last, passed.dir);
+        let leaf = leaf(body);
+        if self.client == Some(dir) {
+            if let Some(names) = leaf.and_then(CertificateNames::parse) {
+                events.attribute(at, dir, "tls.client_cert_subject", names.subject);
+            }
+            return;
+        }
+        self.full = true;
+        if let Some(leaf) = leaf {
+            server_certificate_attributes(leaf, at, dir, events);
+        }
+    }
+
+    fn server_hello_done(&mut self, passed: Passed, events: &mut Events) {
+        if self.client == Some(passed.dir) {
+            return;
+        }
+        self.full = true;
+        events.attribute(passed.last, passed.dir, "tls.resumed", "false");
+        let waiting = self.client.is_some_and(|client| !self.ends.of(client).changed);
+        if self.offer.is_some() && waiting {
+            self.asked.server_hello_done = true;
+            events.ask(passed.last, passed.dir, Layer::Tls, SERVER_HELLO_DONE);
+        }
+    }
+
+    fn change_cipher_spec(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let tls13 = match (self.choice, self.offer) {
+            (Some(choice), _) => choice.tls13,
+            (None, Some(offer)) => offer.tls13,
+            (None, None) => false,
+        };
+        if tls13 {
+            return;
+        }
+        let end = self.ends.of_mut(dir);
+        end.changed = true;
+        end.protected = true;
+        let other = self.ends.of(dir.flip());
+        let read = other.changed || other.fresh;
+        if self.client == Some(dir.flip()) && !self.full && !other.changed {
+            events.attribute(at, dir, "tls.resumed", "true");
+        }
+        // Both have changed, or only one end was captured: the handshake is read.
+        if read {
+            self.settle(at, dir, events);
+        }
+    }
+
+    /// In an abbreviated handshake the client's ChangeCipherSpec waits for the server's Finished.
+    fn protected_handshake(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let Some(client) = self.client.filter(|client| *client != dir) else {
+            return;
+        };
+        let waiting = !self.full && !self.ends.of(client).changed && !self.asked.server_finished;
+        if self.choice.is_some() && self.offer.is_some() && waiting {
+            self.asked.server_finished = true;
+            events.ask(at, dir, Layer::Tls, SERVER_FINISHED);
+        }
+    }
+
+    /// Encrypted records end what is to be read, unless they are early data or the server's flight.
+    fn opaque(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let read = match (self.choice, self.offer) {
+            (Some(Choice { tls13: true }), Some(_)) => self.client == Some(dir),
+            (None, Some(offer)) => !offer.early_data,
+            _ => true,
+        };
+        if read {
+            self.settle(at, dir, events);
+        }
+    }
+
+    fn alert(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        let [.., high, low] = end.header;
+        let said = end.clear.bytes().last_chunk::<2>().copied().filter(|_| [high, low] == [0, 2]);
+        // Content of an alert may not be split, but a message before it may be left unfinished.
+        end.clear = Inbox::new(INBOX_LIMIT);
+        match said {
+            // A warning other than close_notify (unrecognized_name, say) changes nothing.
+            Some([1, description]) if description != 0 => {}
+            _ => self.settle(at, dir, events),
+        }
+    }
+
+    fn ssl2(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let end = self.ends.of_mut(dir);
+        let message = std::mem::replace(&mut end.clear, Inbox::new(INBOX_LIMIT));
+        let first = message.time_of(0);
+        if is_ssl2_client_hello(message.bytes()) && self.client.is_none() {
+            self.client = Some(dir);
+            self.offer = Some(Offer { tls13: false, early_data: false });
+            self.asked.client_hello = true;
+            events.ask(at, dir, Layer::Tls, CLIENT_HELLO);
+        } else if let Some(hello) = Ssl2ServerHello::parse(message.bytes())
+            && self.client != Some(dir)
+        {
+            if std::mem::take(&mut self.asked.client_hello) {
+                events.answer(first, dir, Layer::Tls, CLIENT_HELLO);
+            }
+            self.confirm(at, dir, events);
+            events.attribute(at, dir, "tls.version", version_name(hello.version));
+            events.attribute(at, dir, "tls.resumed", if hello.resumed { "true" } else { "false" });
+            server_certificate_attributes(hello.certificate, at, dir, events);
+            self.settle(at, dir, events);
+        } else {
+            self.fault(at, dir, "tls.sslv2-hello-malformed", events);
+        }
+    }
+}
+
+fn offer_attributes(hello: &ClientHello<'_>, at: Timestamp, dir: Direction, events: &mut Events) {
+    if let Some(name) = hello.server_name {
+        events.attribute(at, dir, "tls.sni", printable(name, NAME));
+    }
+    let offered = printable_list(hello.alpn, NAME);
+    if !offered.is_empty() {
+        events.attribute(at, dir, "tls.alpn_offered", offered);
+    }
+    match hello.encrypted {
+        Some(Encrypted::ClientHello) => events.attribute(at, dir, "tls.ech", "offered"),
+        Some(Encrypted::ServerName) => events.attribute(at, dir, "tls.ech", "esni"),
+        None => {}
+    }
+    events.attribute(at, dir, "tls.ja3", ja3(hello));
+    events.attribute(at, dir, "tls.ja4", ja4(hello));
+}
+
+fn choice_attributes(hello: &ServerHello<'_>, tls13: bool, at: Timestamp, dir: Direction, events: &mut Events) {
+    events.attribute(at, dir, "tls.version", version_name(hello.version));
+    events.attribute(at, dir, "tls.cipher", cipher_suite_name(hello.cipher_suite));
+    if let Some(name) = hello.alpn {
+        events.attribute(at, dir, "tls.alpn", printable(name, NAME));
+    }
+    if tls13 {
+        events.attribute(at, dir, "tls.resumed", if hello.pre_shared_key { "true" } else { "false" });
+    }
+    events.attribute(at, dir, "tls.ja3s", ja3s(hello));
+}
+
+fn server_certificate_attributes(der: &[u8], at: Timestamp, dir: Direction, events: &mut Events) {
+    let Some(names) = CertificateNames::parse(der) else {
+        return;
+    };
+    events.attribute(at, dir, "tls.cert_subject", names.subject);
+    events.attribute(at, dir, "tls.cert_issuer", names.issuer);
+    if !names.alternative.is_empty() {
+        events.attribute(at, dir, "tls.cert_san", names.alternative);
+    }
+}
+
+/// The first certificate of a Certificate message before TLS 1.3.
+fn leaf(body: &[u8]) -> Option<&[u8]> {
+    let mut list = crate::base::Reader::new(body).block_u24()?;
+    list.block_u24().map(|certificate| certificate.rest())
+}
+
+/// Length of the handshake message that starts here, header included, once its header has come.
+fn message_len(bytes: &[u8]) -> Option<usize> {
+    let [_, high, mid, low] = *bytes.first_chunk::<MESSAGE_HEADER>()?;
+    usize::try_from(u32::from_be_bytes([0, high, mid, low])).ok().map(|len| len + MESSAGE_HEADER)
+}
+
+const MESSAGE_HEADER: usize = 4;
+/// The longest message kept. Certificate chains are seldom above 10 KiB; a longer message is passed over.
+const MESSAGE_LIMIT: usize = 65_536 + MESSAGE_HEADER;
+/// Room for a message all but complete and the record that completes it.
+const INBOX_LIMIT: usize = MESSAGE_LIMIT + MAX_RECORD as usize;
+/// Records after which a handshake that has not ended is left: early data, or a peer that plays for time.
+const RECORD_LIMIT: u16 = 512;
+/// Longest name or list of names kept, in characters; a host name has at most 253.
+const NAME: usize = 255;
+
+const CLIENT_HELLO: &str = "client-hello";
+const HELLO_RETRY: &str = "hello-retry";
+const SERVER_HELLO_DONE: &str = "server-hello-done";
+const SERVER_FINISHED: &str = "server-finished";
+const SERVER_FLIGHT: &str = "server-flight";
