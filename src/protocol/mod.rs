@@ -7,6 +7,7 @@
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
 pub mod codec;
+mod ssh;
 #[cfg(test)]
 pub(crate) mod testkit;
 
@@ -14,7 +15,7 @@ use crate::base::{Direction, Ends, Layer, Timestamp};
 use std::net::IpAddr;
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[];
+pub static REGISTRY: &[&Protocol] = &[&ssh::SSH];
 
 /// The entry of that name.
 #[must_use]

@@ -3,5 +3,7 @@
 //! Imports base only. Does not: emit events.
 
 mod inbox;
+mod text;
 
 pub use inbox::Inbox;
+pub use text::{text, text_utf16le};
