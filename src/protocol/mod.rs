@@ -7,6 +7,8 @@
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
 pub mod codec;
+mod http;
+mod rdp;
 mod ssh;
 #[cfg(test)]
 pub(crate) mod testkit;
