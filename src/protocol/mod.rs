@@ -8,10 +8,12 @@
 
 pub mod codec;
 mod http;
+mod openvpn;
 mod rdp;
 mod ssh;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod wireguard;
 
 use crate::base::{Direction, Ends, Layer, Timestamp};
 use std::net::IpAddr;
