@@ -7,9 +7,11 @@
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
 pub mod codec;
+mod dns;
 mod http;
 mod openvpn;
 mod rdp;
+mod rfb;
 mod ssh;
 #[cfg(test)]
 pub(crate) mod testkit;
