@@ -7,16 +7,35 @@
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
 pub mod codec;
+mod dns;
+mod http;
+mod openvpn;
+mod rdp;
+mod rfb;
+mod ssh;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
 pub use crate::base::{Event, EventKind, Events, Fault, Key, Loop};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[&tls::PROTOCOL];
+pub static REGISTRY: &[&Protocol] = &[
+    &ssh::SSH,
+    &rfb::RFB,
+    &rdp::RDP,
+    &tls::PROTOCOL,
+    &http::HTTP_CONNECT,
+    &http::HTTP,
+    &openvpn::OPENVPN,
+    &wireguard::WIREGUARD,
+    &dns::DNS,
+    &dns::MDNS,
+    &dns::LLMNR,
+];
 
 /// The entry of that name.
 #[must_use]

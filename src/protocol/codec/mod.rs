@@ -13,3 +13,4 @@ pub mod x509;
 mod inbox;
 
 pub use inbox::Inbox;
+pub use text::{text, text_utf16le};

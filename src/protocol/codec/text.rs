@@ -9,6 +9,22 @@ pub fn printable(bytes: &[u8], limit: usize) -> String {
     String::from_utf8_lossy(bytes).chars().take(limit).map(clean).collect()
 }
 
+/// The same as [`printable`].
+#[must_use]
+pub fn text(bytes: &[u8], limit: usize) -> String {
+    printable(bytes, limit)
+}
+
+/// UTF-16, little-endian, up to its first NUL, as text of at most `limit` characters.
+#[must_use]
+pub fn text_utf16le(bytes: &[u8], limit: usize) -> String {
+    let units = bytes.chunks_exact(2).filter_map(|pair| pair.first_chunk::<2>()).map(|pair| u16::from_le_bytes(*pair));
+    char::decode_utf16(units.take_while(|unit| *unit != 0))
+        .map(|c| c.ok().filter(|c| !c.is_control()).unwrap_or(char::REPLACEMENT_CHARACTER))
+        .take(limit)
+        .collect()
+}
+
 /// The texts of `names`, comma-separated, at most `limit` characters in all.
 #[must_use]
 pub fn printable_list<'a>(names: impl Iterator<Item = &'a [u8]>, limit: usize) -> String {

@@ -1,0 +1,585 @@
+//! HTTP/1: what the first request asks and who answers; and CONNECT, HTTP's way to relay a connection.
+//!
+//! Reads: the head of the first request and of its response, HTTP/2's preface, and after an accepted CONNECT the bytes
+//! that tell what is relayed. Emits: method, host, user agent, status, server, upgrade; the target of a CONNECT and
+//! the handover of what it carries. Does not: read bodies, later requests, or time anything.
+//!
+//! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
+
+use crate::base::{Direction, Ends, Timestamp};
+use crate::protocol::codec::{Inbox, text};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+
+/// The registry's entry for plain requests.
+pub(crate) static HTTP: Protocol = Protocol {
+    name: "http",
+    category: Category::Web,
+    carriers: &[Carrier::Stream],
+    ports: &[80, 8080, 8000, 3128, 5985],
+    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE],
+    probe: |opening| probe(opening, false),
+    analyzer: || Box::new(Http::default()),
+};
+
+/// The registry's entry for CONNECT.
+pub(crate) static HTTP_CONNECT: Protocol = Protocol {
+    name: "http-connect",
+    category: Category::Proxy,
+    carriers: &[Carrier::Stream],
+    ports: &[3128, 8080, 8000, 80, 8888],
+    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, TARGET],
+    probe: |opening| probe(opening, true),
+    analyzer: || Box::new(Http::default()),
+};
+
+const VERSION: Key = "http.version";
+const METHOD: Key = "http.method";
+const HOST: Key = "http.host";
+const USER_AGENT: Key = "http.user_agent";
+const STATUS: Key = "http.status";
+const SERVER: Key = "http.server";
+const UPGRADE: Key = "http.upgrade";
+const TARGET: Key = "proxy.target";
+
+/// Bytes of a head that are read; servers commonly refuse more than 8 KiB.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// Characters of a value that are kept.
+const TEXT_KEPT: usize = 512;
+/// The longest method registered has 18 letters (IANA: UPDATEREDIRECTREF); remote-desktop gateways and SSTP add theirs.
+const METHOD_LIMIT: usize = 24;
+/// Requests of one connection that are read for a CONNECT that will be accepted (each 407 costs one).
+const ROUNDS: u8 = 8;
+
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn probe(opening: &Opening<'_>, connect: bool) -> Probe {
+    let (orig, resp) = (opening.sent.orig, opening.sent.resp);
+    if orig.is_empty() {
+        // Of a response alone nobody can tell what it answers: it counts as a plain one.
+        return if connect && !resp.is_empty() { Probe::NoMatch } else { status_line(resp) };
+    }
+    match method(orig) {
+        Line::More => Probe::NeedMore,
+        Line::Not => Probe::NoMatch,
+        Line::Method(name) if (name == b"CONNECT") != connect => Probe::NoMatch,
+        Line::Method(_) => request_line(orig),
+    }
+}
+
+enum Line<'a> {
+    More,
+    Not,
+    Method(&'a [u8]),
+}
+
+/// The method before the first space.
+fn method(bytes: &[u8]) -> Line<'_> {
+    let name = bytes.split(|b| *b == b' ').next().unwrap_or_default();
+    let token = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
+    if name.len() > METHOD_LIMIT || !name.iter().all(token) {
+        Line::Not
+    } else if name.len() == bytes.len() {
+        Line::More
+    } else if name.is_empty() {
+        Line::Not
+    } else {
+        Line::Method(name)
+    }
+}
+
+/// A request line is one only with its version at the end: RTSP, SIP and others look the same up to there.
+fn request_line(bytes: &[u8]) -> Probe {
+    let window = bytes.get(..HEAD_LIMIT).unwrap_or(bytes);
+    match window.split(|b| *b == b'\n').next() {
+        Some(line) if line.len() < window.len() => {
+            let (_, version) = request_parts(line);
+            if version.is_some() { Probe::Match } else { Probe::NoMatch }
+        }
+        _ if window.contains(&0) || window.len() == HEAD_LIMIT => Probe::NoMatch,
+        _ => Probe::NeedMore,
+    }
+}
+
+/// Target and version of a request line.
+fn request_parts(line: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let line = line.trim_ascii();
+    let (before, last) = line.iter().rposition(|b| *b == b' ').map_or((line, line), |i| line.split_at(i));
+    let target = before.iter().position(|b| *b == b' ').and_then(|i| before.get(i + 1..)).unwrap_or_default();
+    let version = last.trim_ascii().strip_prefix(b"HTTP/").filter(|v| matches!(v, [b'0'..=b'2', b'.', b'0'..=b'9']));
+    (target.trim_ascii(), version)
+}
+
+/// `HTTP/1.x ddd`.
+fn status_line(bytes: &[u8]) -> Probe {
+    const BEGIN: &[u8] = b"HTTP/1.";
+    match bytes.split_at_checked(BEGIN.len() + 5) {
+        None if bytes.iter().zip(BEGIN).all(|(a, b)| a == b) => Probe::NeedMore,
+        Some((head, _)) if status(head).is_some() => Probe::Match,
+        _ => Probe::NoMatch,
+    }
+}
+
+/// Version and status of a status line.
+fn status(line: &[u8]) -> Option<(u8, u16)> {
+    let [minor @ b'0'..=b'9', b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else { return None };
+    let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] = code else { return None };
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    Some((*minor, digit(a) * 100 + digit(b) * 10 + digit(c)))
+}
+
+/// Where the conversation is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A request and its response are awaited.
+    #[default]
+    Heads,
+    /// HTTP/2's first frame from the server is awaited.
+    Frames,
+    /// A CONNECT was accepted: what follows belongs to somebody else.
+    Relaying,
+    Done,
+}
+
+#[derive(Debug)]
+struct Http {
+    inboxes: Ends<Inbox>,
+    stage: Stage,
+    /// The end that asks, once its request line was read.
+    client: Option<Direction>,
+    /// The newest request's method was CONNECT.
+    connecting: bool,
+    /// A request was read and its response was not.
+    asked: bool,
+    rounds: u8,
+    confirmed: bool,
+    told: Ends<bool>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            inboxes: Ends { orig: Inbox::new(HEAD_LIMIT), resp: Inbox::new(HEAD_LIMIT) },
+            stage: Stage::Heads,
+            client: None,
+            connecting: false,
+            asked: false,
+            rounds: 0,
+            confirmed: false,
+            told: Ends::default(),
+        }
+    }
+}
+
+impl Analyzer for Http {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        if self.stage == Stage::Done || pdu.bytes.is_empty() {
+            return;
+        }
+        let mut rest = pdu.bytes;
+        // A piece may be larger than the room left: fill it, read, and go on with what remains.
+        while !rest.is_empty() && self.stage != Stage::Done {
+            let inbox = self.inboxes.of_mut(pdu.dir);
+            let room = HEAD_LIMIT.saturating_sub(inbox.bytes().len());
+            let (part, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            if !inbox.push(pdu.at, part) {
+                break;
+            }
+            rest = later;
+            self.read(pdu.dir, events);
+        }
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
+        if self.stage != Stage::Done {
+            self.settle(at, dir, events);
+        }
+    }
+}
+
+impl Http {
+    fn read(&mut self, dir: Direction, events: &mut Events) {
+        loop {
+            let more = match self.stage {
+                Stage::Heads => self.on_head(dir, events),
+                Stage::Frames => {
+                    self.on_frame(dir, events);
+                    false
+                }
+                Stage::Relaying => {
+                    self.on_cargo(dir, events);
+                    false
+                }
+                Stage::Done => false,
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Reads the next head of `dir`, if it is whole or can get no longer.
+    fn on_head(&mut self, dir: Direction, events: &mut Events) -> bool {
+        if self.client == Some(dir) && self.asked || self.client == Some(dir.flip()) && !self.asked {
+            // A request's body, or the body of a response that was read: nobody's head. What follows a CONNECT is kept:
+            // it may be cargo sent ahead of the answer.
+            let size = self.inboxes.of(dir).bytes().len();
+            if self.client != Some(dir) || !self.connecting || size == HEAD_LIMIT {
+                self.inboxes.of_mut(dir).consume(size);
+            }
+            return false;
+        }
+        let inbox = self.inboxes.of(dir);
+        let bytes = inbox.bytes();
+        if bytes.is_empty() || PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() {
+            return false;
+        }
+        if bytes.starts_with(PREFACE) {
+            self.on_preface(dir, events);
+            return true;
+        }
+        let size = match head_size(bytes) {
+            Some(size) => size,
+            None if bytes.len() >= HEAD_LIMIT => bytes.len(),
+            None => return false,
+        };
+        let at = inbox.time_of(size - 1);
+        let head = Head::read(bytes.get(..size).unwrap_or(bytes));
+        self.inboxes.of_mut(dir).consume(size);
+        match head {
+            Head::Request(request) => self.on_request(at, dir, request, events),
+            Head::Response(response) => self.on_response(at, dir, response, events),
+            Head::Neither => {
+                events.violation(at, dir, "http.no-start-line");
+                self.settle(at, dir, events);
+            }
+        }
+        true
+    }
+
+    fn on_preface(&mut self, dir: Direction, events: &mut Events) {
+        let at = self.inboxes.of(dir).time_of(PREFACE.len() - 1);
+        events.attribute(at, dir, VERSION, "2");
+        self.client = Some(dir);
+        self.stage = Stage::Frames;
+        self.on_frame(dir.flip(), events);
+    }
+
+    /// The server's first HTTP/2 frame must be SETTINGS on stream 0.
+    fn on_frame(&mut self, dir: Direction, events: &mut Events) {
+        if self.client == Some(dir) {
+            let size = self.inboxes.of(dir).bytes().len();
+            self.inboxes.of_mut(dir).consume(size);
+            return;
+        }
+        let inbox = self.inboxes.of(dir);
+        let Some(header) = inbox.bytes().first_chunk::<9>() else { return };
+        let at = inbox.time_of(8);
+        if matches!(header, [0, _, _, 4, _, 0, 0, 0, 0]) {
+            events.confirmed(at, dir);
+        } else {
+            events.violation(at, dir, "http.no-settings-frame");
+        }
+        self.settle(at, dir, events);
+    }
+
+    fn on_request(&mut self, at: Timestamp, dir: Direction, request: Request, events: &mut Events) {
+        if self.client == Some(dir.flip()) {
+            events.violation(at, dir, "http.two-clients");
+            self.settle(at, dir, events);
+            return;
+        }
+        self.client = Some(dir);
+        self.asked = true;
+        self.rounds += 1;
+        self.connecting = request.method == "CONNECT";
+        if !std::mem::replace(self.told.of_mut(dir), true) {
+            events.attribute(at, dir, VERSION, request.version);
+            events.attribute(at, dir, METHOD, request.method);
+            for (key, value) in [(HOST, request.host), (USER_AGENT, request.user_agent), (UPGRADE, request.upgrade)] {
+                if let Some(value) = value {
+                    events.attribute(at, dir, key, value);
+                }
+            }
+            if self.connecting {
+                events.attribute(at, dir, TARGET, request.target);
+            }
+        }
+        // A response that was overtaken by its request at the capture point is waiting already.
+        self.read(dir.flip(), events);
+    }
+
+    fn on_response(&mut self, at: Timestamp, dir: Direction, response: Response, events: &mut Events) {
+        if self.asked && !self.confirmed {
+            self.confirmed = true;
+            events.confirmed(at, dir);
+        }
+        let interim = response.status / 100 == 1 && response.status != 101;
+        if interim {
+            return;
+        }
+        self.asked = false;
+        if !std::mem::replace(self.told.of_mut(dir), true) {
+            if self.client.is_none() {
+                events.attribute(at, dir, VERSION, response.version);
+            }
+            events.attribute(at, dir, STATUS, response.status.to_string());
+            for (key, value) in [(SERVER, response.server), (UPGRADE, response.upgrade)] {
+                if let Some(value) = value {
+                    events.attribute(at, dir, key, value);
+                }
+            }
+        }
+        if !self.connecting || self.rounds >= ROUNDS {
+            self.settle(at, dir, events);
+        } else if response.status / 100 == 2 {
+            self.stage = Stage::Relaying;
+            self.on_cargo(dir.flip(), events);
+        } else {
+            // Refused, often to ask for a password: the client tries again on the same connection.
+            self.read(dir.flip(), events);
+        }
+    }
+
+    /// The first bytes behind an accepted CONNECT tell whom to hand over to.
+    fn on_cargo(&mut self, dir: Direction, events: &mut Events) {
+        let inbox = self.inboxes.of(dir);
+        let bytes = inbox.bytes();
+        let at = inbox.time_of(bytes.len());
+        let to = match bytes {
+            [0x16, 3, _, ..] => "tls",
+            [b'S', b'S', b'H', b'-', ..] => "ssh",
+            [] | [0x16] | [0x16, 3] | [b'S'] | [b'S', b'S'] | [b'S', b'S', b'H'] => return,
+            _ => {
+                self.settle(at, dir, events);
+                return;
+            }
+        };
+        events.handover(at, dir, to, false, bytes);
+        self.settle(at, dir, events);
+    }
+
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if std::mem::replace(&mut self.stage, Stage::Done) != Stage::Done {
+            events.settled(at, dir);
+        }
+    }
+}
+
+/// Bytes up to and with the empty line that ends a head.
+fn head_size(bytes: &[u8]) -> Option<usize> {
+    let crlf = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|i| i + 4);
+    let lf = bytes.windows(2).position(|w| w == b"\n\n").map(|i| i + 2);
+    match (crlf, lf) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    method: String,
+    target: String,
+    version: String,
+    host: Option<String>,
+    user_agent: Option<String>,
+    upgrade: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Response {
+    version: String,
+    status: u16,
+    server: Option<String>,
+    upgrade: Option<String>,
+}
+
+enum Head {
+    Request(Request),
+    Response(Response),
+    Neither,
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Self {
+        let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+        let field = |name: &str| field(bytes, name);
+        if let Some((minor, status)) = status(line) {
+            let version = format!("1.{}", char::from(minor));
+            return Self::Response(Response { version, status, server: field("server"), upgrade: field("upgrade") });
+        }
+        let Line::Method(name) = method(line) else { return Self::Neither };
+        let (target, Some(version)) = request_parts(line) else { return Self::Neither };
+        Self::Request(Request {
+            method: text(name, METHOD_LIMIT),
+            target: text(target, TEXT_KEPT),
+            version: text(version, 3),
+            host: field("host"),
+            user_agent: field("user-agent"),
+            upgrade: field("upgrade"),
+        })
+    }
+}
+
+/// The first field of that name with a value. Lines without a colon and folded lines are passed over.
+fn field(head: &[u8], name: &str) -> Option<String> {
+    head.split(|b| *b == b'\n').skip(1).find_map(|line| {
+        let colon = line.iter().position(|b| *b == b':')?;
+        let (key, value) = line.split_at_checked(colon)?;
+        let value = value.get(1..)?.trim_ascii();
+        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then(|| text(value, TEXT_KEPT))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::testkit::{self, Turn};
+    use crate::protocol::{Event, EventKind};
+    use proptest::prelude::*;
+
+    fn attributes(events: &[Event]) -> Vec<(Key, String)> {
+        let pair = |e: &Event| match &e.kind {
+            EventKind::Attribute { key, value } => Some((*key, value.clone())),
+            _ => None,
+        };
+        events.iter().filter_map(pair).collect()
+    }
+
+    fn value(events: &[Event], key: Key) -> Option<String> {
+        attributes(events).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<u8>)> {
+        events.iter().find_map(|e| match &e.kind {
+            EventKind::Handover { to, as_carrier, rest } => Some((*to, *as_carrier, rest.clone())),
+            _ => None,
+        })
+    }
+
+    fn confirmed(events: &[Event]) -> bool {
+        events.iter().any(|e| e.kind == EventKind::Confirmed)
+    }
+
+    #[test]
+    fn the_first_exchange_is_told_in_any_header_order() {
+        let request = b"GET /where?q=now HTTP/1.1\r\nuser-agent: curl/7.16.3\r\nX: \xff\r\n folded\r\n:\r\nHOST:  www.example.com \r\n\r\n";
+        let response = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nServer: Apache\r\n\r\nHello";
+        let events = testkit::stream(&HTTP, &[(Orig, request), (Resp, response)], 4096);
+        let expected = [
+            (VERSION, "1.1"),
+            (METHOD, "GET"),
+            (HOST, "www.example.com"),
+            (USER_AGENT, "curl/7.16.3"),
+            (STATUS, "200"),
+            (SERVER, "Apache"),
+        ];
+        assert_eq!(attributes(&events), expected.map(|(k, v)| (k, v.to_owned())));
+        assert!(confirmed(&events));
+        assert_eq!(events.iter().filter(|e| e.kind == EventKind::Settled).count(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_is_noted() {
+        let request = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let response = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello";
+        let events = testkit::stream(&HTTP, &[(Orig, request), (Resp, response)], 4096);
+        assert_eq!(value(&events, UPGRADE).as_deref(), Some("websocket"));
+        assert_eq!(value(&events, STATUS).as_deref(), Some("101"));
+    }
+
+    #[test]
+    fn an_accepted_connect_hands_its_cargo_over() {
+        let ask = b"CONNECT desk.example:443 HTTP/1.1\r\nHost: desk.example:443\r\n\r\n";
+        let accept = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        let hello = [0x16, 3, 1, 0, 2, 1, 0];
+        let events = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, &hello)], 4096);
+        assert_eq!(value(&events, TARGET).as_deref(), Some("desk.example:443"));
+        assert_eq!(handed(&events), Some(("tls", false, hello.to_vec())));
+        let ssh = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Resp, b"SSH-2.0-x\r\n")], 2);
+        assert_eq!(handed(&ssh), Some(("ssh", false, b"SSH-".to_vec())));
+        let other = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, b"RFB")], 4096);
+        assert_eq!(handed(&other), None);
+        assert!(confirmed(&other));
+    }
+
+    #[test]
+    fn a_connect_that_needs_a_password_is_read_again() {
+        let ask = b"CONNECT a:22 HTTP/1.1\r\n\r\n";
+        let refuse = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 4\r\n\r\n\r\n\r\n";
+        let again = b"CONNECT a:22 HTTP/1.1\r\nProxy-Authorization: Basic eA==\r\n\r\n";
+        let accept = b"HTTP/1.0 200 OK\r\n\r\n";
+        let turns: [Turn<'_>; 5] = [(Orig, ask), (Resp, refuse), (Orig, again), (Resp, accept), (Orig, b"SSH-2.0-y")];
+        let events = testkit::stream(&HTTP_CONNECT, &turns, 4096);
+        assert_eq!(handed(&events).map(|h| h.0), Some("ssh"));
+        assert_eq!(value(&events, STATUS).as_deref(), Some("407"));
+    }
+
+    #[test]
+    fn http_2_is_known_by_its_preface_and_settings() {
+        let turns: [Turn<'_>; 2] = [(Orig, PREFACE), (Resp, &[0, 0, 0, 4, 0, 0, 0, 0, 0])];
+        let events = testkit::stream(&HTTP, &turns, 5);
+        assert_eq!(value(&events, VERSION).as_deref(), Some("2"));
+        assert!(confirmed(&events));
+        assert_eq!(testkit::probe(&HTTP, Carrier::Stream, PREFACE, b""), Probe::Match);
+    }
+
+    #[test]
+    fn what_looks_alike_is_told_apart() {
+        let probe = |p: &Protocol, orig: &[u8], resp: &[u8]| testkit::probe(p, Carrier::Stream, orig, resp);
+        assert_eq!(probe(&HTTP, b"GET / HTTP/1.0\r\n", b""), Probe::Match);
+        assert_eq!(probe(&HTTP, b"GE", b""), Probe::NeedMore);
+        assert_eq!(probe(&HTTP, b"RDG_OUT_DATA /remoteDesktopGateway/ HTTP/1.1\r\n", b""), Probe::Match);
+        assert_eq!(probe(&HTTP, b"OPTIONS rtsp://a RTSP/1.0\r\n", b""), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"REGISTER sip:a SIP/2.0\r\n", b""), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"CONNECT a:1 HTTP/1.1\r\n", b""), Probe::NoMatch);
+        assert_eq!(probe(&HTTP_CONNECT, b"CONNECT a:1 HTTP/1.1\r\n", b""), Probe::Match);
+        assert_eq!(probe(&HTTP_CONNECT, b"GET / HTTP/1.1\r\n", b""), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"", b"HTTP/1.1 200 OK\r\n"), Probe::Match);
+        // TLS, SSH or VNC spoken to a web server that answers in HTTP.
+        for spoken in [&b"\x16\x03\x01\x02"[..], b"SSH-2.0-x\r\n", b"RFB 003.008\n", b"EHLO x\r\n"] {
+            assert_eq!(probe(&HTTP, spoken, b"HTTP/1.1 400 Bad Request\r\n"), Probe::NoMatch);
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_read_up_to_the_limit() {
+        let mut request = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+        request.resize(3 * HEAD_LIMIT, b'y');
+        let turns: [Turn<'_>; 2] = [(Orig, &request), (Resp, b"HTTP/1.1 431 Too Large\r\n\r\n")];
+        let whole = testkit::stream(&HTTP, &turns, usize::MAX);
+        assert_eq!(value(&whole, HOST).as_deref(), Some("a"));
+        assert_eq!(value(&whole, STATUS).as_deref(), Some("431"));
+        assert_eq!(whole, testkit::stream(&HTTP, &turns, 1000));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_events(piece in 1usize..90, connect: bool, body in "[a-z\r\n]{0,40}") {
+            let ask: &[u8] = if connect { b"CONNECT a:22 HTTP/1.1\r\n\r\n" } else { b"POST / HTTP/1.1\r\nHost: a\r\n\r\n" };
+            let answer = [&b"HTTP/1.1 401 No\r\nServer: s\r\n\r\n"[..], body.as_bytes()].concat();
+            let last: Turn<'_> = if connect { (Orig, ask) } else { (Orig, body.as_bytes()) };
+            let turns = [(Orig, ask), (Resp, &answer[..]), last, (Resp, &answer[..])];
+            prop_assert_eq!(testkit::stream(&HTTP, &turns, piece), testkit::stream(&HTTP, &turns, usize::MAX));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(turns in proptest::collection::vec(
+            (any::<bool>(), "(GET / HTTP/1.1\r\n|HTTP/1.1 200 \r\n|CONNECT a HTTP/1.0\n)?", proptest::collection::vec(any::<u8>(), 0..50), any::<bool>()),
+            0..10,
+        )) {
+            let mut all = Vec::new();
+            for (orig, line, bytes, ends) in &turns {
+                let mut said = [line.as_bytes(), bytes].concat();
+                if *ends {
+                    said.extend(b"\r\n\r\n");
+                }
+                testkit::probe(&HTTP, Carrier::Stream, &said, bytes);
+                all.push((if *orig { Orig } else { Resp }, said));
+            }
+            let turns: Vec<Turn<'_>> = all.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+            testkit::stream(&HTTP, &turns, 3);
+        }
+    }
+}

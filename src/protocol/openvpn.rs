@@ -1,0 +1,552 @@
+//! OpenVPN: how its control channel is protected, and the round trip of the session's first packets.
+//!
+//! Reads: opcodes, session ids and acknowledgments of the first control packets, over UDP and over TCP. Emits: the
+//! protection of the control channel, the closed loops of the two resets. Does not: decrypt, read the TLS inside, or
+//! know data packets without the resets before them.
+//!
+//! Reference: OpenVPN wire protocol, draft-ietf-openvpn-protocol; `doc_protocol_overview.h` and `tls-crypt-v2.txt`
+//! of OpenVPN's sources.
+
+use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
+use crate::protocol::codec::Inbox;
+use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+
+/// The registry's entry.
+pub(crate) static OPENVPN: Protocol = Protocol {
+    name: "openvpn",
+    category: Category::Vpn,
+    carriers: &[Carrier::Datagram, Carrier::Stream],
+    ports: &[1194, 1195, 443],
+    attributes: &[AUTH, HMAC],
+    probe,
+    analyzer: || Box::new(OpenVpn::default()),
+};
+
+const AUTH: Key = "openvpn.auth";
+const HMAC: Key = "openvpn.hmac_bits";
+
+const CONTROL_V1: u8 = 4;
+const ACK_V1: u8 = 5;
+const HARD_RESET_CLIENT_V2: u8 = 7;
+const HARD_RESET_SERVER_V2: u8 = 8;
+const HARD_RESET_CLIENT_V3: u8 = 10;
+const CONTROL_WKC_V1: u8 = 11;
+
+/// Lengths of the HMACs that OpenVPN's `--auth` may choose, in bytes: MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512.
+const HMAC_LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
+/// tls-crypt: session id, packet id and time, HMAC-SHA256, then ciphertext.
+const CRYPT_HEADER: usize = 1 + 8 + 8 + 32;
+/// A reset inside tls-crypt: acknowledgment count and message packet id.
+const CRYPT_RESET: usize = CRYPT_HEADER + 5;
+/// A wrapped client key: tag, client key of 256 bytes, length.
+const WRAPPED_KEY: usize = 32 + 256 + 2;
+/// Acknowledgments one packet may hold (`RELIABLE_ACK_SIZE`).
+const ACKS: u8 = 8;
+/// A reset is sent anew up to 60 s long with growing pauses: its packet id stays small.
+const RESET_PACKET_ID: u32 = 64;
+/// Packets that are read for an answer to the resets before the flow is left alone.
+const PATIENCE: u8 = 64;
+/// Over TCP a packet has its length before it.
+const INBOX_LIMIT: usize = 65_535 + 2;
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    match opening.carrier {
+        Carrier::Datagram => probe_datagrams(opening.sent),
+        Carrier::Stream => probe_stream(opening.sent),
+    }
+}
+
+fn probe_datagrams(sent: Ends<&[u8]>) -> Probe {
+    let reset = |bytes: &[u8]| ClientReset::read(bytes).is_some();
+    if reset(sent.orig) || reset(sent.resp) || lone_server_reset(sent) {
+        return Probe::Match;
+    }
+    // One end's reset may already have been followed by more; without any of either end it is something else.
+    Probe::NoMatch
+}
+
+/// A server's reset of which only the answer was captured: in clear, so that its acknowledgment can be read.
+fn lone_server_reset(sent: Ends<&[u8]>) -> bool {
+    let alone = match (sent.orig, sent.resp) {
+        (bytes, []) | ([], bytes) => bytes,
+        _ => return false,
+    };
+    let protections = std::iter::once(Protection::None).chain(HMAC_LENGTHS.map(Protection::TlsAuth));
+    protections.into_iter().any(|p| {
+        server_reset_len(p) == Some(alone.len()) && ServerReset::read(alone, p).is_some_and(|r| r.echo.is_some())
+    })
+}
+
+fn probe_stream(sent: Ends<&[u8]>) -> Probe {
+    let mut reader = Reader::new(sent.orig);
+    let Some(length) = reader.u16().map(usize::from) else {
+        return if matches!(sent.orig, [] | [0..=4]) && sent.resp.is_empty() {
+            Probe::NeedMore
+        } else {
+            Probe::NoMatch
+        };
+    };
+    let plausible = reader.rest().first().is_none_or(|b| matches!(b >> 3, HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3));
+    if !(14..=1500).contains(&length) || !plausible {
+        return Probe::NoMatch;
+    }
+    match reader.take(length) {
+        None => Probe::NeedMore,
+        Some(packet) if ClientReset::read(packet).is_some() => Probe::Match,
+        Some(_) => Probe::NoMatch,
+    }
+}
+
+/// How the control channel is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    /// Not at all (below TLS).
+    None,
+    /// An HMAC of so many bytes with a shared key.
+    TlsAuth(usize),
+    /// Encrypted with a shared key.
+    TlsCrypt,
+    /// Encrypted with a key of the client's own.
+    TlsCryptV2,
+}
+
+impl Protection {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::TlsAuth(_) => "tls-auth",
+            Self::TlsCrypt => "tls-crypt",
+            Self::TlsCryptV2 => "tls-crypt-v2",
+        }
+    }
+
+    /// Where the acknowledgments begin; `None` if they are encrypted.
+    const fn acknowledgments(self) -> Option<usize> {
+        match self {
+            Self::None => Some(9),
+            Self::TlsAuth(hmac) => Some(9 + hmac + 8),
+            Self::TlsCrypt | Self::TlsCryptV2 => None,
+        }
+    }
+}
+
+/// A client's hard reset.
+#[derive(Debug, Clone, Copy)]
+struct ClientReset {
+    session: [u8; 8],
+    protection: Protection,
+}
+
+impl ClientReset {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (opcode, session) = opening(bytes)?;
+        let protection = match opcode {
+            HARD_RESET_CLIENT_V2 => Self::protection(bytes)?,
+            HARD_RESET_CLIENT_V3 if replay_id_at(bytes, 9) && wrapped_key_fits(bytes) => Protection::TlsCryptV2,
+            _ => return None,
+        };
+        Some(Self { session, protection })
+    }
+
+    fn protection(bytes: &[u8]) -> Option<Protection> {
+        if bytes.len() == 14 {
+            return zeros(bytes, 9, 5).then_some(Protection::None);
+        }
+        let hmac = bytes.len().checked_sub(22).filter(|n| HMAC_LENGTHS.contains(n));
+        match hmac {
+            Some(n) if replay_id_at(bytes, 9 + n) && zeros(bytes, 17 + n, 5) => Some(Protection::TlsAuth(n)),
+            _ if bytes.len() == CRYPT_RESET && replay_id_at(bytes, 9) => Some(Protection::TlsCrypt),
+            _ => None,
+        }
+    }
+}
+
+/// Opcode and session id of a packet that begins a session: key id 0, session id not 0.
+fn opening(bytes: &[u8]) -> Option<(u8, [u8; 8])> {
+    let mut reader = Reader::new(bytes);
+    let first = reader.u8()?;
+    let session: [u8; 8] = reader.array()?;
+    (first & 7 == 0 && session != [0; 8]).then_some((first >> 3, session))
+}
+
+fn zeros(bytes: &[u8], at: usize, n: usize) -> bool {
+    bytes.get(at..at + n).is_some_and(|b| b.iter().all(|b| *b == 0))
+}
+
+/// Whether a replay packet id and its time stand here: a small id, and seconds since 1970 from 2001 on.
+fn replay_id_at(bytes: &[u8], at: usize) -> bool {
+    let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
+    let (Some(id), Some(seconds)) = (reader.u32(), reader.u32()) else { return false };
+    (1..=RESET_PACKET_ID).contains(&id) && (1_000_000_000..=4_000_000_000).contains(&seconds)
+}
+
+/// Whether the last two bytes are the length of a wrapped key that fills the packet behind an encrypted reset.
+fn wrapped_key_fits(bytes: &[u8]) -> bool {
+    let Some(length) = bytes.last_chunk::<2>().map(|b| usize::from(u16::from_be_bytes(*b))) else { return false };
+    length >= WRAPPED_KEY && bytes.len().checked_sub(length).is_some_and(|before| before >= CRYPT_RESET)
+}
+
+/// A server's hard reset.
+#[derive(Debug, Clone, Copy)]
+struct ServerReset {
+    session: [u8; 8],
+    /// The client's session id it acknowledges, where it can be read.
+    echo: Option<[u8; 8]>,
+}
+
+/// The length of a server's reset that acknowledges one packet.
+const fn server_reset_len(protection: Protection) -> Option<usize> {
+    match protection.acknowledgments() {
+        Some(at) => Some(at + 1 + 4 + 8 + 4),
+        None => None,
+    }
+}
+
+impl ServerReset {
+    fn read(bytes: &[u8], protection: Protection) -> Option<Self> {
+        let (opcode, session) = opening(bytes)?;
+        if opcode != HARD_RESET_SERVER_V2 {
+            return None;
+        }
+        let Some(at) = protection.acknowledgments() else {
+            return (bytes.len() >= CRYPT_RESET && replay_id_at(bytes, 9)).then_some(Self { session, echo: None });
+        };
+        let (echo, mut rest) = acknowledged(bytes.get(at..)?)?;
+        (rest.u32()? == 0 && rest.is_empty()).then_some(Self { session, echo })
+    }
+}
+
+/// The session id whose packets are acknowledged here, if any are, and what follows.
+fn acknowledged(bytes: &[u8]) -> Option<(Option<[u8; 8]>, Reader<'_>)> {
+    let mut reader = Reader::new(bytes);
+    let count = reader.u8().filter(|count| *count <= ACKS)?;
+    reader.take(usize::from(count) * 4)?;
+    let echo = if count > 0 { Some(reader.array()?) } else { None };
+    Some((echo, reader))
+}
+
+#[derive(Debug)]
+struct OpenVpn {
+    inboxes: Ends<Inbox>,
+    client: Option<(Direction, ClientReset)>,
+    server: Option<ServerReset>,
+    /// The server's reset came without any of the client's.
+    headless: bool,
+    confirmed: bool,
+    packets: u8,
+    done: bool,
+}
+
+impl Default for OpenVpn {
+    fn default() -> Self {
+        let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
+        Self { inboxes, client: None, server: None, headless: false, confirmed: false, packets: 0, done: false }
+    }
+}
+
+/// When a packet's first and last byte passed.
+type Span = (Timestamp, Timestamp);
+
+impl Analyzer for OpenVpn {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        if self.done {
+            return;
+        }
+        if pdu.carrier == Carrier::Datagram {
+            if pdu.missing == 0 {
+                self.on_packet(pdu.dir, (pdu.at, pdu.at), pdu.bytes, events);
+            }
+            return;
+        }
+        let mut inbox = std::mem::replace(self.inboxes.of_mut(pdu.dir), Inbox::new(0));
+        if !inbox.push(pdu.at, pdu.bytes) {
+            self.give_up(pdu.at, pdu.dir, "openvpn.beyond-buffer", events);
+        }
+        while !self.done {
+            let mut reader = Reader::new(inbox.bytes());
+            let Some(block) = reader.block_u16() else { break };
+            let size = block.len() + 2;
+            let span = (inbox.time_of(0), inbox.time_of(size - 1));
+            self.on_packet(pdu.dir, span, block.rest(), events);
+            inbox.consume(size);
+        }
+        *self.inboxes.of_mut(pdu.dir) = inbox;
+    }
+}
+
+impl OpenVpn {
+    fn on_packet(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
+        let opcode = bytes.first().map(|b| b >> 3);
+        match opcode {
+            Some(HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3) => self.on_client_reset(dir, span, bytes, events),
+            Some(HARD_RESET_SERVER_V2) => self.on_server_reset(dir, span, bytes, events),
+            Some(CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1) => self.on_control(dir, span, bytes, events),
+            _ if !self.confirmed => self.give_up(span.1, dir, "openvpn.not-a-control-packet", events),
+            _ => {}
+        }
+        self.packets = self.packets.saturating_add(1);
+        if !self.done && self.packets >= PATIENCE {
+            self.done = true;
+            events.settled(span.1, dir);
+        }
+    }
+
+    fn on_client_reset(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
+        let Some(reset) = ClientReset::read(bytes) else {
+            if self.client.is_none() {
+                self.give_up(span.1, dir, "openvpn.reset-malformed", events);
+            }
+            return;
+        };
+        // Sent anew, it makes the exchange ambiguous: asking a second time tells that.
+        if self.server.is_none() {
+            events.ask(span.1, dir, Layer::OpenVpn, "client-reset");
+        }
+        if self.client.is_none_or(|(_, before)| before.session != reset.session) {
+            self.client = Some((dir, reset));
+            self.server = None;
+        }
+    }
+
+    fn on_server_reset(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
+        let Some((client_dir, client)) = self.client else {
+            // Only the server's direction was captured.
+            self.headless = true;
+            return;
+        };
+        let reset = ServerReset::read(bytes, client.protection).filter(|_| dir == client_dir.flip());
+        let Some(reset) = reset.filter(|r| r.echo.is_none_or(|echo| echo == client.session)) else {
+            if !self.confirmed {
+                self.give_up(span.1, dir, "openvpn.reset-answers-nothing", events);
+            }
+            return;
+        };
+        if self.server.is_none() {
+            events.answer(span.0, dir, Layer::OpenVpn, "client-reset");
+        }
+        let readable = client.protection.acknowledgments().is_some();
+        if !self.confirmed && (!readable || reset.echo.is_some()) {
+            self.confirmed = true;
+            events.confirmed(span.1, dir);
+            events.attribute(span.1, dir, AUTH, client.protection.name());
+            if let Protection::TlsAuth(hmac) = client.protection {
+                events.attribute(span.1, dir, HMAC, (hmac * 8).to_string());
+            }
+        }
+        self.server = Some(reset);
+        events.ask(span.1, dir, Layer::OpenVpn, "server-reset");
+    }
+
+    /// The client's first packet behind the server's reset cannot be made without it: it acknowledges it.
+    fn on_control(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
+        let (Some((client_dir, client)), Some(server)) = (self.client, self.server) else {
+            if self.client.is_none() && !self.headless {
+                self.give_up(span.1, dir, "openvpn.no-reset", events);
+            }
+            return;
+        };
+        let session = bytes.get(1..9).and_then(|b| b.first_chunk::<8>());
+        if dir != client_dir || session != Some(&client.session) {
+            return;
+        }
+        let acknowledges = match client.protection.acknowledgments() {
+            None => true,
+            Some(at) => bytes.get(at..).and_then(acknowledged).is_some_and(|(echo, _)| echo == Some(server.session)),
+        };
+        if acknowledges {
+            events.answer(span.0, dir, Layer::OpenVpn, "server-reset");
+            self.done = true;
+            events.settled(span.1, dir);
+        }
+    }
+
+    fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
+        self.done = true;
+        events.violation(at, dir, fault);
+        events.settled(at, dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::testkit::{self, Turn};
+    use crate::protocol::{Event, EventKind};
+    use proptest::prelude::*;
+
+    const CLIENT: [u8; 8] = *b"client-1";
+    const SERVER: [u8; 8] = *b"server-2";
+    const REPLAY: [u8; 8] = [0, 0, 0, 1, 0x50, 0, 0, 0];
+
+    fn packet(opcode: u8, session: [u8; 8], protection: Protection, inner: &[u8]) -> Vec<u8> {
+        let mut out = vec![opcode << 3];
+        out.extend(session);
+        match protection {
+            Protection::None => {}
+            Protection::TlsAuth(hmac) => {
+                out.extend(vec![0xee; hmac]);
+                out.extend(REPLAY);
+            }
+            Protection::TlsCrypt | Protection::TlsCryptV2 => {
+                out.extend(REPLAY);
+                out.extend([0xee; 32]);
+                out.extend(inner.iter().map(|b| b ^ 0x77));
+                return out;
+            }
+        }
+        out.extend(inner);
+        out
+    }
+
+    fn acked(id: u32, peer: [u8; 8], rest: &[u8]) -> Vec<u8> {
+        [&[1][..], &id.to_be_bytes(), &peer, rest].concat()
+    }
+
+    /// Reset, reset, acknowledgment.
+    fn dialogue(protection: Protection) -> Vec<(Direction, Vec<u8>)> {
+        let opcode = if protection == Protection::TlsCryptV2 { HARD_RESET_CLIENT_V3 } else { HARD_RESET_CLIENT_V2 };
+        let mut ask = packet(opcode, CLIENT, protection, &[0; 5]);
+        if protection == Protection::TlsCryptV2 {
+            ask.extend([0xdd; 288]);
+            ask.extend(290u16.to_be_bytes());
+        }
+        vec![
+            (Orig, ask),
+            (Resp, packet(HARD_RESET_SERVER_V2, SERVER, protection, &acked(0, CLIENT, &[0; 4]))),
+            (Orig, packet(ACK_V1, CLIENT, protection, &acked(0, SERVER, &[]))),
+        ]
+    }
+
+    fn borrowed(turns: &[(Direction, Vec<u8>)]) -> Vec<Turn<'_>> {
+        turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect()
+    }
+
+    fn run(turns: &[(Direction, Vec<u8>)]) -> Vec<Event> {
+        testkit::datagrams(&OPENVPN, &borrowed(turns))
+    }
+
+    fn told(events: &[Event]) -> Vec<String> {
+        events
+            .iter()
+            .map(|e| match &e.kind {
+                EventKind::Ask(l) => format!("ask {}", l.method),
+                EventKind::Answer(l) => format!("answer {}", l.method),
+                EventKind::Attribute { key, value } => format!("{key}={value}"),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn probe(orig: &[u8], resp: &[u8]) -> Probe {
+        testkit::probe(&OPENVPN, Carrier::Datagram, orig, resp)
+    }
+
+    #[test]
+    fn each_protection_is_told_apart() {
+        let all = [Protection::None, Protection::TlsCrypt, Protection::TlsCryptV2].into_iter();
+        for protection in all.chain(HMAC_LENGTHS.map(Protection::TlsAuth)) {
+            let turns = dialogue(protection);
+            assert_eq!(probe(&turns[0].1, b""), Probe::Match, "{protection:?}");
+            let mut told = told(&run(&turns));
+            told.retain(|t| !t.starts_with("openvpn.hmac"));
+            let auth = format!("openvpn.auth={}", protection.name());
+            let expected = [
+                "ask client-reset",
+                "answer client-reset",
+                "Confirmed",
+                &auth,
+                "ask server-reset",
+                "answer server-reset",
+                "Settled",
+            ];
+            assert_eq!(told, expected, "{protection:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_sent_anew_asks_again() {
+        let mut turns = dialogue(Protection::None);
+        turns.insert(1, turns[0].clone());
+        turns.insert(3, turns[2].clone());
+        let asks = told(&run(&turns)).into_iter().filter(|t| t.starts_with("ask")).collect::<Vec<_>>();
+        assert_eq!(asks, ["ask client-reset", "ask client-reset", "ask server-reset", "ask server-reset"]);
+    }
+
+    #[test]
+    fn an_answer_must_name_what_it_answers() {
+        let mut turns = dialogue(Protection::None);
+        turns[1].1 = packet(HARD_RESET_SERVER_V2, SERVER, Protection::None, &acked(0, *b"stranger", &[0; 4]));
+        assert!(told(&run(&turns)).iter().any(|t| t.contains("openvpn.reset-answers-nothing")));
+        // A control packet that acknowledges nothing, as it would be if it had left before the reset came.
+        let mut early = dialogue(Protection::None);
+        early[2].1 = packet(CONTROL_V1, CLIENT, Protection::None, &[0; 5]);
+        assert!(!told(&run(&early)).contains(&"answer server-reset".to_owned()));
+    }
+
+    #[test]
+    fn only_resets_begin_a_session() {
+        let turns = dialogue(Protection::TlsAuth(20));
+        assert_eq!(probe(b"", &turns[1].1), Probe::Match);
+        assert_eq!(probe(&turns[2].1, b""), Probe::NoMatch);
+        assert_eq!(probe(&[9 << 3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2], b""), Probe::NoMatch);
+        let mut null = turns[0].1.clone();
+        null[1..9].fill(0);
+        assert_eq!(probe(&null, b""), Probe::NoMatch);
+        let stream = |bytes: &[u8]| testkit::probe(&OPENVPN, Carrier::Stream, bytes, b"");
+        assert_eq!(stream(&[&[0, 42][..], &turns[0].1].concat()), Probe::Match);
+        assert_eq!(stream(&[0, 42, 0x38]), Probe::NeedMore);
+        assert_eq!(stream(b"\x16\x03\x01"), Probe::NoMatch);
+        assert_eq!(stream(b"\x00\x2aGET"), Probe::NoMatch);
+    }
+
+    #[test]
+    fn random_datagrams_of_the_right_length_and_opcode_do_not_match() {
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()
+        };
+        for round in 0..200_000_usize {
+            let len: usize = [14, 38, 42, 50, 54, 70, 86, 344][round % 8];
+            let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| random()).take(len).collect();
+            bytes[0] = [0x38, 0x50][round / 8 % 2];
+            assert_ne!(probe(&bytes, b""), Probe::Match);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_events(piece in 1usize..120, crypt: bool) {
+            let protection = if crypt { Protection::TlsCrypt } else { Protection::TlsAuth(64) };
+            let framed = |(dir, bytes): (Direction, Vec<u8>)| {
+                (dir, [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], &bytes].concat())
+            };
+            let turns: Vec<_> = dialogue(protection).into_iter().map(framed).collect();
+            let whole = testkit::stream(&OPENVPN, &borrowed(&turns), usize::MAX);
+            prop_assert_eq!(testkit::stream(&OPENVPN, &borrowed(&turns), piece), whole);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(turns in proptest::collection::vec(
+            (any::<bool>(), 0u8..12, proptest::collection::vec(any::<u8>(), 0..100)), 0..12,
+        )) {
+            let mut all = dialogue(Protection::None);
+            all.extend(turns.into_iter().map(|(orig, opcode, mut bytes)| {
+                if let Some(first) = bytes.first_mut() {
+                    *first = opcode << 3;
+                }
+                (if orig { Orig } else { Resp }, bytes)
+            }));
+            run(&all);
+            run(all.get(3..).unwrap_or_default());
+            testkit::stream(&OPENVPN, &borrowed(&all), 9);
+            for (_, bytes) in &all {
+                probe(bytes, b"");
+                testkit::probe(&OPENVPN, Carrier::Stream, bytes, b"");
+            }
+        }
+    }
+}
