@@ -96,8 +96,9 @@ impl House {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let name = path.strip_prefix(root).expect("below the root").display().to_string();
-                    house.sources.insert(name, std::fs::read_to_string(&path).expect("a source is UTF-8"));
+                    let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+                    // What cannot be read has no head, and is told.
+                    house.sources.insert(name, std::fs::read_to_string(&path).unwrap_or_default());
                 }
             }
         }
@@ -511,11 +512,11 @@ mod checker {
         let mut house = House::default();
         for (name, text) in files {
             house.sources.insert((*name).to_owned(), format!("//! Head.\n{text}"));
-            if let Some(stem) = name.strip_prefix("src/protocol/").and_then(|name| name.strip_suffix(".rs")) {
+            let stem = name.strip_prefix("src/protocol/").and_then(|name| name.strip_suffix(".rs"));
+            if let Some(stem) = stem.filter(|stem| *stem != "mod" && !stem.contains('/')) {
                 house.pages.insert(format!("{stem}.md"));
             }
         }
-        house.pages.remove("mod.md");
         house.violations().iter().map(Violation::to_string).collect()
     }
 
