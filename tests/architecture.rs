@@ -131,7 +131,7 @@ impl House {
     /// Every file of the room stands in its registry and has a page; every page has a file.
     fn check_registry(&self, room: &str, registry: &str, files: &[File], found: &mut Vec<Violation>) {
         let Some(hall) = files.iter().find(|file| file.module == segments(room)) else { return };
-        let table = hall.code.split_once(&format!("{registry}:")).and_then(|(_, rest)| rest.split_once(';'));
+        let table = hall.code.split_once(&format!("{registry}:")).and_then(|(_, rest)| rest.split_once("];"));
         let table: String = table.map_or("", |(table, _)| table).split_whitespace().collect();
         let stems: BTreeSet<&str> = files
             .iter()
