@@ -1,0 +1,12 @@
+//! Streams: any bytes, in any order of turns, cut anywhere, with gaps, to every probe and one analyzer.
+#![no_main]
+
+use farmlight::protocol::Carrier;
+use farmlight_fuzz::{Dialogue, stream};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(dialogue) = Dialogue::read(bytes, Carrier::Stream) {
+        stream(&dialogue);
+    }
+});
