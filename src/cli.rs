@@ -1,1 +1,356 @@
-//! To be written.
+//! What was typed, and what it means.
+//!
+//! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
+
+use crate::evidence::Severity;
+use crate::intel::{GeoPoint, Networks};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// farmlight shows from the network alone whether a remote worker is where they claim to be.
+#[derive(Debug, Parser)]
+#[command(name = "farmlight", version, about, max_term_width = 80, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on standard error (-v: progress of the run, -vv: details).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing on standard error but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge the remote endpoints of captures: pcap or pcapng, plain, gzip or zstd.
+    Analyze(Analyze),
+    /// Judge the remote endpoints of a live interface, such as a SPAN port's.
+    Watch(Watch),
+    /// Make a capture with known truth, for fire drills and tuning.
+    Simulate(Simulate),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
+}
+
+/// `farmlight analyze`.
+#[derive(Debug, Args)]
+pub struct Analyze {
+    /// Captures, directories of captures, or - for standard input. Several are merged by time.
+    #[arg(required = true, value_name = "PCAP|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// Options of the run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `farmlight watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The interface; `list` names those there are.
+    #[arg(short, long, value_name = "IFACE")]
+    pub interface: String,
+    /// Stop after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<u64>,
+    /// Options of the run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `farmlight simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// The scenario; `list` names those there are.
+    pub scenario: String,
+    /// Where capture.pcap, truth.json and geo.csv go.
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed: the same seed gives the same bytes.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// City of the home; a wrong one lists those there are.
+    #[arg(long, value_name = "CITY")]
+    pub home: Option<String>,
+    /// City of the operator.
+    #[arg(long, value_name = "CITY")]
+    pub operator: Option<String>,
+    /// Share of packets lost on the way, 0 to 0.1.
+    #[arg(long, value_name = "SHARE")]
+    pub loss: Option<f64>,
+    /// Honest homes beside the endpoint in question.
+    #[arg(long, value_name = "N")]
+    pub bystanders: Option<u32>,
+    /// Sessions of the endpoint in question.
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<u32>,
+    /// Seconds that the sessions are spread over.
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<u64>,
+    /// Round trip between home and operator.
+    #[arg(long, value_name = "MS")]
+    pub hidden_leg: Option<f64>,
+    /// Mean queueing delay of the hidden leg, one way.
+    #[arg(long, value_name = "MS")]
+    pub hidden_jitter: Option<f64>,
+    /// One-way delay of the home's last mile.
+    #[arg(long, value_name = "MS")]
+    pub last_mile: Option<f64>,
+    /// Mean queueing delay of the last mile, one way.
+    #[arg(long, value_name = "MS")]
+    pub last_mile_jitter: Option<f64>,
+}
+
+/// Options of analyze and watch.
+#[derive(Debug, Default, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct RunArgs {
+    /// Options from a TOML file; those typed here win.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Write sessions.jsonl, endpoints.jsonl, findings.jsonl and summary.json here.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What goes to standard output [default: table].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// City database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_city: Option<PathBuf>,
+    /// ASN database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_asn: Option<PathBuf>,
+    /// Places of networks: cidr,lat,lon,country,region,city,asn,org,kind. Overrides the databases.
+    #[arg(long, value_name = "CSV")]
+    pub geo_csv: Option<PathBuf>,
+    /// Where the capture point is, in degrees.
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+    pub site: Option<String>,
+    /// The site's own networks: their addresses are never judged.
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub internal: Vec<String>,
+    /// Networks that VPN users get inner addresses from: never judged either.
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub vpn_pool: Vec<String>,
+    /// Worker threads; 1 runs all on one [default: 1].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Exit with 3 if a finding is at least this severe.
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub fail_on: Option<Level>,
+    /// Only packets that match (libpcap filter syntax).
+    #[arg(long, value_name = "BPF")]
+    pub filter: Option<String>,
+    /// Endpoints that are clear or can't be judged, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Flows held at once, over all workers [default: 2000000].
+    #[arg(long, value_name = "N")]
+    pub max_flows: Option<usize>,
+}
+
+/// What standard output gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON object with findings and summary.
+    Json,
+    /// A finding a line, then the summary.
+    Jsonl,
+}
+
+/// A severity, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Any finding.
+    Info,
+    /// Low and above.
+    Low,
+    /// Medium and above.
+    Medium,
+    /// High and above.
+    High,
+    /// Critical only.
+    Critical,
+}
+
+impl Level {
+    /// The severity.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Info => Severity::Info,
+            Self::Low => Severity::Low,
+            Self::Medium => Severity::Medium,
+            Self::High => Severity::High,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
+/// What the options of a run mean.
+#[derive(Debug)]
+pub struct RunConfig {
+    /// Directory for the files, if any.
+    pub out: Option<PathBuf>,
+    /// Format of standard output.
+    pub format: Format,
+    /// Databases: CSV, City, ASN.
+    pub geo: (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+    /// Capture point.
+    pub site: Option<GeoPoint>,
+    /// Addresses that are never judged.
+    pub own: Networks,
+    /// Worker threads.
+    pub workers: usize,
+    /// Severity to fail on.
+    pub fail_on: Option<Severity>,
+    /// Filter.
+    pub filter: Option<String>,
+    /// Whether all endpoints are told.
+    pub all: bool,
+    /// Flows at once; 0 for the default.
+    pub max_flows: usize,
+    /// The same, for the summary.
+    pub effective: serde_json::Value,
+}
+
+/// Wrong usage or configuration: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The configuration file can't be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It isn't what it should be; the message points at the line.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// An option's value can't be understood.
+    #[error("{option}: {reason}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl RunArgs {
+    /// What was typed, with the configuration file behind it.
+    ///
+    /// # Errors
+    /// The file can't be read, or a value can't be understood.
+    pub fn resolve(self) -> Result<RunConfig, UsageError> {
+        let merged = match self.config.clone() {
+            Some(path) => self.over(Self::load(&path)?),
+            None => self,
+        };
+        let value = |option, reason: String| UsageError::Value { option, reason };
+        let site = merged.site.as_deref().map(str::parse::<GeoPoint>).transpose();
+        let site = site.map_err(|e| value("--site", e.to_string()))?;
+        let own = merged.internal.iter().chain(&merged.vpn_pool).map(|s| s.trim()).collect::<Vec<_>>().join(",");
+        let own = if own.is_empty() {
+            Networks::default()
+        } else {
+            own.parse().map_err(|e: crate::intel::NetworksError| value("--internal, --vpn-pool", e.to_string()))?
+        };
+        let workers = merged.workers.unwrap_or(1);
+        if !(1..=64).contains(&workers) {
+            return Err(value("--workers", format!("{workers} is not between 1 and 64")));
+        }
+        let effective = serde_json::to_value(&merged).unwrap_or_default();
+        Ok(RunConfig {
+            site,
+            own,
+            workers,
+            out: merged.out,
+            format: merged.format.unwrap_or(Format::Table),
+            geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
+            fail_on: merged.fail_on.map(Level::severity),
+            filter: merged.filter,
+            all: merged.all,
+            max_flows: merged.max_flows.unwrap_or(0),
+            effective,
+        })
+    }
+
+    fn load(path: &Path) -> Result<Self, UsageError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| UsageError::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| UsageError::Config { path: path.to_owned(), source })
+    }
+
+    /// These options where they were given, those of `file` elsewhere.
+    fn over(self, file: Self) -> Self {
+        let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
+        Self {
+            config: self.config,
+            out: self.out.or(file.out),
+            format: self.format.or(file.format),
+            geo_city: self.geo_city.or(file.geo_city),
+            geo_asn: self.geo_asn.or(file.geo_asn),
+            geo_csv: self.geo_csv.or(file.geo_csv),
+            site: self.site.or(file.site),
+            internal: list(self.internal, file.internal),
+            vpn_pool: list(self.vpn_pool, file.vpn_pool),
+            workers: self.workers.or(file.workers),
+            fail_on: self.fail_on.or(file.fail_on),
+            filter: self.filter.or(file.filter),
+            all: self.all || file.all,
+            max_flows: self.max_flows.or(file.max_flows),
+        }
+    }
+}
+
+/// The whole command, for completions and the manual page.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_wins_over_the_file_and_unknown_keys_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("farmlight.toml");
+        std::fs::write(&path, "site = \"39.0,-77.5\"\ninternal = [\"10.0.0.0/8\"]\nworkers = 4\n").unwrap();
+        let args = RunArgs { config: Some(path.clone()), workers: Some(2), ..RunArgs::default() };
+        let config = args.resolve().unwrap();
+        assert_eq!(config.workers, 2);
+        assert!(config.own.contains("10.1.2.3".parse().unwrap()));
+        assert!(config.site.is_some());
+        std::fs::write(&path, "sight = \"39.0,-77.5\"\n").unwrap();
+        let args = RunArgs { config: Some(path), ..RunArgs::default() };
+        let error = args.resolve().unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("sight"), "{error}");
+    }
+}

@@ -59,6 +59,12 @@ impl Expected {
     }
 }
 
+/// What an honest round trip to that place should take, in ms, if place and tap are known.
+#[must_use]
+pub fn expected_ms(place: Option<&Place>, site: &Site) -> Option<f64> {
+    site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap)).map(|expected| expected.total_ms())
+}
+
 /// From these posterior log-odds on an endpoint is called relayed: 2.7 to 1 (science note 6.8.5 asks for more than 1).
 const RELAYED_FROM: f64 = 1.0;
 /// To these it is called clear: 20 to 1 against, before priors.

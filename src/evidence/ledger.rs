@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bounds of the ledger.
@@ -23,11 +24,13 @@ pub struct LedgerLimits {
     pub endpoints: usize,
     /// Addresses with names.
     pub names: usize,
+    /// Whether to note which accounts have changed, for [`Ledger::take_changed`].
+    pub track_changes: bool,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        Self { endpoints: 1_000_000, names: 100_000 }
+        Self { endpoints: 1_000_000, names: 100_000, track_changes: false }
     }
 }
 
@@ -119,6 +122,7 @@ pub struct Ledger {
     own: Networks,
     limits: LedgerLimits,
     turned_away: AtomicU64,
+    changed: Mutex<BTreeSet<IpAddr>>,
 }
 
 impl Ledger {
@@ -131,6 +135,7 @@ impl Ledger {
             own,
             limits,
             turned_away: AtomicU64::new(0),
+            changed: Mutex::default(),
         }
     }
 
@@ -144,6 +149,12 @@ impl Ledger {
                 account.on_sample(tuple, story, sample);
             }
         });
+        if self.limits.track_changes
+            && !self.own.contains(tuple.orig.ip)
+            && let Ok(mut changed) = self.changed.lock()
+        {
+            changed.insert(tuple.orig.ip);
+        }
     }
 
     /// A session has ended.
@@ -197,6 +208,12 @@ impl Ledger {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
+    }
+
+    /// The endpoints with new round trips since the last call, sorted. Empty unless changes are tracked.
+    #[must_use]
+    pub fn take_changed(&self) -> BTreeSet<IpAddr> {
+        self.changed.lock().map(|mut changed| std::mem::take(&mut *changed)).unwrap_or_default()
     }
 
     /// Observations not taken in because a bound was hit.

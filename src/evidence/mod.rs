@@ -13,6 +13,6 @@ pub mod rules;
 mod verdict;
 
 pub use hypothesis::Hypothesis;
-pub use judge::{Case, Site, judge};
+pub use judge::{Case, Expected, Site, expected_ms, judge};
 pub use ledger::{Account, Gap, Ledger, LedgerLimits};
 pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict};

@@ -1,0 +1,82 @@
+//! `farmlight analyze`: captures in, findings out.
+
+use super::outlet::{Sessions, WorkerOutlet};
+use super::progress::Progress;
+use super::report::{Bench, Run};
+use super::{Outcome, Wrong};
+use crate::cli::{Analyze, RunConfig};
+use crate::evidence::{Ledger, LedgerLimits};
+use crate::pipeline::{Engine, EngineConfig, Limits};
+use crate::sink::Spool;
+use crate::source::{Filter, Inputs, Next, Source};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) fn run(args: Analyze, quiet: bool) -> anyhow::Result<Outcome> {
+    let config = args.run.resolve()?;
+    let bench = Bench::of(&config)?;
+    let filter = config.filter.as_deref().map(Filter::new).transpose().map_err(|e| Wrong(format!("--filter: {e}")))?;
+    let mut inputs = Inputs::open(&args.inputs, filter).map_err(|e| Wrong(e.to_string()))?;
+    if let Some(dir) = &config.out {
+        // Found out now, not after an hour of reading.
+        std::fs::create_dir_all(dir).map_err(|e| Wrong(format!("--out {}: {e}", dir.display())))?;
+    }
+    read_all(&config, &bench, &mut inputs, quiet)
+}
+
+/// What is read until Ctrl-C is reported all the same.
+fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool) -> anyhow::Result<Outcome> {
+    #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
+    let began = std::time::Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(&stop)?;
+    let ledger = Arc::new(Ledger::new(config.own.clone(), LedgerLimits::default()));
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet {
+        ledger: Arc::clone(&ledger),
+        sessions: config.out.as_deref().map_or(Sessions::Counted, |dir| Sessions::Spooled(Spool::new(dir))),
+        count: 0,
+    });
+    let mut progress = Progress::new(inputs.total(), quiet);
+    let mut interrupted = false;
+    loop {
+        match inputs.next() {
+            Next::Frame(frame) => engine.frame(&frame),
+            Next::Idle(now) => engine.tick(now),
+            Next::End => break,
+        }
+        progress.step(|| inputs.position());
+        if stop.load(Ordering::Relaxed) {
+            interrupted = true;
+            break;
+        }
+    }
+    progress.finish();
+    let (totals, outlets) = engine.finish();
+    let inputs = inputs.reports();
+    tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
+    let took = began.elapsed();
+    let outcome = Run { config, bench, ledger: &ledger, totals, outlets, inputs, took, live: false }.report()?;
+    if interrupted {
+        tracing::error!("interrupted: the report covers what was read until then");
+        return Ok(Outcome::Incomplete);
+    }
+    Ok(outcome)
+}
+
+pub(super) fn engine_config(config: &RunConfig) -> EngineConfig {
+    EngineConfig { workers: config.workers, limits: Limits { flows: config.max_flows, ..Limits::default() } }
+}
+
+/// Raises `stop` on Ctrl-C, SIGTERM and SIGHUP; a second one ends the program at once.
+pub(super) fn stop_on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let flag = Arc::clone(stop);
+    let set = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    match set {
+        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

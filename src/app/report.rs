@@ -1,0 +1,299 @@
+//! The end of a run: every endpoint judged, files written, standard output served.
+
+use super::Outcome;
+use super::outlet::{Sessions, WorkerOutlet};
+use crate::cli::{Format, RunConfig};
+use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
+use crate::intel::{Place, Places};
+use crate::pipeline::Totals;
+use crate::sink::{
+    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, JsonLines, Look, SummaryRecord, Table,
+    Verdicts, merge, rfc3339,
+};
+use crate::source::InputReport;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// What judging needs besides the ledger.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) places: Places,
+    pub(super) site: Site,
+}
+
+/// What a run leaves behind.
+pub(super) struct Run<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) bench: &'a Bench,
+    pub(super) ledger: &'a Ledger,
+    pub(super) totals: Totals,
+    pub(super) outlets: Vec<WorkerOutlet>,
+    pub(super) inputs: Vec<InputReport>,
+    pub(super) took: Duration,
+    /// Findings have been printed and filed while the run went on.
+    pub(super) live: bool,
+}
+
+impl Bench {
+    pub(super) fn of(config: &RunConfig) -> anyhow::Result<Self> {
+        let (csv, city, asn) = &config.geo;
+        let places = Places::open(csv.as_deref(), city.as_deref(), asn.as_deref())
+            .map_err(|error| super::Wrong(error.to_string()))?;
+        let site = Site { location: config.site, has_places: !places.is_empty() };
+        Ok(Self { places, site })
+    }
+
+    /// The judgement on one endpoint, and its place.
+    pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr) -> Option<(Finding, Option<Place>)> {
+        let place = self.places.lookup(address);
+        let finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site))?;
+        Some((finding, place))
+    }
+}
+
+/// Opens a file of the output directory.
+pub(super) fn create(dir: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {
+    std::fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+    let path = dir.join(name);
+    let file = File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
+    Ok(BufWriter::with_capacity(1 << 16, file))
+}
+
+impl Run<'_> {
+    /// Writes everything and says how it ended.
+    pub(super) fn report(mut self) -> anyhow::Result<Outcome> {
+        let outlets = std::mem::take(&mut self.outlets);
+        let sessions = outlets.iter().map(|o| o.count).sum();
+        self.sessions_file(outlets)?;
+        let mut judged = self.judge_all();
+        judged.sort_by_key(|(finding, _)| (finding.first_seen, finding.endpoint));
+        let mut verdicts = Verdicts::new();
+        for (finding, _) in &judged {
+            *verdicts.entry(finding.verdict.name()).or_default() += 1;
+        }
+        self.endpoints_file(&judged)?;
+        let told: Vec<&(Finding, Option<Place>)> =
+            judged.iter().filter(|(f, _)| f.verdict.is_finding() || self.config.all).collect();
+        self.findings_file(&told)?;
+        let summary = self.summary(sessions, &judged, verdicts);
+        if let Some(dir) = &self.config.out {
+            let mut out = create(dir, "summary.json")?;
+            serde_json::to_writer_pretty(&mut out, &summary)?;
+            out.write_all(b"\n")?;
+            out.flush()?;
+        }
+        for input in &self.inputs {
+            if let Some(fault) = &input.error {
+                tracing::error!("{}: {} (at byte {})", input.path, fault.reason, fault.offset);
+            }
+        }
+        self.stdout(&told, &summary)?;
+        Ok(self.outcome(&told))
+    }
+
+    fn outcome(&self, told: &[&(Finding, Option<Place>)]) -> Outcome {
+        if self.inputs.iter().any(|i| i.error.is_some()) {
+            return Outcome::Incomplete;
+        }
+        let met = |level| told.iter().any(|(f, _)| f.verdict.is_finding() && f.severity >= level);
+        if self.config.fail_on.is_some_and(met) { Outcome::Alarm } else { Outcome::Done }
+    }
+
+    fn judge_all(&self) -> Vec<(Finding, Option<Place>)> {
+        self.ledger
+            .addresses()
+            .into_iter()
+            .filter_map(|address| self.bench.judge(self.ledger, address))
+            .collect()
+    }
+
+    /// Sessions in order of their start; the server's name, known only now, is added to each.
+    fn sessions_file(&self, outlets: Vec<WorkerOutlet>) -> anyhow::Result<()> {
+        let Some(dir) = &self.config.out else { return Ok(()) };
+        if self.live {
+            return Ok(());
+        }
+        let mut out = create(dir, "sessions.jsonl")?;
+        let spools = outlets
+            .into_iter()
+            .filter_map(|outlet| match outlet.sessions {
+                Sessions::Spooled(spool) => Some(spool),
+                _ => None,
+            })
+            .collect();
+        merge(spools, |key, line| {
+            match (self.ledger.name_of(key.server), line.strip_suffix(b"}")) {
+                (Some(name), Some(open)) => {
+                    out.write_all(open)?;
+                    write!(out, ",\"server_name\":{}}}", serde_json::Value::String(name))?;
+                }
+                _ => out.write_all(line)?,
+            }
+            out.write_all(b"\n")
+        })
+        .context("can't write sessions.jsonl")?;
+        out.flush().context("can't write sessions.jsonl")
+    }
+
+    fn endpoints_file(&self, judged: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
+        let Some(dir) = &self.config.out else { return Ok(()) };
+        let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);
+        for (finding, place) in judged {
+            let name = self.ledger.name_of(finding.endpoint);
+            let expected = expected_ms(place.as_ref(), &self.bench.site);
+            let record = self.ledger.look(finding.endpoint, |account| {
+                EndpointRecord::of(account, finding, place.as_ref(), name, expected)
+            });
+            if let Some(record) = record {
+                lines.write(&record)?;
+            }
+        }
+        lines.flush().context("can't write endpoints.jsonl")
+    }
+
+    fn findings_file(&self, told: &[&(Finding, Option<Place>)]) -> anyhow::Result<()> {
+        let Some(dir) = &self.config.out else { return Ok(()) };
+        let mut lines = JsonLines::new(create(dir, "findings.jsonl")?);
+        for (finding, _) in told {
+            lines.write(&FindingRecord::of(finding))?;
+        }
+        lines.flush().context("can't write findings.jsonl")
+    }
+
+    fn stdout(&self, told: &[&(Finding, Option<Place>)], summary: &SummaryRecord) -> io::Result<()> {
+        let stdout = BufWriter::new(io::stdout().lock());
+        match self.config.format {
+            Format::Jsonl => {
+                let mut lines = JsonLines::new(stdout);
+                if !self.live {
+                    told.iter().try_for_each(|(finding, _)| lines.write(&FindingRecord::of(finding)))?;
+                }
+                lines.write(summary)?;
+                lines.flush()
+            }
+            Format::Json => {
+                let findings: Vec<FindingRecord<'_>> = told.iter().map(|(f, _)| FindingRecord::of(f)).collect();
+                let mut out = stdout;
+                let whole = serde_json::json!({ "findings": findings, "summary": summary });
+                serde_json::to_writer_pretty(&mut out, &whole).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+                out.flush()
+            }
+            Format::Table => {
+                let mut table = Table::new(stdout, look());
+                if !self.live {
+                    for (finding, place) in told {
+                        print_finding(&mut table, self.ledger, self.bench, finding, place.as_ref())?;
+                    }
+                }
+                table.line(&closing(summary, self.config.all))?;
+                table.flush()
+            }
+        }
+    }
+
+    fn summary(&self, sessions: u64, judged: &[(Finding, Option<Place>)], verdicts: Verdicts) -> SummaryRecord {
+        let totals = &self.totals;
+        let seconds = self.took.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let rate = if seconds > 0.0 { totals.frames as f64 / seconds } else { 0.0 };
+        let kernel: u64 = self.inputs.iter().filter_map(|i| i.kernel_dropped).sum();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        SummaryRecord {
+            kind: "summary",
+            schema: 1,
+            inputs: self.inputs.iter().map(input_record).collect(),
+            frames: FramesRecord {
+                read: totals.frames,
+                decoded: totals.decoded,
+                not_understood: totals.not_understood.clone(),
+            },
+            flows: totals.workers.flows,
+            sessions,
+            endpoints: count(judged.len()),
+            findings: count(judged.iter().filter(|(f, _)| f.verdict.is_finding()).count()),
+            verdicts,
+            evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
+            dropped: BTreeMap::from([("kernel", kernel), ("ledger", self.ledger.turned_away())]),
+            duplicates: totals.workers.duplicates,
+            time_backwards: totals.time_backwards,
+            seconds: (seconds * 1e3).round() / 1e3,
+            packets_per_second: rate.round(),
+            version: env!("CARGO_PKG_VERSION"),
+            config: self.config.effective.clone(),
+        }
+    }
+}
+
+/// The terminal's look.
+pub(super) fn look() -> Look {
+    let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+    Look { colour, ..Look::default() }
+}
+
+/// One finding as a block.
+pub(super) fn print_finding<W: Write>(
+    table: &mut Table<W>,
+    ledger: &Ledger,
+    bench: &Bench,
+    finding: &Finding,
+    place: Option<&Place>,
+) -> io::Result<()> {
+    let expected = expected_ms(place, &bench.site);
+    ledger
+        .look(finding.endpoint, |account| table.finding(finding, account, place, expected))
+        .unwrap_or(Ok(()))
+}
+
+fn input_record(input: &InputReport) -> InputRecord {
+    InputRecord {
+        path: input.path.clone(),
+        frames: input.frames,
+        bytes: input.bytes,
+        start: input.start.map(rfc3339),
+        end: input.end.map(rfc3339),
+        error: input.error.as_ref().map(|e| ErrorRecord { offset: e.offset, reason: e.reason.clone() }),
+    }
+}
+
+/// The last line of the table.
+fn closing(summary: &SummaryRecord, all: bool) -> String {
+    let plural = |n: u64, one: &str, many: &str| format!("{} {}", commas(n), if n == 1 { one } else { many });
+    let of = |verdict: Verdict| summary.verdicts.get(verdict.name()).copied().unwrap_or(0);
+    let mut text = format!(
+        "{} in {} ({} clear, {} can't be told), {}, {}, {:.1} s.",
+        plural(summary.findings, "finding", "findings"),
+        plural(summary.endpoints, "endpoint", "endpoints"),
+        commas(of(Verdict::Clear)),
+        commas(of(Verdict::Insufficient)),
+        plural(summary.sessions, "session", "sessions"),
+        plural(summary.frames.read, "frame", "frames"),
+        summary.seconds,
+    );
+    let broken = summary.inputs.iter().filter(|i| i.error.is_some()).count();
+    if broken > 0 {
+        text.push_str(&format!(" {broken} of {} inputs could not be read to the end.", summary.inputs.len()));
+    }
+    if !all && summary.endpoints > summary.findings {
+        text.push_str(" --all tells of the others, too.");
+    }
+    text
+}
+
+/// A count with commas between thousands.
+fn commas(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

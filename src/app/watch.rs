@@ -1,0 +1,141 @@
+//! `farmlight watch`: a live interface in, findings as they change.
+
+use super::analyze::{engine_config, stop_on_signal};
+use super::outlet::{Sessions, SharedFile, WorkerOutlet};
+use super::report::{Bench, Run, create, look, print_finding};
+use super::{Outcome, Wrong};
+use crate::base::Timestamp;
+use crate::cli::{Format, RunConfig, Watch};
+use crate::evidence::{Finding, Hypothesis, Ledger, LedgerLimits, Severity, Verdict};
+use crate::pipeline::Engine;
+use crate::sink::{FindingRecord, JsonLines, Table};
+use crate::source::{Live, LiveOptions, Next, Source, interfaces};
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Capture time between two looks at the endpoints that have news.
+const JUDGE_EVERY: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
+    if args.interface == "list" {
+        return list_interfaces();
+    }
+    let config = args.run.resolve()?;
+    let bench = Bench::of(&config)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(&stop)?;
+    let options = LiveOptions { filter: config.filter.clone(), ..LiveOptions::default() };
+    let mut live = Live::open(&args.interface, &options, Arc::clone(&stop)).map_err(|e| Wrong(e.to_string()))?;
+    if !quiet {
+        let _ = writeln!(io::stderr(), "farmlight: watching {}; Ctrl-C ends and reports", args.interface);
+    }
+    let limit = args.duration.map(Duration::from_secs);
+    watch(&config, &bench, &mut live, limit, &stop)
+}
+
+fn list_interfaces() -> anyhow::Result<Outcome> {
+    let mut out = io::stdout().lock();
+    for interface in interfaces() {
+        writeln!(out, "{interface}")?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn watch(
+    config: &RunConfig,
+    bench: &Bench,
+    live: &mut Live,
+    limit: Option<Duration>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Outcome> {
+    #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
+    let began = std::time::Instant::now();
+    let limits = LedgerLimits { track_changes: true, ..LedgerLimits::default() };
+    let ledger = Arc::new(Ledger::new(config.own.clone(), limits));
+    let sessions: Option<SharedFile> = match &config.out {
+        Some(dir) => Some(Arc::new(Mutex::new(create(dir, "sessions.jsonl")?))),
+        None => None,
+    };
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet {
+        ledger: Arc::clone(&ledger),
+        sessions: sessions.clone().map_or(Sessions::Counted, Sessions::Streamed),
+        count: 0,
+    });
+    let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
+    let mut looked = Timestamp::MIN;
+    loop {
+        let now = match live.next() {
+            Next::Frame(frame) => {
+                engine.frame(&frame);
+                frame.at
+            }
+            Next::Idle(now) => {
+                engine.tick(now);
+                now
+            }
+            Next::End => break,
+        };
+        if now >= looked.plus(JUDGE_EVERY) {
+            looked = now;
+            engine.tick(now);
+            teller.tell()?;
+            if limit.is_some_and(|limit| began.elapsed() >= limit) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    let inputs = live.reports();
+    let (totals, outlets) = engine.finish();
+    teller.tell()?;
+    if let Some(file) = sessions
+        && let Ok(mut file) = file.lock()
+    {
+        file.flush()?;
+    }
+    let took = began.elapsed();
+    Run { config, bench, ledger: &ledger, totals, outlets, inputs, took, live: true }.report()
+}
+
+/// Tells a finding when it is new and when what it says has changed.
+struct Teller<'a> {
+    config: &'a RunConfig,
+    bench: &'a Bench,
+    ledger: &'a Ledger,
+    told: HashMap<IpAddr, (Verdict, Hypothesis, Severity)>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self) -> anyhow::Result<()> {
+        for address in self.ledger.take_changed() {
+            let Some((finding, place)) = self.bench.judge(self.ledger, address) else { continue };
+            let said = (finding.verdict, finding.hypothesis, finding.severity);
+            let known = self.told.get(&address);
+            let worth_telling = finding.verdict.is_finding() || known.is_some() || self.config.all;
+            if worth_telling && known != Some(&said) {
+                self.told.insert(address, said);
+                self.print(&finding, place.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, finding: &Finding, place: Option<&crate::intel::Place>) -> io::Result<()> {
+        let stdout = io::stdout().lock();
+        match self.config.format {
+            Format::Table => {
+                let mut table = Table::new(stdout, look());
+                print_finding(&mut table, self.ledger, self.bench, finding, place)?;
+                table.flush()
+            }
+            Format::Json | Format::Jsonl => {
+                let mut lines = JsonLines::new(stdout);
+                lines.write(&FindingRecord::of(finding))?;
+                lines.flush()
+            }
+        }
+    }
+}
