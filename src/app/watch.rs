@@ -28,8 +28,12 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     let bench = Bench::of(&config)?;
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(&stop)?;
-    let options = LiveOptions { filter: config.filter.clone(), ..LiveOptions::default() };
-    let mut live = Live::open(&args.interface, &options, Arc::clone(&stop)).map_err(|e| Wrong(e.to_string()))?;
+    let options = LiveOptions {
+        filter: config.filter.clone(),
+        stop: Arc::clone(&stop),
+        ..LiveOptions::new(args.interface.as_str())
+    };
+    let mut live = Live::open(options).map_err(|e| Wrong(e.to_string()))?;
     if !quiet {
         let _ = writeln!(io::stderr(), "farmlight: watching {}; Ctrl-C ends and reports", args.interface);
     }

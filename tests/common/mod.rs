@@ -1,0 +1,84 @@
+//! What the integration tests share: a run in memory, and the folder of outside captures where it is there.
+#![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
+
+use farmlight::base::Frame;
+use farmlight::evidence::{Ledger, LedgerLimits};
+use farmlight::intel::Networks;
+use farmlight::pipeline::{Engine, EngineConfig, Outlet, Totals};
+use farmlight::session::{News, Session};
+use farmlight::source::{InputReport, Inputs, Next, Source};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a run gave.
+pub struct Analysis {
+    pub sessions: Vec<Session>,
+    pub totals: Totals,
+    pub inputs: Vec<InputReport>,
+    pub ledger: Arc<Ledger>,
+}
+
+struct Collect {
+    sessions: Vec<Session>,
+    ledger: Arc<Ledger>,
+}
+
+impl Outlet for Collect {
+    fn session(&mut self, session: Session) {
+        self.ledger.on_session(&session);
+        self.sessions.push(session);
+    }
+
+    fn news(&mut self, news: News<'_>) {
+        match news {
+            News::Samples { flow, story, fresh } => self.ledger.on_samples(&flow.tuple, story, fresh),
+            News::Name { at, address, name } => self.ledger.on_name(at, address, name),
+        }
+    }
+}
+
+/// Analyzes one file with so many workers.
+pub fn analyze(path: &Path, workers: usize) -> Analysis {
+    let mut inputs = Inputs::open(&[path.to_owned()], None).expect("a path was named");
+    analyze_source(&mut inputs, workers)
+}
+
+/// Analyzes any source.
+pub fn analyze_source(source: &mut impl Source, workers: usize) -> Analysis {
+    let ledger = Arc::new(Ledger::new(Networks::default(), LedgerLimits::default()));
+    let config = EngineConfig { workers, ..EngineConfig::default() };
+    let mut engine = Engine::start(&config, || Collect { sessions: Vec::new(), ledger: Arc::clone(&ledger) });
+    loop {
+        match source.next() {
+            Next::Frame(frame) => engine.frame(&Frame { ..frame }),
+            Next::Idle(now) => engine.tick(now),
+            Next::End => break,
+        }
+    }
+    let (totals, outlets) = engine.finish();
+    let mut sessions: Vec<Session> = outlets.into_iter().flat_map(|o| o.sessions).collect();
+    sessions.sort_by_key(|s| (s.start, s.community_id()));
+    Analysis { sessions, totals, inputs: source.reports(), ledger }
+}
+
+/// The folder of outside captures, scenarios and lists, if it is on this machine; says so if not.
+pub fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("FARMLIGHT_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder").join("shared"),
+        PathBuf::from,
+    );
+    if folder.join("captures/MANIFEST.tsv").is_file() {
+        return Some(folder);
+    }
+    println!("skipped: no outside captures at {}", folder.display());
+    None
+}
+
+/// The rows of a tab-separated file with a header, by column name.
+pub fn table(path: &Path) -> Vec<HashMap<String, String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+    lines.map(|line| header.iter().map(|h| (*h).to_owned()).zip(line.split('\t').map(str::to_owned)).collect()).collect()
+}
