@@ -3,7 +3,27 @@
 //! The only room that does input. Emits [`Frame`]s in time order and, at the end, one [`InputReport`] an input.
 //! Does not: look into a frame.
 
-use crate::base::{Frame, Timestamp};
+mod bpf;
+mod capture;
+mod compress;
+mod dlt;
+mod file;
+mod filter;
+mod inputs;
+mod live;
+mod memory;
+mod pcap;
+mod pcapng;
+mod tree;
+mod window;
+
+pub use capture::CaptureReader;
+pub use filter::{Filter, FilterError};
+pub use inputs::{Inputs, OpenError};
+pub use live::{Interface, Live, LiveError, LiveOptions, interfaces};
+pub use memory::{Memory, MemoryFrame};
+
+use crate::base::{Frame, LinkType, Timestamp};
 
 /// What a source has next.
 #[derive(Debug)]
@@ -23,6 +43,21 @@ pub trait Source {
 
     /// What was read of each input so far, in the order the inputs were named.
     fn reports(&self) -> Vec<InputReport>;
+
+    /// Bytes of input read so far, before decompression: where a progress bar stands.
+    fn position(&self) -> u64 {
+        0
+    }
+
+    /// Where [`Source::position`] will stand at the end, if that can be known.
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    /// Frames that were read but did not match the filter, and so were not handed out.
+    fn filtered(&self) -> u64 {
+        0
+    }
 }
 
 /// What became of one input.
@@ -51,4 +86,17 @@ pub struct InputFault {
     pub offset: u64,
     /// In words.
     pub reason: String,
+}
+
+/// The longest frame a file may hold, by link type; a record that claims more is damage.
+/// The bounds are those of Wireshark (`wiretap/wtap.h`) and libpcap (`max_snaplen_for_dlt`).
+const fn frame_limit(link: LinkType) -> u32 {
+    const DBUS: LinkType = LinkType(231);
+    const USBPCAP: LinkType = LinkType(249);
+    const EBHSCR: LinkType = LinkType(279);
+    match link {
+        DBUS | USBPCAP => 128 * 1024 * 1024,
+        EBHSCR => 32 * 1024 * 1024,
+        _ => 256 * 1024,
+    }
 }
