@@ -1,0 +1,77 @@
+//! What is really the case in a capture, as `truth.json` tells it.
+//!
+//! Reads: what the scenario laid out. Emits: serialisable records. Times in milliseconds to a thousandth.
+//! `expected_*` is what a ping would average while the line is quiet; `minimum_*` is the time of an empty path, below
+//! which no loop can close.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The truth about a capture; the fields of its subject stand at the top level too.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Truth {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// The seed it was made with.
+    pub seed: u64,
+    /// Where the tap is.
+    pub sensor_location: String,
+    /// Its latitude and longitude.
+    pub sensor_coordinates: [f64; 2],
+    /// Files of packets beside this one.
+    pub captures: Vec<&'static str>,
+    /// The company's networks and servers by name.
+    pub corp: BTreeMap<&'static str, &'static str>,
+    /// Seconds over which sessions begin.
+    pub duration_s: f64,
+    /// The endpoint the scenario is about.
+    #[serde(flatten)]
+    pub subject: EndpointTruth,
+    /// Every endpoint, the subject first, then its honest company.
+    pub endpoints: Vec<EndpointTruth>,
+}
+
+/// The truth about one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointTruth {
+    /// `benign` or `relayed`.
+    pub label: &'static str,
+    /// b1 direct, b2 through the corporate VPN, b3 bad last mile, b6 honest and far, r2 home as L3 exit, r3 home as
+    /// L4 proxy.
+    pub kind: &'static str,
+    /// The address the tap sees.
+    pub endpoint_ip: IpAddr,
+    /// Where the worker says to be.
+    pub claimed_location: String,
+    /// The AS number of that address.
+    pub claimed_asn: u32,
+    /// The kind of network it is in.
+    pub claimed_kind: &'static str,
+    /// Where the person at the keyboard is.
+    pub operator_location: String,
+    /// What stands between, if anything.
+    pub relay_kind: Option<&'static str>,
+    /// Average round trip from the tap to where TCP ends; `null` for pure UDP.
+    pub expected_tcp_rtt_ms: Option<f64>,
+    /// Average round trip from the tap to where the application runs.
+    pub expected_app_rtt_ms: f64,
+    /// The round trip to where TCP ends that no packet can beat.
+    pub minimum_tcp_rtt_ms: Option<f64>,
+    /// The round trip to the application that no packet can beat.
+    pub minimum_app_rtt_ms: f64,
+    /// Average round trip between operator and home; 0 when there is no such leg.
+    pub hidden_leg_rtt_ms: f64,
+    /// One-way delay of each leg when empty.
+    pub legs_one_way_ms: BTreeMap<&'static str, f64>,
+    /// The stack whose TCP the tap sees.
+    pub tcp_stack: &'static str,
+    /// Routers between it and the tap.
+    pub hops: u8,
+    /// Protocols it speaks, sorted.
+    pub protocols: Vec<&'static str>,
+    /// Sessions it opens.
+    pub sessions: u32,
+    /// What else is to be known.
+    pub notes: Vec<&'static str>,
+}
