@@ -7,6 +7,7 @@
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
 pub mod codec;
+mod quic;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
@@ -15,7 +16,7 @@ use crate::base::{Direction, Ends, Layer, Timestamp};
 use std::net::IpAddr;
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[&tls::PROTOCOL];
+pub static REGISTRY: &[&Protocol] = &[&tls::PROTOCOL, &quic::PROTOCOL];
 
 /// The entry of that name.
 #[must_use]
