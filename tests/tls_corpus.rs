@@ -115,7 +115,7 @@ impl Flow {
 fn slice(link: i32, bytes: &[u8]) -> Option<SlicedPacket<'_>> {
     match link {
         1 => SlicedPacket::from_ethernet(bytes).ok(),
-        113 => SlicedPacket::from_linux_sll(bytes).ok(),
+        113 => SlicedPacket::from_ip(bytes.get(16..)?).ok(),
         276 => SlicedPacket::from_ip(bytes.get(20..)?).ok(),
         0 | 108 => SlicedPacket::from_ip(bytes.get(4..)?).ok(),
         12 | 101 | 228 | 229 => SlicedPacket::from_ip(bytes).ok(),

@@ -10,6 +10,7 @@ pub mod codec;
 mod dns;
 mod http;
 mod openvpn;
+mod quic;
 mod rdp;
 mod rfb;
 mod ssh;
@@ -28,6 +29,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &rfb::RFB,
     &rdp::RDP,
     &tls::PROTOCOL,
+    &quic::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &openvpn::OPENVPN,

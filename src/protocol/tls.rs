@@ -9,11 +9,9 @@
 
 use crate::base::{Direction, Ends, Layer, Timestamp};
 use crate::protocol::codec::Inbox;
-use crate::protocol::codec::cipher_suite::cipher_suite_name;
-use crate::protocol::codec::client_hello::{ClientHello, Encrypted, Transport, is_tls13, version_name};
-use crate::protocol::codec::ja::{ja3, ja3s, ja4};
+use crate::protocol::codec::client_hello::{ClientHello, Transport, is_tls13, version_name};
+use crate::protocol::codec::hello_attributes::{chosen, offered};
 use crate::protocol::codec::server_hello::ServerHello;
-use crate::protocol::codec::text::{printable, printable_list};
 use crate::protocol::codec::tls_record::{
     HEADER, MAX_RECORD, RecordHeader, Shape, Ssl2ServerHello, content, handshake, is_ssl2_client_hello, shape,
     ssl2_hello,
@@ -371,7 +369,7 @@ impl Tls {
         self.client = Some(dir);
         if self.offer.is_none() {
             self.offer = Some(Offer { tls13: hello.offers_tls13(), early_data: hello.early_data });
-            offer_attributes(&hello, last, dir, events);
+            offered(&hello, |key, value| events.attribute(last, dir, key, value));
             self.asked.client_hello = true;
             events.ask(last, dir, Layer::Tls, CLIENT_HELLO);
         } else if std::mem::take(&mut self.asked.hello_retry) {
@@ -403,7 +401,7 @@ impl Tls {
         }
         let tls13 = is_tls13(hello.version);
         self.choice = Some(Choice { tls13 });
-        choice_attributes(&hello, tls13, last, dir, events);
+        chosen(&hello, |key, value| events.attribute(last, dir, key, value));
         // Early data does not wait for the server, and could not be told from the client's Finished.
         if tls13 && self.offer.is_some_and(|offer| !offer.early_data) {
             self.asked.server_flight = true;
@@ -532,35 +530,6 @@ impl Tls {
     }
 }
 
-fn offer_attributes(hello: &ClientHello<'_>, at: Timestamp, dir: Direction, events: &mut Events) {
-    if let Some(name) = hello.server_name {
-        events.attribute(at, dir, "tls.sni", printable(name, NAME));
-    }
-    let offered = printable_list(hello.alpn, NAME);
-    if !offered.is_empty() {
-        events.attribute(at, dir, "tls.alpn_offered", offered);
-    }
-    match hello.encrypted {
-        Some(Encrypted::ClientHello) => events.attribute(at, dir, "tls.ech", "offered"),
-        Some(Encrypted::ServerName) => events.attribute(at, dir, "tls.ech", "esni"),
-        None => {}
-    }
-    events.attribute(at, dir, "tls.ja3", ja3(hello));
-    events.attribute(at, dir, "tls.ja4", ja4(hello));
-}
-
-fn choice_attributes(hello: &ServerHello<'_>, tls13: bool, at: Timestamp, dir: Direction, events: &mut Events) {
-    events.attribute(at, dir, "tls.version", version_name(hello.version));
-    events.attribute(at, dir, "tls.cipher", cipher_suite_name(hello.cipher_suite));
-    if let Some(name) = hello.alpn {
-        events.attribute(at, dir, "tls.alpn", printable(name, NAME));
-    }
-    if tls13 {
-        events.attribute(at, dir, "tls.resumed", if hello.pre_shared_key { "true" } else { "false" });
-    }
-    events.attribute(at, dir, "tls.ja3s", ja3s(hello));
-}
-
 fn server_certificate_attributes(der: &[u8], at: Timestamp, dir: Direction, events: &mut Events) {
     let Some(names) = CertificateNames::parse(der) else {
         return;
@@ -591,8 +560,6 @@ const MESSAGE_LIMIT: usize = 65_536 + MESSAGE_HEADER;
 const INBOX_LIMIT: usize = MESSAGE_LIMIT + MAX_RECORD as usize;
 /// Records after which a handshake that has not ended is left: early data, or a peer that plays for time.
 const RECORD_LIMIT: u16 = 512;
-/// Longest name or list of names kept, in characters; a host name has at most 253.
-const NAME: usize = 255;
 
 const CLIENT_HELLO: &str = "client-hello";
 const HELLO_RETRY: &str = "hello-retry";

@@ -4,7 +4,12 @@
 
 pub mod cipher_suite;
 pub mod client_hello;
+pub mod hello_attributes;
 pub mod ja;
+pub mod quic_crypto;
+pub mod quic_google;
+pub mod quic_initial;
+pub mod quic_packet;
 pub mod server_hello;
 pub mod text;
 pub mod tls_record;
