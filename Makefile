@@ -63,7 +63,8 @@ fuzz:
 		echo "== $$target, $(FUZZ_SECONDS) s"
 		mkdir -p "corpus/$$target" "artifacts/$$target"
 		"target/$$host/release/$$target" -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-			-print_final_stats=1 -verbosity=0 -artifact_prefix="artifacts/$$target/" "corpus/$$target"
+			-print_final_stats=1 -artifact_prefix="artifacts/$$target/" "corpus/$$target" 2>&1 |
+			grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD|pulse)|NEW_FUNC|WARNING: Failed to find function'
 	done
 
 ## deps     install what the build needs, or say what is missing
