@@ -296,8 +296,8 @@ impl RunArgs {
     }
 
     fn load(path: &Path) -> Result<Self, UsageError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| UsageError::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| UsageError::Unreadable { path: path.to_owned(), source })?;
         toml::from_str(&text).map_err(|source| UsageError::Config { path: path.to_owned(), source })
     }
 

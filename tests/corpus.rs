@@ -32,7 +32,12 @@ fn every_capture_is_read_and_the_counts_add_up() {
         let read: u64 = analysis.inputs.iter().map(|i| i.frames).sum();
         assert_eq!(analysis.totals.frames, read, "{}", path.display());
         assert_eq!(analysis.totals.frames, sum_of_parts(&analysis), "{}", path.display());
-        assert_eq!(analysis.totals.workers.packets + analysis.totals.fragments, analysis.totals.decoded, "{}", path.display());
+        assert_eq!(
+            analysis.totals.workers.packets + analysis.totals.fragments,
+            analysis.totals.decoded,
+            "{}",
+            path.display()
+        );
         let counted: u64 = analysis.sessions.iter().map(|s| s.ends.orig.packets + s.ends.resp.packets).sum();
         assert_eq!(counted + analysis.totals.workers.duplicates, analysis.totals.workers.packets, "{}", path.display());
         frames += read;
@@ -63,7 +68,9 @@ fn tcp_handshakes_equal_tsharks() {
     let mut cache: HashMap<String, Analysis> = HashMap::new();
     let (mut whole, mut equal) = (0u32, 0u32);
     for row in &rows {
-        let (Some(server), Some(client)) = (nanos(&row["synack_delta_s"]), nanos(&row["ack_delta_s"])) else { continue };
+        let (Some(server), Some(client)) = (nanos(&row["synack_delta_s"]), nanos(&row["ack_delta_s"])) else {
+            continue;
+        };
         whole += 1;
         let analysis =
             cache.entry(row["file"].clone()).or_insert_with(|| analyze(&folder.join("captures").join(&row["file"]), 1));

@@ -17,7 +17,11 @@ fn some_captures() -> Vec<PathBuf> {
         .collect();
     all.sort();
     if let Some(folder) = common::shared() {
-        for name in ["vpn/ndpi__openvpn.pcap", "malformed/fragments/ppp__ip6_fragments.pcap", "rtt/ndpi__heuristic_tcp_ack_payload.pcap"] {
+        for name in [
+            "vpn/ndpi__openvpn.pcap",
+            "malformed/fragments/ppp__ip6_fragments.pcap",
+            "rtt/ndpi__heuristic_tcp_ack_payload.pcap",
+        ] {
             all.push(folder.join("captures").join(name));
         }
         all.push(folder.join("scenarios/r4-farm-socks-s21/span-a.pcap"));
@@ -38,7 +42,17 @@ fn essence(analysis: &Analysis) -> String {
     let sessions: Vec<String> = analysis
         .sessions
         .iter()
-        .map(|s| format!("{:?} {} {} {:?} {:?} {:?}", s.tuple, s.start.nanos(), s.end.nanos(), s.protocol, s.attributes, s.samples))
+        .map(|s| {
+            format!(
+                "{:?} {} {} {:?} {:?} {:?}",
+                s.tuple,
+                s.start.nanos(),
+                s.end.nanos(),
+                s.protocol,
+                s.attributes,
+                s.samples
+            )
+        })
         .collect();
     format!("{:?}\n{}\n{}", analysis.totals, sessions.join("\n"), accounts.join("\n"))
 }

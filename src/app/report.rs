@@ -105,11 +105,7 @@ impl Run<'_> {
     }
 
     fn judge_all(&self) -> Vec<(Finding, Option<Place>)> {
-        self.ledger
-            .addresses()
-            .into_iter()
-            .filter_map(|address| self.bench.judge(self.ledger, address))
-            .collect()
+        self.ledger.addresses().into_iter().filter_map(|address| self.bench.judge(self.ledger, address)).collect()
     }
 
     /// Sessions in order of their start; the server's name, known only now, is added to each.
@@ -146,9 +142,9 @@ impl Run<'_> {
         for (finding, place) in judged {
             let name = self.ledger.name_of(finding.endpoint);
             let expected = expected_ms(place.as_ref(), &self.bench.site);
-            let record = self.ledger.look(finding.endpoint, |account| {
-                EndpointRecord::of(account, finding, place.as_ref(), name, expected)
-            });
+            let record = self
+                .ledger
+                .look(finding.endpoint, |account| EndpointRecord::of(account, finding, place.as_ref(), name, expected));
             if let Some(record) = record {
                 lines.write(&record)?;
             }
@@ -245,9 +241,7 @@ pub(super) fn print_finding<W: Write>(
     place: Option<&Place>,
 ) -> io::Result<()> {
     let expected = expected_ms(place, &bench.site);
-    ledger
-        .look(finding.endpoint, |account| table.finding(finding, account, place, expected))
-        .unwrap_or(Ok(()))
+    ledger.look(finding.endpoint, |account| table.finding(finding, account, place, expected)).unwrap_or(Ok(()))
 }
 
 fn input_record(input: &InputReport) -> InputRecord {

@@ -19,12 +19,7 @@ pub(super) fn run(args: &Simulate) -> anyhow::Result<Outcome> {
     };
     let outcome = play(&args.scenario, &options(args)).map_err(|error: SimulateError| Wrong(error.to_string()))?;
     write(&outcome, dir)?;
-    writeln!(
-        io::stdout(),
-        "{}: capture.pcap ({} frames), truth.json, geo.csv",
-        dir.display(),
-        outcome.frames.len()
-    )?;
+    writeln!(io::stdout(), "{}: capture.pcap ({} frames), truth.json, geo.csv", dir.display(), outcome.frames.len())?;
     Ok(Outcome::Done)
 }
 

@@ -44,7 +44,9 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
 fn list_interfaces() -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();
     for interface in interfaces() {
-        writeln!(out, "{interface}")?;
+        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+        let state = if interface.up { "up" } else { "down" };
+        writeln!(out, "{:<16} {state:<5} {}", interface.name, addresses.join(" "))?;
     }
     Ok(Outcome::Done)
 }

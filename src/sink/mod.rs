@@ -9,6 +9,9 @@ mod spool;
 mod table;
 
 pub use jsonl::JsonLines;
-pub use records::{EndpointRecord, FindingRecord, SessionRecord, SummaryRecord, Verdicts, rfc3339};
+pub use records::{
+    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, SessionRecord, SummaryRecord, Verdicts,
+    rfc3339,
+};
 pub use spool::{Key, Spool, merge};
 pub use table::{Look, Table};
