@@ -508,14 +508,12 @@ mod tests {
     use crate::simulate::stack::{APPLE, LINUX, WINDOWS};
     use proptest::prelude::*;
 
+    /// What each end heard, whether it saw the other close, and every segment sent with its sender.
+    type Conversation = ([Vec<u8>; 2], [bool; 2], Vec<(usize, Segment)>);
+
     /// Runs two ends over a path of 20 ms a way that drops each packet with probability `loss`, and gives what each
     /// end heard, whether both closed, and every segment sent.
-    fn converse(
-        stacks: [&'static Stack; 2],
-        talk: [&[u8]; 2],
-        loss: f64,
-        seed: u64,
-    ) -> ([Vec<u8>; 2], [bool; 2], Vec<(usize, Segment)>) {
+    fn converse(stacks: [&'static Stack; 2], talk: [&[u8]; 2], loss: f64, seed: u64) -> Conversation {
         let mut ends = stacks.map(|stack| Tcp::new(stack, 1460, 77, 1));
         let mut random = Random::stream(seed, "loss");
         let mut wire: BTreeMap<(i64, u64), (usize, Segment)> = BTreeMap::new();
