@@ -61,20 +61,20 @@ fn flows(outcome: &Outcome) -> BTreeMap<(IpAddr, u16), Vec<Seen>> {
     flows
 }
 
+/// What was sent towards home for the first time, with its place in the flow: an answer may be to the first copy even
+/// when a needless second one went past in between.
+fn asked(flow: &[Seen]) -> impl DoubleEndedIterator<Item = (usize, &Seen)> {
+    let copied = |i: usize, s: &Seen| flow[..i].iter().any(|e| !e.from_home && e.seq == s.seq && e.end() == s.end());
+    flow.iter().enumerate().filter(move |(i, s)| !s.from_home && (s.syn || !s.data.is_empty()) && !copied(*i, s))
+}
+
 /// Round trips tap to home and back, milliseconds: each segment towards home to the first acknowledgement covering it.
 fn tcp_loops(flow: &[Seen]) -> Vec<f64> {
-    let mut loops = Vec::new();
-    for (i, sent) in flow.iter().enumerate().filter(|(_, s)| !s.from_home && (s.syn || !s.data.is_empty())) {
-        // The first copy: a later one may have overtaken the acknowledgement of an earlier one.
-        if flow[..i].iter().any(|s| !s.from_home && s.seq == sent.seq && s.end() == sent.end()) {
-            continue;
-        }
+    let answer = |(i, sent): (usize, &Seen)| {
         let covers = |s: &&Seen| s.from_home && s.ack.wrapping_sub(sent.end()) < 1 << 31;
-        if let Some(answer) = flow[i..].iter().find(covers) {
-            loops.push((answer.at - sent.at) as f64 / 1e6);
-        }
-    }
-    loops
+        flow[i..].iter().find(covers).map(|answer| (answer.at - sent.at) as f64 / 1e6)
+    };
+    asked(flow).filter_map(answer).collect()
 }
 
 /// The loop of the TLS or SSH handshake that only the application can close: from the last segment of the server's
@@ -82,11 +82,12 @@ fn tcp_loops(flow: &[Seen]) -> Vec<f64> {
 fn app_loop(flow: &[Seen]) -> Option<f64> {
     let first = flow.iter().position(|s| !s.from_home && !s.data.is_empty())?;
     let ssh = flow[first].data.starts_with(b"SSH-");
+    // New words, not a second copy of the hello.
+    let is_new = |i: usize| !flow[..i].iter().any(|e| e.from_home && !e.data.is_empty() && e.seq == flow[i].seq);
     let is_answer = |s: &Seen| s.from_home && !s.data.is_empty() && !(ssh && s.data.starts_with(b"SSH-"));
-    let answer = first + flow[first..].iter().position(is_answer)?;
-    let asked =
-        if ssh { &flow[first] } else { flow[..answer].iter().rev().find(|s| !s.from_home && !s.data.is_empty())? };
-    Some((flow[answer].at - asked.at) as f64 / 1e6)
+    let answer = (first..flow.len()).find(|&i| is_answer(&flow[i]) && is_new(i))?;
+    let question = if ssh { &flow[first] } else { asked(flow).rfind(|(i, _)| *i < answer)?.1 };
+    Some((flow[answer].at - question.at) as f64 / 1e6)
 }
 
 fn mean(values: &[f64]) -> f64 {
