@@ -3,6 +3,7 @@
 //!
 //! After a deliberate change of the simulator, `cargo test --test captures -- --ignored regenerate` writes them anew
 //! and fills in the manifest's digest and frame columns; look at the difference before committing it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops by panicking")]
 
 use farmlight::base::Timestamp;
 use farmlight::simulate::{self, Options, Outcome};

@@ -41,7 +41,7 @@ impl Faces {
         }
     }
 
-    /// A TCP segment on the wire; `mss` replaces the one in a SYN when a router on the way clamps it.
+    /// A TCP segment on the wire; `None` only if its options do not fit a header.
     pub(super) fn segment(&self, direction: Direction, segment: &Segment) -> Option<Vec<u8>> {
         let (from, to) = self.of(direction);
         let mut header = TcpHeader::new(from.port, to.port, from.iss.wrapping_add(low(segment.seq)), segment.window);
@@ -57,7 +57,7 @@ impl Faces {
         written(step.size(segment.payload.len()), |buffer| step.write_to_vec(buffer, &segment.payload))
     }
 
-    /// A UDP datagram on the wire.
+    /// A UDP datagram on the wire; `None` only if it is too long for one.
     pub(super) fn datagram(&self, direction: Direction, serial: u16, payload: &[u8]) -> Option<Vec<u8>> {
         let (from, to) = self.of(direction);
         let step = ip_step(from, to, if from.stack.counts_ids { serial } else { 0 })?.udp(from.port, to.port);
@@ -104,7 +104,7 @@ fn ip_step(from: &Face, to: &Face, id: u16) -> Option<PacketBuilderStep<IpHeader
         }
         _ => return None,
     };
-    let (source, destination) = if from.hops <= GATEWAY_HOPS { (GATEWAY, ROUTER) } else { (ROUTER, GATEWAY) };
+    let (source, destination) = if from.hops == GATEWAY_HOPS { (GATEWAY, ROUTER) } else { (ROUTER, GATEWAY) };
     Some(PacketBuilder::ethernet2(source, destination).ip(ip))
 }
 

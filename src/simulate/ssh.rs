@@ -192,7 +192,7 @@ mod tests {
             let rest = r.u32().unwrap();
             let padding = r.u8().unwrap();
             assert_eq!(bytes.len() % 8, 0);
-            assert!(bytes.len() >= 16 && padding >= 4 && padding < 12);
+            assert!(bytes.len() >= 16 && (4..12).contains(&padding));
             assert_eq!((rest as usize, 1 + length + usize::from(padding)), (bytes.len() - 4, bytes.len() - 4));
         }
     }

@@ -508,14 +508,12 @@ mod tests {
     use crate::simulate::stack::{APPLE, LINUX, WINDOWS};
     use proptest::prelude::*;
 
+    /// What each end heard, whether it saw the other close, and every segment sent with its sender.
+    type Conversation = ([Vec<u8>; 2], [bool; 2], Vec<(usize, Segment)>);
+
     /// Runs two ends over a path of 20 ms a way that drops each packet with probability `loss`, and gives what each
     /// end heard, whether both closed, and every segment sent.
-    fn converse(
-        stacks: [&'static Stack; 2],
-        talk: [&[u8]; 2],
-        loss: f64,
-        seed: u64,
-    ) -> ([Vec<u8>; 2], [bool; 2], Vec<(usize, Segment)>) {
+    fn converse(stacks: [&'static Stack; 2], talk: [&[u8]; 2], loss: f64, seed: u64) -> Conversation {
         let mut ends = stacks.map(|stack| Tcp::new(stack, 1460, 77, 1));
         let mut random = Random::stream(seed, "loss");
         let mut wire: BTreeMap<(i64, u64), (usize, Segment)> = BTreeMap::new();
@@ -592,6 +590,64 @@ mod tests {
         let (_, _, log) = converse([&LINUX, &APPLE], [b"hello", b"world"], 0.0, 1);
         let hello = log.iter().find(|(from, s)| *from == 0 && !s.payload.is_empty()).unwrap().1.times.unwrap().0;
         assert!(log.iter().any(|(from, s)| *from == 1 && s.times.unwrap().1 == hello));
+    }
+
+    /// A client that is open with a Linux server, and everything the server has to say.
+    fn opened() -> (Tcp, Tcp) {
+        let (mut client, mut server, mut out) =
+            (Tcp::new(&LINUX, 1460, 0, 0), Tcp::new(&LINUX, 1460, 0, 0), Vec::new());
+        client.connect(0, &mut out);
+        for _ in 0..3 {
+            let arrived = std::mem::take(&mut out);
+            let to = if arrived[0].ack.is_none() || arrived[0].syn.is_none() { &mut server } else { &mut client };
+            arrived.iter().for_each(|segment| drop(to.on_segment(20 * MS, segment, &mut out)));
+        }
+        assert!(client.state == State::Open && server.state == State::Open);
+        (client, server)
+    }
+
+    #[test]
+    fn bytes_that_come_again_in_another_cut_are_delivered_once() {
+        let (mut client, mut server) = opened();
+        let mut out = Vec::new();
+        client.send(40 * MS, b"abcdef", &mut out);
+        let whole = out[0].clone();
+        let part = Segment { payload: b"abcd".to_vec(), ..whole.clone() };
+        assert_eq!(server.on_segment(60 * MS, &part, &mut out).bytes, b"abcd");
+        assert_eq!(server.on_segment(61 * MS, &whole, &mut out).bytes, b"ef");
+        assert_eq!(server.on_segment(62 * MS, &whole, &mut out).bytes, b"");
+    }
+
+    #[test]
+    fn two_holes_in_one_flight_are_mended_in_two_round_trips_without_a_timeout() {
+        let (mut client, mut server) = opened();
+        let (mut flight, mut answers) = (Vec::new(), Vec::new());
+        client.send(40 * MS, &[7; 10 * 1448], &mut flight);
+        assert_eq!(flight.len(), 10);
+        let mut heard = Vec::new();
+        for (now, missing) in [(60, [1, 4].as_slice()), (100, &[]), (140, &[])] {
+            for (i, segment) in flight.drain(..).enumerate().filter(|(i, _)| !missing.contains(i)) {
+                heard.extend(server.on_segment(now * MS + i as i64, &segment, &mut answers).bytes);
+            }
+            for answer in answers.drain(..) {
+                client.on_segment((now + 20) * MS, &answer, &mut flight);
+            }
+        }
+        assert_eq!(heard.len(), 10 * 1448);
+        assert!(client.flight.is_empty() && client.tries == 0);
+    }
+
+    #[test]
+    fn blocks_beyond_a_hole_are_told_newest_first() {
+        let (mut client, mut server) = opened();
+        let (mut flight, mut answers) = (Vec::new(), Vec::new());
+        client.send(40 * MS, &[7; 7 * 1448], &mut flight);
+        for i in [1, 3, 5, 4] {
+            server.on_segment(60 * MS, &flight[i], &mut answers);
+        }
+        let at = |i: u64| 1 + i * 1448;
+        assert_eq!(answers.last().unwrap().sack, [(at(3), at(6)), (at(1), at(2))]);
+        assert_eq!(answers.last().unwrap().ack, Some(1));
     }
 
     proptest! {

@@ -41,7 +41,7 @@ impl Session {
         for turn in 0..self.requests {
             let pause = if turn == 0 { chance.between(MS / 10, MS) } else { chance.between(300 * MS, 6_000 * MS) };
             let request = chance.between(180, 700);
-            let size = if chance.chance(0.25) { chance.between(2_500, 9_000) } else { chance.between(250, 2_200) };
+            let size = if chance.chance(0.15) { chance.between(2_500, 7_000) } else { chance.between(200, 1_500) };
             talk.client_says(pause, self.sealed(request, chance));
             talk.server_says(chance.between(2 * MS, 30 * MS), self.sealed(size, chance));
         }
@@ -119,11 +119,15 @@ fn shake_12(hello: &Hello, talk: &mut Dialogue, chance: &mut Random) {
     let exchange = message(16, |o| o.block(1, |o| o.put(public_key(X25519, chance))));
     let finish = [record(HANDSHAKE, TLS_12, &exchange), change_cipher_spec(), finished_12(chance)].concat();
     talk.client_says(compute(chance), finish);
-    let ticket = message(4, |o| {
-        o.u32(7200);
-        o.block(2, |o| o.put(chance.bytes(176)));
-    });
-    let finish = [record(HANDSHAKE, TLS_12, &ticket), change_cipher_spec(), finished_12(chance)].concat();
+    let mut finish = Vec::new();
+    if hello.takes_tickets() {
+        let ticket = message(4, |o| {
+            o.u32(7200);
+            o.block(2, |o| o.put(chance.bytes(176)));
+        });
+        finish = record(HANDSHAKE, TLS_12, &ticket);
+    }
+    finish.extend([change_cipher_spec(), finished_12(chance)].concat());
     talk.server_says(chance.between(MS / 5, MS), finish);
 }
 

@@ -192,6 +192,11 @@ impl Hello {
         }
     }
 
+    /// Whether the client can resume by ticket (curl asks for none).
+    pub(super) fn takes_tickets(&self) -> bool {
+        self.order.contains(&35)
+    }
+
     /// The ServerHello of a TLS 1.3 server, or its HelloRetryRequest asking for another group.
     pub(super) fn server_13(&self, group: u16, retry: bool, chance: &mut Random) -> Vec<u8> {
         message(2, |o| {
@@ -216,7 +221,6 @@ impl Hello {
 
     /// The ServerHello of a TLS 1.2 server that resumes by ticket and issues no session number.
     pub(super) fn server_12(&self, chance: &mut Random) -> Vec<u8> {
-        let offers = |kind: u16| self.order.contains(&kind);
         message(2, |o| {
             o.u16(TLS_12);
             o.put(chance.array::<32>());
@@ -226,13 +230,13 @@ impl Hello {
             o.block(2, |o| {
                 o.put([0xff, 0x01, 0, 1, 0]);
                 o.put([0, 11, 0, 2, 1, 0]);
-                if offers(35) {
+                if self.takes_tickets() {
                     o.put([0, 35, 0, 0]);
                 }
-                if offers(16) {
+                if self.order.contains(&16) {
                     o.put([0, 16, 0, 5, 0, 3, 2, b'h', b'2']);
                 }
-                if offers(23) {
+                if self.order.contains(&23) {
                     o.put([0, 23, 0, 0]);
                 }
             });
