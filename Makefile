@@ -46,7 +46,8 @@ bench: deps
 	cargo bench --locked
 
 # Coverage counters come from LLVM's pass, which the stable compiler has; sanitizers would need a nightly one, and
-# there is no unsafe code to sanitize. Findings are kept in tests/fuzz/artifacts. An explicit --target keeps the counters out of build scripts and macros.
+# there is no unsafe code to sanitize. What is found stays in tests/fuzz/artifacts.
+# An explicit --target keeps the counters out of build scripts and macros.
 FUZZ_RUSTFLAGS := --cfg fuzzing -Cpasses=sancov-module \
 	-Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
