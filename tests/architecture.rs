@@ -80,11 +80,13 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The sources, by path from the root of the repository, and the pages in `docs/protocols/`, by file name.
+/// The sources, by path from the root of the repository; the pages in `docs/protocols/`, by file name; and the names
+/// of the protocols that are registered.
 #[derive(Debug, Default)]
 struct House {
     sources: BTreeMap<String, String>,
     pages: BTreeSet<String>,
+    protocols: BTreeSet<String>,
 }
 
 impl House {
@@ -106,6 +108,7 @@ impl House {
             .iter()
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
             .collect();
+        house.protocols = farmlight::protocol::REGISTRY.iter().map(|protocol| protocol.name.to_owned()).collect();
         house
     }
 
@@ -128,7 +131,8 @@ impl House {
         found
     }
 
-    /// Every file of the room stands in its registry and has a page; every page has a file.
+    /// Every file of the room stands in its registry and has a page; every page has a file, or a protocol of that name
+    /// (a file may register several).
     fn check_registry(&self, room: &str, registry: &str, files: &[File], found: &mut Vec<Violation>) {
         let Some(hall) = files.iter().find(|file| file.module == segments(room)) else { return };
         let table = hall.code.split_once(&format!("{registry}:")).and_then(|(_, rest)| rest.split_once("];"));
@@ -142,12 +146,15 @@ impl House {
             if !table.contains(&format!("&{stem}::")) {
                 found.push(hall.violation(0, format!("{stem} does not stand in {registry}")));
             }
-            if !self.pages.contains(&format!("{stem}.md")) {
+            if ![(*stem).to_owned(), stem.replace('_', "-")]
+                .iter()
+                .any(|name| self.pages.contains(&format!("{name}.md")))
+            {
                 found.push(hall.violation(0, format!("{stem} has no page docs/{room}s/{stem}.md")));
             }
         }
         for page in self.pages.iter().filter_map(|page| page.strip_suffix(".md")).filter(|page| *page != "README") {
-            if !stems.contains(page) {
+            if !stems.contains(page.replace('-', "_").as_str()) && !self.protocols.contains(page) {
                 found.push(hall.violation(0, format!("docs/{room}s/{page}.md tells of a file that is not there")));
             }
         }
@@ -628,9 +635,11 @@ mod checker {
         assert_eq!(told(&files), ["src/protocol/mod.rs:1: ssh does not stand in REGISTRY"]);
 
         let mut house = House::default();
-        house.sources.insert("src/protocol/mod.rs".into(), "//! x\nstatic REGISTRY: X = &[&a::P];\n".into());
+        house.sources.insert("src/protocol/mod.rs".into(), "//! x\nstatic REGISTRY: X = &[&a::P, &c_d::P];\n".into());
         house.sources.insert("src/protocol/a.rs".into(), "//! x\n".into());
-        house.pages.insert("b.md".into());
+        house.sources.insert("src/protocol/c_d.rs".into(), "//! x\n".into());
+        house.pages = ["b.md", "c-d.md", "a-too.md", "README.md"].map(str::to_owned).into();
+        house.protocols.insert("a-too".into());
         let said: Vec<String> = house.violations().iter().map(|violation| violation.what.clone()).collect();
         assert_eq!(
             said,
