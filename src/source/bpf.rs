@@ -139,13 +139,13 @@ mod tests {
         "udp port 53 or vlan",
         "host 10.0.0.1 and not port 22",
         "net 192.168.0.0/16",
-        "ip6 and tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+        "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
         "tcp[((tcp[12] & 0xf0) >> 2):2] = 0x1603",
         "ip[0] & 0xf > 5 and ip[2:2] % 7 = 3 and ip[8] * 2 - 1 >= 63",
         "ether[ip[0]:4] ^ 0x55 != 17 or ether[0] / 3 << 2 = 8",
         "portrange 1000-2000 and (icmp or sctp or greater 100)",
         "ip6 protochain 6",
-        "mpls and pppoes",
+        "mpls 5 and host 10.0.0.1",
     ];
 
     proptest! {

@@ -17,6 +17,13 @@ const HELD: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handles(Arc<AtomicUsize>);
 
+#[cfg(test)]
+impl Handles {
+    pub(super) fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The bytes of one file.
 #[derive(Debug)]
 pub(super) struct FileBytes {

@@ -273,3 +273,193 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pcap::Order::{Big, Little};
+    use super::super::testkit::{MICROS, NgFile, PcapFile, gzip, numbered};
+    use super::*;
+    use crate::base::LinkType;
+    use tempfile::TempDir;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_parts(seconds, 0)
+    }
+
+    /// A classic file with one frame a time, each saying which file it is of.
+    fn pcap(name: u32, times: &[i64]) -> Vec<u8> {
+        let mut file = PcapFile::new(Little, MICROS, LinkType::ETHERNET);
+        for t in times {
+            file.frame(at(*t), 60, &numbered(name, 40));
+        }
+        file.finish()
+    }
+
+    struct Dir(TempDir);
+
+    impl Dir {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    fn read(inputs: &mut Inputs) -> Vec<(i64, u32)> {
+        let mut all = Vec::new();
+        while let Next::Frame(frame) = inputs.next() {
+            all.push((frame.at.nanos() / 1_000_000_000, u32::from_be_bytes(*frame.bytes.first_chunk().unwrap())));
+        }
+        all
+    }
+
+    #[test]
+    fn files_merge_by_time_and_ties_by_order() {
+        let dir = Dir::new();
+        let paths = [
+            dir.write("a", &pcap(0, &[5, 7, 7, 30])),
+            dir.write("b", &gzip(&pcap(1, &[1, 7, 8]))),
+            dir.write("c", &pcap(2, &[40, 41])),
+            dir.write("d", &pcap(3, &[5, 9, 6, 31])),
+        ];
+        let mut inputs = Inputs::open(&paths, None).unwrap();
+        let expected = [
+            (1, 1),
+            (5, 0),
+            (5, 3),
+            (7, 0),
+            (7, 0),
+            (7, 1),
+            (8, 1),
+            (9, 3),
+            (6, 3),
+            (30, 0),
+            (31, 3),
+            (40, 2),
+            (41, 2),
+        ];
+        assert_eq!(read(&mut inputs), expected);
+        assert!(matches!(inputs.next(), Next::End));
+        let reports = inputs.reports();
+        assert_eq!(reports.iter().map(|r| r.frames).collect::<Vec<_>>(), [4, 3, 2, 4]);
+        assert_eq!((reports[3].start, reports[3].end), (Some(at(5)), Some(at(31))));
+        assert_eq!(Some(inputs.position()), inputs.total());
+    }
+
+    #[test]
+    fn a_single_file_keeps_its_order() {
+        let dir = Dir::new();
+        let mut inputs = Inputs::open(&[dir.write("a", &pcap(0, &[9, 3, 5, 3]))], None).unwrap();
+        assert_eq!(read(&mut inputs), [(9, 0), (3, 0), (5, 0), (3, 0)]);
+    }
+
+    #[test]
+    fn rotated_files_are_open_one_at_a_time_and_overlapping_ones_within_the_bound() {
+        let dir = Dir::new();
+        let paths: Vec<_> = (0..400)
+            .map(|n: u32| dir.write(&format!("{:03}", 399 - n), &pcap(n, &[i64::from(n) * 10, i64::from(n) * 10 + 9])))
+            .collect();
+        let mut inputs = Inputs::open(&paths, None).unwrap();
+        let mut most = 0;
+        let mut times = Vec::new();
+        while let Next::Frame(frame) = inputs.next() {
+            times.push(frame.at);
+            most = most.max(inputs.inputs.iter().filter(|i| i.reader.is_some()).count());
+        }
+        assert_eq!((times.len(), times.is_sorted(), most), (800, true, 1));
+
+        let all: Vec<_> = (0..400)
+            .map(|n: u32| {
+                let mut file = PcapFile::new(Little, MICROS, LinkType::ETHERNET);
+                for t in 0..80 {
+                    file.frame(at(t), 900, &numbered(n, 900));
+                }
+                dir.write(&format!("all/{n}"), &file.finish())
+            })
+            .collect();
+        let mut inputs = Inputs::open(&all, None).unwrap();
+        let handles = inputs.handles.clone();
+        let read = read(&mut inputs);
+        let expected: Vec<_> = (0..80).flat_map(|t| (0..400).map(move |n| (t, n))).collect();
+        assert!(read == expected, "merged by time, ties in the order named");
+        assert_eq!(handles.held(), 0);
+        assert!(inputs.reports().iter().all(|r| r.error.is_none()));
+    }
+
+    #[test]
+    fn a_directory_gives_its_captures_sorted_and_counts_the_rest() {
+        let dir = Dir::new();
+        dir.write("2.pcap", &pcap(2, &[1]));
+        dir.write("1/z", &gzip(&pcap(1, &[1])));
+        dir.write("1/notes.txt", b"not a capture");
+        dir.write("3.bin", &NgFile::new(Big).out);
+        dir.write("empty", b"");
+        std::os::unix::fs::symlink(dir.0.path(), dir.0.path().join("circle")).unwrap();
+        std::os::unix::fs::symlink("gone", dir.0.path().join("dangling")).unwrap();
+        let mut inputs = Inputs::open(&[dir.0.path().to_owned()], None).unwrap();
+        assert_eq!(read(&mut inputs), [(1, 1), (1, 2)]);
+        let names: Vec<_> = inputs.reports().into_iter().map(|r| (r.path, r.error.is_some())).collect();
+        let path = |name: &str| dir.0.path().join(name).to_string_lossy().into_owned();
+        let expected =
+            [(path("1/z"), false), (path("2.pcap"), false), (path("3.bin"), false), (path("dangling"), true)];
+        assert_eq!(names, expected);
+        assert_eq!(inputs.skipped(), 3);
+    }
+
+    #[test]
+    fn trouble_with_one_input_leaves_the_others_alone() {
+        let dir = Dir::new();
+        let good = pcap(7, &[1, 2, 3]);
+        std::fs::create_dir(dir.0.path().join("none")).unwrap();
+        let paths = [
+            dir.0.path().join("missing"),
+            dir.write("text", b"some text"),
+            dir.write("zero", b""),
+            dir.write("cut", &good[..good.len() - 1]),
+            dir.0.path().join("none"),
+            dir.write("good", &good),
+        ];
+        let mut inputs = Inputs::open(&paths, None).unwrap();
+        assert_eq!(read(&mut inputs).len(), 5);
+        let faults: Vec<_> = inputs.reports().into_iter().map(|r| r.error.map(|e| (e.offset, e.reason))).collect();
+        let reasons = ["No such file", "neither pcap nor", "is empty", "ends within a frame", "no capture in this dir"];
+        for (fault, reason) in faults.iter().zip(reasons) {
+            let (offset, why) = fault.as_ref().unwrap();
+            assert_eq!(*offset, if reason.contains("frame") { good.len() as u64 - 56 } else { 0 });
+            assert!(why.contains(reason), "{why}");
+        }
+        assert_eq!(faults[5], None);
+        assert_eq!(Inputs::open(&[], None).err(), Some(OpenError::Nothing));
+    }
+
+    #[test]
+    fn a_filter_leaves_out_and_counts() {
+        let dir = Dir::new();
+        let mut file = PcapFile::new(Little, MICROS, LinkType::ETHERNET);
+        file.frame(at(1), 2_000, &numbered(1, 60)).frame(at(2), 60, &numbered(2, 60));
+        let path = dir.write("a", &file.finish());
+        let mut raw = PcapFile::new(Little, MICROS, LinkType::RAW);
+        raw.frame(at(3), 60, &numbered(3, 60));
+        let raw = dir.write("raw", &raw.finish());
+
+        let filter = Filter::new("greater 1000").unwrap();
+        let mut inputs = Inputs::open(&[path.clone(), raw.clone()], Some(filter)).unwrap();
+        assert_eq!(read(&mut inputs), [(1, 1)]);
+        assert_eq!((inputs.filtered(), inputs.reports()[0].frames), (2, 2));
+        assert!(inputs.reports().iter().all(|r| r.error.is_none()));
+
+        let filter = Filter::new("ether src 02:02:02:02:02:02").unwrap();
+        let mut inputs = Inputs::open(&[path, raw], Some(filter)).unwrap();
+        assert_eq!(read(&mut inputs), [(2, 2)]);
+        let fault = inputs.reports()[1].error.clone().unwrap();
+        assert!(fault.reason.contains("does not fit frames of link type 101"), "{}", fault.reason);
+        assert!(Filter::new("wlan type mgt").is_ok());
+        let error = Filter::new("prot tcp").unwrap_err();
+        assert!(error.to_string().contains("`prot tcp` does not compile: "), "{error}");
+    }
+}

@@ -275,3 +275,66 @@ fn idle_time(last: Option<Timestamp>) -> Timestamp {
     let now = Timestamp::from_nanos(0).plus(settled);
     last.map_or(now, |last| last.max(now))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    /// A capture of the loopback, or nothing where that is not allowed.
+    fn loopback(filter: &str) -> Option<Live> {
+        let name = interfaces().into_iter().find(|i| i.loopback && i.up)?.name;
+        match Live::open(LiveOptions { filter: Some(filter.to_owned()), ..LiveOptions::new(name) }) {
+            Ok(live) => Some(live),
+            Err(e @ (LiveError::NotAllowed { .. } | LiveError::Failed { .. })) => {
+                println!("skipped: {e}");
+                None
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    #[test]
+    fn frames_arrive_the_link_goes_quiet_and_stops() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = socket.local_addr().unwrap();
+        let Some(mut live) = loopback(&format!("udp port {}", to.port())) else { return };
+        for _ in 0..100 {
+            socket.send_to(b"hello live", to).unwrap();
+        }
+        let (mut frames, mut idle) = (0, None);
+        while frames < 100 {
+            match live.next() {
+                Next::Frame(frame) => {
+                    frames += 1;
+                    assert!(frame.bytes.ends_with(b"hello live"));
+                    assert!(idle.is_none_or(|t| t <= frame.at), "an idle time overtook a frame");
+                }
+                Next::Idle(t) => idle = Some(t),
+                Next::End => panic!("ended"),
+            }
+        }
+        let last = live.reports()[0].end.unwrap();
+        // Two quiet waits and the read between them.
+        let idles: Vec<_> = (0..4).map(|_| matches!(live.next(), Next::Idle(t) if t >= last)).collect();
+        assert_eq!(idles, [true; 4]);
+        live.stop.store(true, Ordering::Relaxed);
+        assert!(matches!(live.next(), Next::End));
+        let report = live.reports().remove(0);
+        assert!(report.frames >= 100 && report.kernel_dropped == Some(0) && report.error.is_none(), "{report:?}");
+    }
+
+    #[test]
+    fn a_person_can_act_on_the_errors() {
+        let Err(error) = Live::open(LiveOptions::new("nope0")) else { panic!("opened") };
+        assert!(error.to_string().starts_with("there is no interface `nope0`; there are: "), "{error}");
+        let denied = pcap::Error::PcapError("socket: Operation not permitted".to_owned());
+        assert!(LiveError::of("eth0", &denied).to_string().contains("setcap cap_net_raw"));
+        let Some(live) = loopback("udp") else { return };
+        let name = live.report.path.clone();
+        let Err(error) = Live::open(LiveOptions { filter: Some("prot x".to_owned()), ..LiveOptions::new(name) }) else {
+            panic!("opened")
+        };
+        assert!(matches!(error, LiveError::Filter(_)), "{error}");
+    }
+}

@@ -100,3 +100,10 @@ const fn frame_limit(link: LinkType) -> u32 {
         _ => 256 * 1024,
     }
 }
+
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod testkit;
