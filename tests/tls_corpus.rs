@@ -2,6 +2,13 @@
 //!
 //! Reads: the shared captures and their expected/*.tsv, where they are there; says so and passes where they are not.
 //! Brings its own TCP order (by sequence number, retransmissions dropped) so that it tests the analyzers alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test: it may stop, and tells what it found"
+)]
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use farmlight::base::{Direction, Ends, Timestamp};
