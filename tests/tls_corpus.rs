@@ -323,3 +323,30 @@ fn server_answers_take_as_long_as_tshark_says() {
     println!("client-hello round trips equal: {equal} of {compared}");
     assert!(equal * 100 >= compared * 98 && compared > 300);
 }
+
+#[test]
+fn quic_servers_answer_as_spindump_says() {
+    let Some(root) = shared() else { return };
+    let mut files: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for row in table(&root.join("expected/spindump-rtt.tsv")) {
+        if row["protocol"] == "QUIC" && row["side"] == "right" {
+            files.entry(row["file"].clone()).or_default().push(row["rtt_us"].parse().unwrap());
+        }
+    }
+    let (mut equal, mut compared) = (0, 0);
+    for (file, rtts) in files {
+        let Some(seen) = read(&root.join(&file)) else { continue };
+        for told in seen.values().filter_map(|facts| facts.get("initial")).flatten() {
+            let told = told.parse::<f64>().unwrap() / 1e3;
+            compared += 1;
+            if rtts.iter().any(|rtt| (rtt - told).abs() < 2.0) {
+                equal += 1;
+            } else {
+                println!("{file}\t{told} us\t{rtts:?}");
+            }
+        }
+    }
+    println!("initial round trips equal: {equal} of {compared}");
+    // Spindump does not time the answers that are a Retry or a version negotiation.
+    assert!(equal * 100 >= compared * 85 && compared >= 40);
+}

@@ -245,7 +245,7 @@ impl Quic {
                 self.speaks(packet.version, pdu, events);
                 self.initial_of_client(packet, pdu, events);
                 self.frames(room.get(frames).unwrap_or_default(), packet.version, pdu, events);
-            } else if self.client.is_none() {
+            } else if self.keys.is_none() {
                 self.speaks(packet.version, pdu, events);
                 self.cut_initial(packet, pdu, events);
             }

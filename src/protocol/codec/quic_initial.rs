@@ -31,7 +31,7 @@ pub fn protections(version: u32) -> &'static [Protection] {
         Q050 => &[GOOGLE_Q050],
         T050 => &[GOOGLE_T050],
         T051 => &[GOOGLE_T051],
-        reserved if super::quic_packet::is_reserved(reserved) => &[VERSION_1, DRAFT_29],
+        reserved if super::quic_packet::is_reserved(reserved) => &[VERSION_1, DRAFT_29, DRAFT_23],
         _ => &[],
     }
 }
