@@ -231,6 +231,9 @@ fn expectations(root: &Path) -> Vec<(&'static str, Expected)> {
     for row in table(&dir.join("tls-ja3-tshark.tsv")) {
         let transport = if row["l4"] == "tcp" { "tcp" } else { "udp" };
         add("tshark ja3", &row, ends, transport, "tls.ja3", &row["ja3_client"]);
+        if !row["ja3_client"].is_empty() {
+            add("tshark sni", &row, ends, transport, "tls.sni", &row["sni"]);
+        }
         add("tshark ja3s", &row, ends, transport, "tls.ja3s", row.get("ja3_server").map_or("", |v| v));
     }
     for row in table(&dir.join("tcp-rtt.tsv")) {
@@ -249,6 +252,9 @@ fn expectations(root: &Path) -> Vec<(&'static str, Expected)> {
         let transport = if row["l4"] == "TCP" { "tcp" } else { "udp" };
         let ends = ["a_ip", "a_port", "b_ip", "b_port"];
         add("ndpi ja4", &row, ends, transport, "tls.ja4", row.get("ja4").map_or("", |v| v));
+        if row["protocol"].starts_with("QUIC") && row["ja4"].is_empty() {
+            add("ndpi gquic", &row, ends, transport, "tls.sni", &row["host_or_sni"]);
+        }
         add("ndpi ja3", &row, ends, transport, "tls.ja3", row.get("ja3").map_or("", |v| v));
     }
     out
@@ -289,7 +295,7 @@ fn fingerprints_of_real_captures() {
         count.1 += 1;
         // nDPI's JA4 follows an early reading (first two letters of the protocol, name from elsewhere).
         let known = KNOWN.iter().any(|(file, by, _)| e.file.contains(file) && source.starts_with(by));
-        if !equal && !known && !source.starts_with("ndpi") {
+        if !equal && !known && !source.starts_with("ndpi j") {
             unknown += 1;
             println!("{source}\t{}\t{} {} > {}\t{}\t{values:?}", e.file, e.transport, e.src, e.dst, e.value);
         }
