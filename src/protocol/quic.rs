@@ -70,7 +70,9 @@ fn opens(datagram: &[u8]) -> bool {
         PacketType::Initial => {
             let padded = datagram.len() >= PADDED || !packet.whole;
             let named = packet.dcid.as_slice().len() >= 8 || !packet.scid.as_slice().is_empty();
-            fixed_bit && known(packet.version) && named && (padded || packet.dcid != packet.scid)
+            // A peer may clear the fixed bit once it was told so (RFC 9287); it has then been here before.
+            let shaped = if padded { fixed_bit || packet.whole } else { fixed_bit && packet.dcid != packet.scid };
+            known(packet.version) && named && shaped
         }
         PacketType::ZeroRtt | PacketType::Handshake => fixed_bit && packet.whole && known(packet.version),
         PacketType::Retry => known(packet.version) && !packet.scid.as_slice().is_empty(),
@@ -210,7 +212,7 @@ impl Quic {
 
     fn retry(&mut self, packet: &LongPacket<'_>, pdu: &Pdu<'_>, events: &mut Events) {
         // A client takes one Retry, and none once it has got an Initial (RFC 9000 section 17.2.5.2).
-        let expected = self.client == Some(pdu.dir.flip()) && self.ends.of(pdu.dir).expected == 0;
+        let expected = self.client == Some(pdu.dir.flip()) && !self.answered(pdu.dir.flip());
         if !expected || self.retry.is_some() {
             return;
         }
@@ -243,8 +245,9 @@ impl Quic {
                 self.speaks(packet.version, pdu, events);
                 self.initial_of_client(packet, pdu, events);
                 self.frames(room.get(frames).unwrap_or_default(), packet.version, pdu, events);
-            } else if self.client.is_none() {
+            } else if self.keys.is_none() {
                 self.speaks(packet.version, pdu, events);
+                self.cut_initial(packet, pdu, events);
             }
         } else if let Some(frames) = self.open_of_server(packet, pdu.dir, &mut room) {
             self.speaks(packet.version, pdu, events);
@@ -268,13 +271,33 @@ impl Quic {
                     let opened = keys.client.open(packet, expected, room)?;
                     Some((keys, opened))
                 })?;
-                self.keys = Some(Keys { version: packet.version, dcid: packet.dcid, keys });
+                // Another id before any answer: a new attempt, which only its own answer can open.
+                let keys = Keys { version: packet.version, dcid: packet.dcid, keys };
+                let before = self.keys.replace(keys);
+                self.asked.again |= before.is_some_and(|before| before.dcid != packet.dcid) && !self.answered(dir);
                 self.client_starts_anew();
                 opened
             }
         };
         self.seen(dir, number);
         Some(frames)
+    }
+
+    /// The client's Initial, cut by the snap length: its id still gives the keys of the server's answer. Should it be
+    /// the server's own, nothing will open, and nothing be confirmed.
+    fn cut_initial(&mut self, packet: &LongPacket<'_>, pdu: &Pdu<'_>, events: &mut Events) {
+        let dcid = packet.dcid.as_slice();
+        if packet.whole || dcid.len() < 8 {
+            return;
+        }
+        let [protection, ..] = protections(packet.version) else {
+            return;
+        };
+        if let Some(keys) = InitialKeys::derive(protection, dcid) {
+            self.keys = Some(Keys { version: packet.version, dcid: packet.dcid, keys });
+            self.client = Some(pdu.dir);
+            self.initial_of_client(packet, pdu, events);
+        }
     }
 
     /// Opens an Initial of the server; a compatible version may have taken over (RFC 9369 section 4.1).
@@ -295,6 +318,11 @@ impl Quic {
         };
         self.seen(dir, number);
         Some(frames)
+    }
+
+    /// Whether the other end has sent an Initial that opened.
+    const fn answered(&self, dir: Direction) -> bool {
+        self.ends.of(dir.flip()).expected > 0
     }
 
     fn seen(&mut self, dir: Direction, number: u64) {
@@ -460,3 +488,210 @@ const NAME: usize = 255;
 const INITIAL: &str = "initial";
 const RETRY: &str = "retry";
 const HANDSHAKE: &str = "handshake";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::testkit::{at, datagrams, probe as ask_probe};
+    use crate::protocol::{Event, EventKind};
+    use Direction::{Orig, Resp};
+    use proptest::prelude::*;
+
+    const DCID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
+    const SERVER: [u8; 4] = [1, 2, 3, 4];
+    const V1: u32 = 1;
+    const V2: u32 = 0x6b33_43cf;
+
+    fn keys(version: u32, dcid: &[u8]) -> InitialKeys {
+        InitialKeys::derive(&protections(version)[0], dcid).unwrap()
+    }
+
+    fn header(first: u8, version: u32, dcid: &[u8], scid: &[u8]) -> Vec<u8> {
+        let mut out = vec![first];
+        out.extend(version.to_be_bytes());
+        out.push(u8::try_from(dcid.len()).unwrap());
+        out.extend_from_slice(dcid);
+        out.push(u8::try_from(scid.len()).unwrap());
+        out.extend_from_slice(scid);
+        out
+    }
+
+    fn initial(
+        key: &crate::protocol::codec::quic_initial::PacketKey,
+        mut header: Vec<u8>,
+        frames: &[u8],
+        size: usize,
+    ) -> Vec<u8> {
+        let mut frames = frames.to_vec();
+        frames.resize(size.max(frames.len()), 0);
+        header.push(0);
+        let len = u16::try_from(frames.len() + 17).unwrap() | 0x4000;
+        header.extend(len.to_be_bytes());
+        key.seal(&header, &frames)
+    }
+
+    fn crypto(offset: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![6, offset];
+        out.extend((u16::try_from(bytes.len()).unwrap() | 0x4000).to_be_bytes());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn hello(kind: u8, extensions: &[u8]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.push(0);
+        body.extend_from_slice(if kind == 1 { &[0, 2, 0x13, 0x01, 1, 0] } else { &[0x13, 0x01, 0] });
+        body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(extensions);
+        let mut out = vec![kind, 0];
+        out.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+        out.extend(body);
+        out
+    }
+
+    const SNI: [u8; 12] = [0, 0, 0, 8, 0, 6, 0, 0, 3, b'a', b'.', b'b'];
+
+    fn client_first(version: u32, dcid: &[u8]) -> Vec<u8> {
+        let first = if version == V2 { 0xd0 } else { 0xc0 };
+        let frames = crypto(0, &hello(1, &SNI));
+        initial(&keys(version, dcid).client, header(first, version, dcid, &[9]), &frames, 1_182)
+    }
+
+    fn server_first(version: u32, dcid: &[u8]) -> Vec<u8> {
+        let first = if version == V2 { 0xd0 } else { 0xc0 };
+        let frames = crypto(0, &hello(2, &[0, 43, 0, 2, 3, 4]));
+        initial(&keys(version, dcid).server, header(first, version, &[9], &SERVER), &frames, 200)
+    }
+
+    fn handshake_packet(version: u32) -> Vec<u8> {
+        let mut out = header(if version == V2 { 0xf0 } else { 0xe0 }, version, &SERVER, &[9]);
+        out.extend([0x40, 40]);
+        out.extend([0xee; 40]);
+        out
+    }
+
+    fn loops(events: &[Event]) -> Vec<(Timestamp, Timestamp, &'static str)> {
+        let mut asked = std::collections::HashMap::new();
+        let mut out = Vec::new();
+        for event in events {
+            match &event.kind {
+                EventKind::Ask(l) => {
+                    asked.insert(l.method, event.at);
+                }
+                EventKind::Answer(l) => out.push((asked.remove(l.method).unwrap(), event.at, l.method)),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    fn said<'e>(events: &'e [Event], wanted: &str) -> Option<&'e str> {
+        events.iter().find_map(|e| match &e.kind {
+            EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
+            _ => None,
+        })
+    }
+
+    fn confirmed(events: &[Event]) -> bool {
+        events.iter().any(|e| e.kind == EventKind::Confirmed)
+    }
+
+    #[test]
+    fn both_versions_are_read_and_timed() {
+        for (version, name) in [(V1, "1"), (V2, "2")] {
+            let (first, answer, end) =
+                (client_first(version, &DCID), server_first(version, &DCID), handshake_packet(version));
+            assert!(first.len() >= PADDED);
+            assert_eq!(ask_probe(&PROTOCOL, Carrier::Datagram, &first, &[]), Probe::Match);
+            let events = datagrams(&PROTOCOL, &[(Orig, &first), (Resp, &answer), (Orig, &end)]);
+            assert_eq!(loops(&events), [(at(0), at(1), INITIAL), (at(1), at(2), HANDSHAKE)]);
+            assert!(confirmed(&events));
+            assert_eq!(said(&events, "quic.version"), Some(name));
+            assert_eq!(said(&events, "tls.sni"), Some("a.b"));
+            assert_eq!(said(&events, "tls.version"), Some("TLSv1.3"));
+            assert!(said(&events, "tls.ja4").unwrap().starts_with("q12d0101"));
+            assert_eq!(events.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        }
+    }
+
+    #[test]
+    fn a_compatible_version_may_take_over() {
+        let (first, answer, end) = (client_first(V1, &DCID), server_first(V2, &DCID), handshake_packet(V2));
+        let events = datagrams(&PROTOCOL, &[(Orig, &first), (Resp, &answer), (Orig, &end)]);
+        assert_eq!(loops(&events).len(), 2);
+        assert!(confirmed(&events));
+    }
+
+    #[test]
+    fn a_hello_in_pieces_and_out_of_order_is_put_together() {
+        let whole = hello(1, &SNI);
+        let (a, b) = whole.split_at(20);
+        let key = &keys(V1, &DCID).client;
+        let late = initial(key, header(0xc0, V1, &DCID, &[9]), &crypto(20, b), 1_182);
+        let early = initial(key, header(0xc0, V1, &DCID, &[9]), &crypto(0, a), 1_182);
+        let events = datagrams(&PROTOCOL, &[(Orig, &late), (Orig, &early)]);
+        assert_eq!(said(&events, "tls.sni"), Some("a.b"));
+        assert_eq!(events.iter().filter(|e| matches!(e.kind, EventKind::Ask(_))).count(), 1);
+    }
+
+    #[test]
+    fn a_retry_gives_two_more_round_trips() {
+        let mut retry = header(0xf0, V1, &[9], &SERVER);
+        retry.extend([0xaa; 40]);
+        // The second Initial goes to the id of the Retry, and its keys come from there.
+        let again = client_first(V1, &SERVER);
+        let (first, answer) = (client_first(V1, &DCID), server_first(V1, &SERVER));
+        let turns = [(Orig, &first[..]), (Resp, &retry), (Resp, &retry), (Orig, &again), (Resp, &answer)];
+        let events = datagrams(&PROTOCOL, &turns);
+        let wanted = [(at(0), at(1), INITIAL), (at(1), at(3), RETRY), (at(3), at(4), INITIAL)];
+        assert_eq!(loops(&events), wanted);
+        assert!(confirmed(&events));
+    }
+
+    #[test]
+    fn version_negotiation_answers_the_first_initial() {
+        let mut negotiation = header(0x80, 0, &[9], &DCID);
+        negotiation.extend(V1.to_be_bytes());
+        let other = client_first(0xff00_001d, &DCID);
+        let (again, answer) = (client_first(V1, &DCID), server_first(V1, &DCID));
+        let events = datagrams(&PROTOCOL, &[(Orig, &other), (Resp, &negotiation), (Orig, &again), (Resp, &answer)]);
+        assert_eq!(loops(&events), [(at(0), at(1), INITIAL), (at(2), at(3), INITIAL)]);
+        assert_eq!(ask_probe(&PROTOCOL, Carrier::Datagram, &negotiation, &[]), Probe::Match);
+    }
+
+    #[test]
+    fn a_cut_initial_still_gives_the_keys_of_its_answer() {
+        let (first, answer) = (client_first(V1, &DCID), server_first(V1, &DCID));
+        let events = datagrams(&PROTOCOL, &[(Orig, &first[..200]), (Resp, &answer)]);
+        assert_eq!(loops(&events), [(at(0), at(1), INITIAL)]);
+        assert!(confirmed(&events) && said(&events, "tls.sni").is_none());
+    }
+
+    #[test]
+    fn keys_of_another_connection_open_nothing() {
+        let (first, answer) = (client_first(V1, &DCID), server_first(V1, &[8; 8]));
+        let events = datagrams(&PROTOCOL, &[(Orig, &first), (Resp, &answer), (Orig, &handshake_packet(V1))]);
+        assert!(loops(&events).is_empty() && !confirmed(&events));
+    }
+
+    proptest! {
+        #[test]
+        fn random_and_damaged_datagrams_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            place in any::<prop::sample::Index>(),
+            value in any::<u8>(),
+        ) {
+            let (mut first, answer) = (client_first(V1, &DCID), server_first(V1, &DCID));
+            let at = place.index(64);
+            first[at] = value;
+            let _ = datagrams(&PROTOCOL, &[(Orig, &first), (Resp, &answer), (Orig, &bytes), (Resp, &bytes)]);
+            let _ = ask_probe(&PROTOCOL, Carrier::Datagram, &bytes, &[]);
+        }
+
+        #[test]
+        fn random_bytes_are_no_quic(bytes in prop::collection::vec(any::<u8>(), 1200..1300)) {
+            prop_assert_eq!(ask_probe(&PROTOCOL, Carrier::Datagram, &bytes, &[]), Probe::NoMatch);
+        }
+    }
+}

@@ -566,3 +566,281 @@ const HELLO_RETRY: &str = "hello-retry";
 const SERVER_HELLO_DONE: &str = "server-hello-done";
 const SERVER_FINISHED: &str = "server-finished";
 const SERVER_FLIGHT: &str = "server-flight";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::testkit::{Turn, at, stream};
+    use crate::protocol::{Event, EventKind, testkit};
+    use Direction::{Orig, Resp};
+    use proptest::prelude::*;
+
+    fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind, 3, 3];
+        out.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(content);
+        out
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind, 0];
+        out.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
+    fn client_hello(extensions: &[u8]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 4, 0x13, 0x01, 0xc0, 0x2f, 1, 0]);
+        body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(extensions);
+        message(1, &body)
+    }
+
+    fn server_hello(random: [u8; 32], suite: [u8; 2], extensions: &[u8]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend(random);
+        body.push(0);
+        body.extend(suite);
+        body.push(0);
+        body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(extensions);
+        message(2, &body)
+    }
+
+    const SNI: [u8; 20] =
+        [0, 0, 0, 16, 0, 14, 0, 0, 11, b'e', b'x', b'a', b'm', b'p', b'l', b'e', b'.', b'o', b'r', b'g'];
+    const OFFERS_13: [u8; 7] = [0, 43, 0, 3, 2, 3, 4];
+    const CHOOSES_13: [u8; 6] = [0, 43, 0, 2, 3, 4];
+    const EARLY_DATA: [u8; 4] = [0, 42, 0, 0];
+    const ECDHE: [u8; 2] = [0xc0, 0x2f];
+    const AES_128_GCM: [u8; 2] = [0x13, 0x01];
+
+    fn retry_random() -> [u8; 32] {
+        ring::digest::digest(&ring::digest::SHA256, b"HelloRetryRequest").as_ref().try_into().unwrap()
+    }
+
+    fn ccs() -> Vec<u8> {
+        record(content::CHANGE_CIPHER_SPEC, &[1])
+    }
+
+    fn hidden(kind: u8, len: usize) -> Vec<u8> {
+        record(kind, &vec![0xee; len])
+    }
+
+    fn turns(dialogue: &[(Direction, Vec<u8>)]) -> Vec<Turn<'_>> {
+        dialogue.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect()
+    }
+
+    fn run(dialogue: &[(Direction, Vec<u8>)]) -> Vec<Event> {
+        stream(&PROTOCOL, &turns(dialogue), usize::MAX)
+    }
+
+    /// Loops as (turn of the question, turn of the answer, method), those never answered left out.
+    fn loops(events: &[Event]) -> Vec<(Timestamp, Timestamp, &'static str)> {
+        let mut asked = std::collections::HashMap::new();
+        let mut out = Vec::new();
+        for event in events {
+            match &event.kind {
+                EventKind::Ask(l) => {
+                    asked.insert(l.method, event.at);
+                }
+                EventKind::Answer(l) => out.push((asked.remove(l.method).unwrap(), event.at, l.method)),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    fn said<'e>(events: &'e [Event], wanted: &str) -> Option<&'e str> {
+        events.iter().find_map(|e| match &e.kind {
+            EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
+            _ => None,
+        })
+    }
+
+    fn has(events: &[Event], kind: &EventKind) -> bool {
+        events.iter().any(|e| e.kind == *kind)
+    }
+
+    fn full_handshake() -> Vec<(Direction, Vec<u8>)> {
+        let flight = [server_hello([9; 32], ECDHE, &[0, 16, 0, 5, 0, 3, 2, b'h', b'2']), message(14, &[])].concat();
+        vec![
+            (Orig, record(22, &client_hello(&SNI))),
+            (Resp, record(22, &flight)),
+            (Orig, [record(22, &message(16, &[5; 66])), ccs(), hidden(22, 40)].concat()),
+            (Resp, [ccs(), hidden(22, 40)].concat()),
+            (Orig, hidden(23, 100)),
+        ]
+    }
+
+    #[test]
+    fn a_full_handshake_gives_two_round_trips() {
+        let events = run(&full_handshake());
+        assert_eq!(loops(&events), [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), SERVER_HELLO_DONE)]);
+        assert!(has(&events, &EventKind::Confirmed));
+        assert_eq!(said(&events, "tls.version"), Some("TLSv1.2"));
+        assert_eq!(said(&events, "tls.sni"), Some("example.org"));
+        assert_eq!(said(&events, "tls.alpn"), Some("h2"));
+        assert_eq!(said(&events, "tls.resumed"), Some("false"));
+        assert_eq!(events.last().map(|e| (e.at, &e.kind)), Some((at(3), &EventKind::Settled)));
+    }
+
+    fn abbreviated_handshake() -> Vec<(Direction, Vec<u8>)> {
+        vec![
+            (Orig, record(22, &client_hello(&SNI))),
+            (Resp, [record(22, &server_hello([9; 32], ECDHE, &[])), ccs(), hidden(22, 40)].concat()),
+            (Orig, [ccs(), hidden(22, 40)].concat()),
+        ]
+    }
+
+    #[test]
+    fn an_abbreviated_handshake_is_timed_by_the_servers_finished() {
+        let events = run(&abbreviated_handshake());
+        assert_eq!(loops(&events), [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), SERVER_FINISHED)]);
+        assert_eq!(said(&events, "tls.resumed"), Some("true"));
+    }
+
+    fn retried_handshake() -> Vec<(Direction, Vec<u8>)> {
+        let hello = record(22, &client_hello(&OFFERS_13));
+        vec![
+            (Orig, hello.clone()),
+            (Resp, [record(22, &server_hello(retry_random(), AES_128_GCM, &CHOOSES_13)), ccs()].concat()),
+            (Orig, [ccs(), hello].concat()),
+            (Resp, [record(22, &server_hello([9; 32], AES_128_GCM, &CHOOSES_13)), hidden(23, 900)].concat()),
+            (Resp, hidden(23, 60)),
+            (Orig, hidden(23, 60)),
+        ]
+    }
+
+    #[test]
+    fn a_retried_tls13_handshake_gives_three_round_trips() {
+        let events = run(&retried_handshake());
+        let wanted = [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), HELLO_RETRY), (at(3), at(5), SERVER_FLIGHT)];
+        assert_eq!(loops(&events), wanted);
+        assert_eq!(said(&events, "tls.hrr"), Some("true"));
+        assert_eq!(said(&events, "tls.version"), Some("TLSv1.3"));
+        assert_eq!(said(&events, "tls.resumed"), Some("false"));
+        assert!(has(&events, &EventKind::Settled));
+    }
+
+    #[test]
+    fn a_change_cipher_spec_after_the_server_hello_answers_it() {
+        let events = run(&[
+            (Orig, record(22, &client_hello(&OFFERS_13))),
+            (Resp, [record(22, &server_hello([9; 32], AES_128_GCM, &CHOOSES_13)), ccs(), hidden(23, 900)].concat()),
+            (Orig, ccs()),
+            (Orig, hidden(23, 60)),
+        ]);
+        assert_eq!(loops(&events), [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), SERVER_FLIGHT)]);
+    }
+
+    #[test]
+    fn early_data_is_no_answer_to_anything() {
+        let events = run(&[
+            (Orig, record(22, &client_hello(&[&OFFERS_13[..], &EARLY_DATA].concat()))),
+            (Orig, [ccs(), hidden(23, 300)].concat()),
+            (Resp, [record(22, &server_hello([9; 32], AES_128_GCM, &CHOOSES_13)), hidden(23, 900)].concat()),
+            (Orig, hidden(23, 60)),
+        ]);
+        assert_eq!(loops(&events), [(at(0), at(2), CLIENT_HELLO)]);
+    }
+
+    #[test]
+    fn an_alert_answers_nothing_and_ends_it() {
+        let dialogue = [
+            (Orig, record(22, &client_hello(&SNI))),
+            (Resp, record(22, &[server_hello([9; 32], ECDHE, &[]), message(14, &[])].concat())),
+            (Orig, record(21, &[2, 48])),
+        ];
+        let events = run(&dialogue);
+        assert_eq!(loops(&events), [(at(0), at(1), CLIENT_HELLO)]);
+        assert_eq!(events.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        // A warning before the ServerHello does not.
+        let events = run(&[dialogue[0].clone(), (Resp, [record(21, &[1, 112]), dialogue[1].1.clone()].concat())]);
+        assert_eq!(loops(&events).len(), 1);
+    }
+
+    #[test]
+    fn one_end_alone_gives_names_but_no_confirmation() {
+        let server: Vec<_> = full_handshake().into_iter().filter(|(dir, _)| *dir == Resp).collect();
+        let events = run(&server);
+        assert!(said(&events, "tls.ja3s").is_some() && loops(&events).is_empty());
+        assert!(!has(&events, &EventKind::Confirmed) && has(&events, &EventKind::Settled));
+    }
+
+    #[test]
+    fn an_sslv2_hello_is_answered_in_records() {
+        let mut hello = vec![0x80, 9 + 3 + 16, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 4];
+        hello.extend([7; 16]);
+        let mut dialogue = full_handshake();
+        dialogue[0].1 = hello;
+        let events = run(&dialogue);
+        assert_eq!(loops(&events).len(), 2);
+        assert!(has(&events, &EventKind::Confirmed));
+        assert_eq!(testkit::probe(&PROTOCOL, Carrier::Stream, &dialogue[0].1, &[]), Probe::Match);
+    }
+
+    #[test]
+    fn what_is_no_tls_is_taken_back() {
+        let events = run(&[(Orig, record(22, &client_hello(&SNI))), (Resp, b"HTTP/1.1 400 Bad".to_vec())]);
+        assert!(events.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
+        assert!(!has(&events, &EventKind::Confirmed));
+        let hello = record(22, &client_hello(&SNI));
+        assert_eq!(testkit::probe(&PROTOCOL, Carrier::Stream, &hello, b"HTTP/1.1"), Probe::NoMatch);
+        assert_eq!(testkit::probe(&PROTOCOL, Carrier::Stream, &hello[..4], b""), Probe::NeedMore);
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_is_passed_over() {
+        let mut certificate = vec![11, 1, 0x20, 0];
+        certificate.extend(vec![1; 0x1_2000]);
+        let stream_bytes = [server_hello([9; 32], ECDHE, &[]), certificate, message(14, &[])].concat();
+        let records: Vec<u8> = stream_bytes.chunks(16_384).flat_map(|part| record(22, part)).collect();
+        let mut dialogue = full_handshake();
+        dialogue[1].1 = records;
+        let whole = run(&dialogue);
+        assert_eq!(loops(&whole).len(), 2);
+        assert_eq!(whole, stream(&PROTOCOL, &turns(&dialogue), 1_000));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_events(piece in 1_usize..200, which in 0_usize..3) {
+            let dialogue = [full_handshake, abbreviated_handshake, retried_handshake][which]();
+            prop_assert_eq!(stream(&PROTOCOL, &turns(&dialogue), piece), run(&dialogue));
+        }
+
+        #[test]
+        fn any_cut_into_records_gives_the_same_loops(size in 1_usize..50) {
+            let mut dialogue = full_handshake();
+            let wanted = loops(&run(&dialogue));
+            for (_, bytes) in dialogue.iter_mut().take(2) {
+                *bytes = bytes[5..].chunks(size).flat_map(|part| record(22, part)).collect();
+            }
+            prop_assert_eq!(loops(&run(&dialogue)), wanted);
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic(
+            which in 0_usize..3,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            piece in 1_usize..300,
+        ) {
+            let mut dialogue = [full_handshake, abbreviated_handshake, retried_handshake][which]();
+            for (place, value) in damage {
+                let turn = place.index(dialogue.len());
+                let at = place.index(dialogue[turn].1.len());
+                dialogue[turn].1[at] = value;
+            }
+            let _ = stream(&PROTOCOL, &turns(&dialogue), piece);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = stream(&PROTOCOL, &[(Orig, &a), (Resp, &b), (Orig, &b)], 7);
+            let _ = testkit::probe(&PROTOCOL, Carrier::Stream, &a, &b);
+        }
+    }
+}

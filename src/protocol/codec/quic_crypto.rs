@@ -40,6 +40,22 @@ impl<'a> Frames<'a> {
         Some(Frame::Crypto { offset, bytes: self.r.take(len)? })
     }
 
+    /// Passes over an ACK frame of Google's, whose type byte tells the sizes of its numbers.
+    fn google_ack(&mut self, kind: u8) -> Option<()> {
+        let size = |bits: u8| [1, 2, 4, 6].get(usize::from(bits & 3)).copied();
+        let (largest, block) = (size(kind >> 2)?, size(kind)?);
+        // Largest acknowledged, its delay, how many blocks, the first one's length.
+        self.r.take(largest + 2)?;
+        let blocks = if kind & 0x20 == 0 { 0 } else { usize::from(self.r.u8()?) };
+        self.r.take(block)?;
+        self.r.take(blocks * (1 + block))?;
+        // Timestamps: the first has five bytes, the others three.
+        match self.r.u8()? {
+            0 => Some(()),
+            stamps => self.r.take(5 + 3 * (usize::from(stamps) - 1)).map(drop),
+        }
+    }
+
     /// Passes over an ACK frame, with the counts of ECN if it has them.
     fn ack(&mut self, counts: bool) -> Option<()> {
         varint(&mut self.r)?;
@@ -70,7 +86,8 @@ impl<'a> Iterator for Frames<'a> {
                 (3, false) => self.ack(true)?,
                 (6, false) | (8, true) => return self.crypto(),
                 (0x1c | 0x1d, false) => return Some(Frame::Close),
-                // Anything else, Google's ACK included, is not read.
+                (kind @ 0x40..=0x7f, true) => self.google_ack(kind)?,
+                // Anything else has no place here.
                 _ => return None,
             }
         }
@@ -148,6 +165,14 @@ mod tests {
         let frames: Vec<_> = Frames::new(&bytes, false).collect();
         let crypto = |offset, bytes| Frame::Crypto { offset, bytes };
         assert_eq!(frames, [crypto(0, &[9, 8][..]), crypto(2, &[7]), Frame::Close]);
+    }
+
+    #[test]
+    fn googles_acknowledgements_are_passed_over() {
+        let bytes = [0, 0x40, 1, 0, 0, 1, 0, 8, 0, 2, 5, 6, 0x60, 9, 0, 0, 1, 3, 7, 2, 1, 0, 0, 0, 0, 0, 8, 2, 1, 4];
+        let frames: Vec<_> = Frames::new(&bytes, true).collect();
+        let crypto = |offset, bytes| Frame::Crypto { offset, bytes };
+        assert_eq!(frames, [crypto(0, &[5, 6][..]), crypto(2, &[4])]);
     }
 
     #[test]

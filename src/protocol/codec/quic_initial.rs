@@ -31,7 +31,7 @@ pub fn protections(version: u32) -> &'static [Protection] {
         Q050 => &[GOOGLE_Q050],
         T050 => &[GOOGLE_T050],
         T051 => &[GOOGLE_T051],
-        reserved if super::quic_packet::is_reserved(reserved) => &[VERSION_1, DRAFT_29],
+        reserved if super::quic_packet::is_reserved(reserved) => &[VERSION_1, DRAFT_29, DRAFT_23],
         _ => &[],
     }
 }
@@ -132,6 +132,21 @@ impl PacketKey {
             iv: expand(&secret, iv)?,
             header: quic::HeaderProtectionKey::new(&quic::AES_128, &expand::<16>(&secret, header)?).ok()?,
         })
+    }
+
+    /// Protects a packet, for tests: `header` up to the packet number, number 0 in one byte, `frames`.
+    #[cfg(test)]
+    pub(crate) fn seal(&self, header: &[u8], frames: &[u8]) -> Vec<u8> {
+        let mut packet = header.to_vec();
+        packet.push(0);
+        let mut sealed = frames.to_vec();
+        let nonce = Nonce::assume_unique_for_key(self.iv);
+        self.key.seal_in_place_append_tag(nonce, Aad::from(&packet), &mut sealed).unwrap();
+        packet.extend(sealed);
+        let mask = self.header.new_mask(&packet[header.len() + 4..header.len() + 20]).unwrap();
+        packet[0] ^= mask[0] & 0x0f;
+        packet[header.len()] ^= mask[1];
+        packet
     }
 
     /// Opens a packet into `room`: its number and where its frames stand there; `None` if these are not its keys or it is cut.
