@@ -21,7 +21,18 @@ use crate::base::{Direction, Ends, Layer, Timestamp};
 use std::net::IpAddr;
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
-pub static REGISTRY: &[&Protocol] = &[&ssh::SSH];
+pub static REGISTRY: &[&Protocol] = &[
+    &ssh::SSH,
+    &wireguard::WIREGUARD,
+    &openvpn::OPENVPN,
+    &rdp::RDP,
+    &rfb::RFB,
+    &http::HTTP_CONNECT,
+    &http::HTTP,
+    &dns::DNS,
+    &dns::MDNS,
+    &dns::LLMNR,
+];
 
 /// The entry of that name.
 #[must_use]
