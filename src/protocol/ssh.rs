@@ -260,23 +260,30 @@ impl Ssh {
     /// Both ends have said their version: it is SSH. Version 1 is encrypted in another way and not read further.
     fn on_versions(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         let (Some(orig), Some(resp)) = (&self.ends.orig.banner, &self.ends.resp.banner) else { return };
-        if self.confirmed {
+        if std::mem::replace(&mut self.confirmed, true) {
             return;
         }
-        self.confirmed = true;
         events.confirmed(at, dir);
-        let old = |banner: &str| banner.starts_with("SSH-1.") && !banner.starts_with("SSH-1.99");
-        if old(orig) || old(resp) {
+        if is_version_1(orig) || is_version_1(resp) {
             self.finish(at, dir, events);
         }
     }
 
     fn on_packet(&mut self, dir: Direction, events: &mut Events) -> bool {
         let end = self.ends.of_mut(dir);
+        if end.banner.as_deref().is_some_and(is_version_1) {
+            // Wait for the other version line, if there is one; what this end goes on to say is not read.
+            let size = end.inbox.bytes().len();
+            end.inbox.consume(size);
+            return false;
+        }
         let mut reader = Reader::new(end.inbox.bytes());
         let (Some(length), at) = (reader.u32(), end.inbox.time_of(3)) else { return false };
         if !(2..=PACKET_LIMIT).contains(&length) {
-            events.violation(at, dir, "ssh.packet-length-out-of-range");
+            // A lone direction may speak version 1 without having said so: 1.99 allows both.
+            if !end.banner.as_deref().is_some_and(|banner| banner.starts_with("SSH-1.99")) {
+                events.violation(at, dir, "ssh.packet-length-out-of-range");
+            }
             self.finish(at, dir, events);
             return false;
         }
@@ -472,6 +479,10 @@ impl Ssh {
         self.done = true;
         events.settled(at, dir);
     }
+}
+
+fn is_version_1(banner: &str) -> bool {
+    banner.starts_with("SSH-1.") && !banner.starts_with("SSH-1.99")
 }
 
 /// Whether the software named in a version line is known to wait for its peer.
