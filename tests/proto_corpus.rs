@@ -3,6 +3,12 @@
 //!
 //! Flows are put together here in the plainest way that is right for whole captures (segments sorted by sequence
 //! number, up to the first gap), so that this test says something about the protocols alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic and print; what helpers of tests do is not covered by the test allowances"
+)]
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use farmlight::base::{Direction, Ends, Timestamp};
@@ -64,8 +70,7 @@ fn flows(path: &Path) -> Vec<Flow> {
     let mut index = HashMap::new();
     for _ in 0..PACKETS {
         let Ok(packet) = capture.next_packet() else { break };
-        let nanos = i64::from(packet.header.ts.tv_usec) * 1000;
-        let at = Timestamp::from_parts(packet.header.ts.tv_sec, nanos);
+        let at = Timestamp::from_parts(packet.header.ts.tv_sec, packet.header.ts.tv_usec * 1000);
         add(&mut flows, &mut index, at, link, packet.data);
     }
     flows
@@ -152,8 +157,7 @@ fn in_order(flow: &Flow) -> Vec<Piece> {
         let queue = waiting.of_mut(piece.dir);
         queue.push(piece);
         queue.sort_by_key(|p| i64::from(p.seq.wrapping_sub(*expected).cast_signed()));
-        loop {
-            let Some(i) = queue.iter().position(|p| p.seq.wrapping_sub(*expected).cast_signed() <= 0) else { break };
+        while let Some(i) = queue.iter().position(|p| p.seq.wrapping_sub(*expected).cast_signed() <= 0) {
             let taken = queue.remove(i);
             let overlap = usize::try_from(expected.wrapping_sub(taken.seq)).unwrap();
             let Some(fresh) = taken.bytes.get(overlap..).filter(|b| !b.is_empty()) else { continue };
@@ -274,7 +278,7 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
 }
 
 /// The words nDPI uses for what we read, and ours.
-const LABELS: [(&str, &[&str]); 8] = [
+const LABELS: [(&str, &[&str]); 10] = [
     ("SSH", &["ssh"]),
     ("RDP", &["rdp"]),
     ("VNC", &["rfb"]),
@@ -283,6 +287,8 @@ const LABELS: [(&str, &[&str]); 8] = [
     ("DNS", &["dns"]),
     ("HTTP", &["http", "http-connect"]),
     ("HTTP_Connect", &["http-connect"]),
+    ("MDNS", &["mdns"]),
+    ("LLMNR", &["llmnr"]),
 ];
 
 /// The transport protocol in a label like `DNS.Google`.
@@ -317,6 +323,71 @@ fn table() {
     }
     println!("\n{totals:#?}");
     compare(&root, &wanted, true);
+}
+
+/// What must be found again among the labelled flows: protocol, flows at least, missed and false at most.
+///
+/// Missed DNS: captures in tunnels or fragments that this harness does not undo, an inverse query without question, a
+/// NetBIOS name sent to port 53. Missed HTTP: a tunnel, and bytes sent ahead of the request to lead astray.
+/// Missed RDP: RDP over UDP, which is another protocol here. Missed SSH: a person typing at an SSH server.
+/// False DNS, HTTP and OpenVPN are right: the label is a rule of the origin, or a guess by port.
+const EXPECTED: [(&str, u32, u32, u32); 10] = [
+    ("ssh", 5, 1, 0),
+    ("rdp", 2, 6, 0),
+    ("rfb", 2, 0, 0),
+    ("openvpn", 36, 0, 1),
+    ("wireguard", 3, 0, 0),
+    ("dns", 125, 5, 1),
+    ("http", 100, 2, 3),
+    ("http-connect", 1, 0, 0),
+    ("mdns", 10, 0, 0),
+    ("llmnr", 5, 0, 0),
+];
+
+#[test]
+fn labelled_flows_are_found_again() {
+    let Some(root) = shared() else { return };
+    let files: BTreeSet<_> = every_file(&root).into_iter().filter(|f| !f.starts_with("malformed/fuzz/")).collect();
+    let scores = compare(&root, &files, false);
+    for (name, agree, missed, extra) in EXPECTED {
+        let score = scores.get(name).copied().unwrap_or_default();
+        let good = score.agree >= agree && score.missed <= missed && score.extra <= extra;
+        assert!(good, "{name}: {score:?}, wanted at least {agree} found, at most {missed} missed and {extra} false");
+    }
+}
+
+/// Confirmed flows of files whose content is known from their origin.
+#[test]
+fn known_files_show_their_protocol() {
+    let Some(root) = shared() else { return };
+    let known: [(&str, &str, usize); 12] = [
+        ("ssh/zeek__ssh__ssh.pcap", "ssh", 22),
+        ("ssh/zeek__ssh__ssh-on-port-80.pcap", "ssh", 1),
+        ("ssh/zeek__ssh__reverse-ssh.pcap", "ssh", 1),
+        ("ssh/zeek__http__get-to-ssh-server.pcap", "ssh", 0),
+        ("remote-desktop/zeek__rdp__rdp-to-ssl.pcap", "rdp", 2),
+        ("remote-desktop/zeek__rdp__rdp-proprietary-encryption.pcap", "rdp", 2),
+        ("remote-desktop/zeek__rdp__rdp-invalid-length.pcap", "rdp", 0),
+        ("mixed/zeek__modbus__modbus-and-non-modbus-p502.pcap", "rdp", 0),
+        ("remote-desktop/zeek__rfb__vnc-mac-to-linux.pcap", "rfb", 3),
+        ("vpn/cl-openvpn__openvpn_udp_hmac_256.pcap", "openvpn", 1),
+        ("vpn/ipfixprobe__wg.pcap", "wireguard", 2),
+        ("vpn/ndpi__http_connect.pcap", "http-connect", 1),
+    ];
+    for (file, protocol, wanted) in known {
+        let found: Vec<Found> = flows(&root.join(file)).iter().map(identify).collect();
+        let confirmed = found.iter().filter(|f| f.protocol == Some(protocol) && f.confirmed).count();
+        assert_eq!(confirmed, wanted, "{file}: {protocol}");
+    }
+}
+
+#[test]
+fn hassh_is_as_others_compute_it() {
+    let Some(root) = shared() else { return };
+    let files: BTreeSet<_> = every_file(&root).into_iter().collect();
+    let (agree, differ, without) = hassh(&root, &files, false);
+    // Without: one flow in GRE, which this harness does not undo.
+    assert!(agree >= 10 && differ == 0 && without <= 2, "{agree} agree, {differ} differ, {without} without");
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]

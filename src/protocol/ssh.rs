@@ -639,7 +639,7 @@ mod tests {
         testkit::stream(&SSH, &turns, piece)
     }
 
-    fn attribute<'a>(events: &'a [Event], wanted: Key) -> Option<&'a str> {
+    fn attribute(events: &[Event], wanted: Key) -> Option<&str> {
         events.iter().find_map(|e| match &e.kind {
             EventKind::Attribute { key, value } if *key == wanted => Some(value.as_str()),
             _ => None,
