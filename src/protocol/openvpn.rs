@@ -384,6 +384,7 @@ mod tests {
 
     const CLIENT: [u8; 8] = *b"client-1";
     const SERVER: [u8; 8] = *b"server-2";
+    const DATA_V2: u8 = 9;
     const REPLAY: [u8; 8] = [0, 0, 0, 1, 0x50, 0, 0, 0];
 
     fn packet(opcode: u8, session: [u8; 8], protection: Protection, inner: &[u8]) -> Vec<u8> {
@@ -469,6 +470,25 @@ mod tests {
             ];
             assert_eq!(told, expected, "{protection:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_negotiates_early_is_known() {
+        let mut reset = dialogue(Protection::TlsCryptV2).remove(0).1;
+        reset[9..11].copy_from_slice(&[0x0f, 0]);
+        assert_eq!(probe(&reset, b""), Probe::Match);
+        let mut crypt = dialogue(Protection::TlsCrypt).remove(0).1;
+        crypt[9..11].copy_from_slice(&[0x0f, 0]);
+        assert_eq!(probe(&crypt, b""), Probe::NoMatch);
+    }
+
+    #[test]
+    fn data_behind_resets_of_one_direction_does_no_harm() {
+        let mut turns = dialogue(Protection::None);
+        turns.remove(1);
+        turns.insert(1, (Orig, vec![DATA_V2 << 3, 0, 0, 0, 1]));
+        assert!(!told(&run(&turns)).iter().any(|t| t.contains("Violation")));
+        assert!(told(&run(&turns[1..])).iter().any(|t| t.contains("openvpn.not-a-control-packet")));
     }
 
     #[test]

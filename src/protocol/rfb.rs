@@ -194,6 +194,7 @@ fn needed(stage: Stage, bytes: &[u8]) -> Option<usize> {
 }
 
 impl Rfb {
+    /// Reads one message; longer than other functions, since it is the table of states. `None` if it is malformed.
     fn on_message(&mut self, at: Timestamp, dir: Direction, message: &[u8], events: &mut Events) -> Option<Read> {
         let number = || message.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
         let next = match self.stage {

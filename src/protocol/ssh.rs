@@ -13,6 +13,7 @@ use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
 use crate::protocol::codec::{Inbox, text};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 use md5::{Digest, Md5};
+use std::collections::HashSet;
 
 /// The registry's entry.
 pub(crate) static SSH: Protocol = Protocol {
@@ -105,8 +106,8 @@ struct End {
     /// When the version line's last byte passed.
     banner_end: Timestamp,
     kexinit: Option<KexInit>,
-    /// When the KEXINIT's first and last byte passed.
-    kexinit_at: (Timestamp, Timestamp),
+    /// When the KEXINIT's first byte passed.
+    kexinit_began: Timestamp,
     /// When the first encrypted byte passed.
     encrypted: Option<Timestamp>,
 }
@@ -121,7 +122,7 @@ impl Default for End {
             banner: None,
             banner_end: Timestamp::default(),
             kexinit: None,
-            kexinit_at: (Timestamp::default(), Timestamp::default()),
+            kexinit_began: Timestamp::default(),
             encrypted: None,
         }
     }
@@ -319,7 +320,7 @@ impl Ssh {
                     return;
                 };
                 end.kexinit = Some(offer);
-                end.kexinit_at = (message.first, message.last);
+                end.kexinit_began = message.first;
             }
             NEWKEYS => {
                 end.stage = Stage::Encrypted;
@@ -337,7 +338,7 @@ impl Ssh {
         if !self.told {
             self.meet(dir, message.number);
             self.tell(message.last, events);
-            self.tell_opening(message, events);
+            self.tell_opening(events);
         }
         let (first, last) = (message.first, message.last);
         let from_client = self.client == Some(dir);
@@ -421,21 +422,18 @@ impl Ssh {
             ours.guesses && !(same_first(ours.kex(), theirs.kex()) && same_first(ours.host_key(), theirs.host_key()));
     }
 
-    /// Tells the loops that the client's KEXINIT and first key exchange message close. Both are told only now that it
-    /// is known who the client is.
-    fn tell_opening(&self, message: Message, events: &mut Events) {
+    /// Tells the loop that the client's KEXINIT closes, now that it is known who the client is. A client that says its
+    /// version only after the server's sends two small segments in a row, and Nagle's algorithm then holds the KEXINIT
+    /// for a round trip to the server: such samples are left out. So is the loop from the server's KEXINIT to the
+    /// client's first key exchange message, which is held by the client's own KEXINIT in the same way.
+    fn tell_opening(&self, events: &mut Events) {
         let Some(client_dir) = self.client else { return };
         let (client, server) = (self.ends.of(client_dir), self.ends.of(client_dir.flip()));
-        let (Some(offer), Some(banner), Some(_)) = (&client.kexinit, &client.banner, &server.banner) else { return };
-        let waited = client.kexinit_at.0 > client.banner_end && client.kexinit_at.0 > server.banner_end;
+        let (Some(banner), Some(_), Some(_)) = (&client.banner, &client.kexinit, &server.banner) else { return };
+        let waited = client.banner_end < server.banner_end && client.kexinit_began > server.banner_end;
         if waited && is_patient(banner) {
             events.ask(server.banner_end, client_dir.flip(), Layer::Ssh, "banner");
-            events.answer(client.kexinit_at.0, client_dir, Layer::Ssh, "banner");
-        }
-        // The first message depends on the server's offer, unless the client guesses it.
-        if server.kexinit.is_some() && !offer.guesses && self.kex != Exchange::Other {
-            events.ask(server.kexinit_at.1, client_dir.flip(), Layer::Ssh, "kex-offer");
-            events.answer(message.first, client_dir, Layer::Ssh, "kex-offer");
+            events.answer(client.kexinit_began, client_dir, Layer::Ssh, "banner");
         }
     }
 
@@ -499,9 +497,11 @@ fn has(list: &str, name: &str) -> bool {
     list.split(',').any(|entry| entry == name)
 }
 
-/// The first of the client's names that the server has too (RFC 4253, 7.1).
+/// The first of the client's names that the server has too (RFC 4253, 7.1). A set, because an attacker's lists may hold
+/// thousands of names each.
 fn agree<'a>(client: &'a str, server: &str) -> Option<&'a str> {
-    client.split(',').filter(|name| !is_marker(name)).find(|name| has(server, name))
+    let offered: HashSet<&str> = server.split(',').collect();
+    client.split(',').filter(|name| !is_marker(name)).find(|name| offered.contains(name))
 }
 
 fn is_marker(name: &str) -> bool {
@@ -676,7 +676,6 @@ mod tests {
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
         let expected = [
             ("banner", Orig, 1),
-            ("kex-offer", Orig, 1),
             ("kex-init", Resp, 1),
             ("kex-reply", Orig, 1),
             ("service-request", Resp, 1),
@@ -697,16 +696,8 @@ mod tests {
     fn group_exchange_closes_two_loops_more() {
         let events = run(&handshake(Orig, "SSH-2.0-OpenSSH_8.9", "diffie-hellman-group-exchange-sha256"), 4096);
         let methods: Vec<_> = loops(&events).iter().map(|l| l.0).collect();
-        let expected = [
-            "banner",
-            "kex-offer",
-            "gex-request",
-            "gex-group",
-            "kex-init",
-            "kex-reply",
-            "service-request",
-            "service-accept",
-        ];
+        let expected =
+            ["banner", "gex-request", "gex-group", "kex-init", "kex-reply", "service-request", "service-accept"];
         assert_eq!(methods, expected);
     }
 
@@ -714,16 +705,21 @@ mod tests {
     fn a_client_that_need_not_wait_gives_no_round_trip() {
         // Unknown software: it may send KEXINIT and authentication blind, so only cryptographic loops count.
         let methods = |banner| loops(&run(&handshake(Orig, banner, "curve25519-sha256"), 4096)).len();
-        assert_eq!((methods("SSH-2.0-OpenSSH_8.9"), methods("SSH-2.0-dropbear_2022.83")), (6, 4));
-        assert_eq!(methods("SSH-2.0-GoAnywhere7"), 4);
+        assert_eq!((methods("SSH-2.0-OpenSSH_8.9"), methods("SSH-2.0-dropbear_2022.83")), (5, 3));
+        assert_eq!(methods("SSH-2.0-GoAnywhere7"), 3);
         // KEXINIT on its way before the server's version passed.
         let mut turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
         turns.swap(1, 2);
         assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "banner"));
-        // A guessed first message does not wait for the offer.
+        // A version said only after the server's.
         turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
-        turns[2].1 = kexinit("curve25519-sha256", true);
-        assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "kex-offer"));
+        turns.swap(0, 1);
+        assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "banner"));
+        // A wrong guess is ignored by the server, so it asks nothing.
+        turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
+        turns[2].1 = kexinit("ecdh-sha2-nistp256,curve25519-sha256", true);
+        turns.insert(4, (Orig, packet(&[30, 0])));
+        assert!(loops(&run(&turns, 4096)).contains(&("kex-init", Resp, 1)));
     }
 
     #[test]
@@ -734,7 +730,7 @@ mod tests {
         assert!(methods.contains(&"kex-reply") && !methods.contains(&"service-request"), "{methods:?}");
         let mut turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", kex);
         turns[5].1.extend([9; 50]);
-        assert_eq!(loops(&run(&turns, 4096)).len(), 6);
+        assert_eq!(loops(&run(&turns, 4096)).len(), 5);
     }
 
     #[test]
@@ -758,6 +754,15 @@ mod tests {
         let events = run(&[(Resp, b"SSH-2.0-X\r\n".to_vec()), (Orig, b"GET / HTTP/1.0\r\n\r\n".to_vec())], 4096);
         assert!(!events.iter().any(|e| e.kind == EventKind::Confirmed));
         assert!(events.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
+    }
+
+    #[test]
+    fn long_lists_are_compared_in_good_time() {
+        let list = |from: u32| {
+            (from..from + 15_000).map(|i| char::from_u32(0x4e00 + i).unwrap().to_string()).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(agree(&list(0), &list(15_000)), None);
+        assert_eq!(agree("a,kex-strict-c-v00@openssh.com,b,c", "kex-strict-c-v00@openssh.com,c,b"), Some("b"));
     }
 
     proptest! {
