@@ -44,7 +44,8 @@ const WRAPPED_KEY: usize = 32 + 256 + 2;
 const ACKS: u8 = 8;
 /// A reset is sent anew up to 60 s long with growing pauses: its packet id stays small.
 const RESET_PACKET_ID: u32 = 64;
-/// Upper half of the packet id of a client that can negotiate early (`EARLY_NEG_START`; the second before the release).
+/// Upper half of the packet id of a client that can negotiate early: OpenVPN's `EARLY_NEG_START`, and what stands there
+/// in `vpn/ndpi__openvpn-tlscrypt.pcap`.
 const EARLY_NEGOTIATION: [u32; 2] = [0x0f00, 0x0a01];
 /// Packets that are read for an answer to the resets before the flow is left alone.
 const PATIENCE: u8 = 64;

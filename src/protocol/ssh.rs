@@ -38,20 +38,23 @@ const HASSH_SERVER: Key = "ssh.hassh_server";
 
 /// A version line is at most 255 bytes (RFC 4253, 4.2); other lines and long banners of odd servers get room.
 const LINE_LIMIT: usize = 8192;
-/// Lines a server may say before its version; OpenSSH's client gives up after 1024 (`SSH_MAX_PRE_BANNER_LINES`).
+/// Lines a server may say before its version; the RFC sets no limit, so ours is generous.
 const PRE_BANNER_LINES: u16 = 1024;
-/// The largest packet everyone must take is 35,000 bytes (RFC 4253, 6.1); OpenSSH takes 256 KiB. A KEXINIT of all
-/// known algorithms has 3 KB, so we keep to the RFC and allow as much again for what stands behind it in a segment.
+/// The largest packet everyone must take has 35,000 bytes (RFC 4253, 6.1); the buffer leaves room for what stands
+/// behind it.
 const PACKET_LIMIT: u32 = 35_000;
 const INBOX_LIMIT: usize = 128 * 1024;
 /// Characters of a banner that are kept.
 const BANNER_KEPT: usize = 255;
 
-/// Clients whose code sends nothing but the version line before they have the server's, and no authentication
-/// request before the service is accepted (read in their sources: OpenSSH `kex_exchange_identification`, PuTTY and
-/// WinSCP `verstring.c`, libssh2 `session_startup`, paramiko `_check_banner`, x/crypto `exchangeVersions`).
-/// Dropbear is not among them: it sends its KEXINIT blind.
-const PATIENT: [&str; 6] = ["OpenSSH", "PuTTY", "WinSCP", "libssh2", "paramiko", "Go"];
+/// Clients that send nothing but their version line before they have the server's: OpenSSH
+/// (`kex_exchange_identification` returns before `ssh_kex2` begins), PuTTY (`got_ssh_version` comes after the remote
+/// line), paramiko (`_check_banner` before `_send_kex_init`). Others may wait too, but were not looked up; a client that
+/// sends its KEXINIT blind would give samples that are too short.
+const WAITS_FOR_VERSION: [&str; 3] = ["OpenSSH", "PuTTY", "paramiko"];
+/// Clients that send no authentication request before the service is accepted: OpenSSH (`userauth_none` is called by
+/// `input_userauth_service_accept`).
+const WAITS_FOR_SERVICE: [&str; 1] = ["OpenSSH"];
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
@@ -431,7 +434,7 @@ impl Ssh {
         let (client, server) = (self.ends.of(client_dir), self.ends.of(client_dir.flip()));
         let (Some(banner), Some(_), Some(_)) = (&client.banner, &client.kexinit, &server.banner) else { return };
         let waited = client.banner_end < server.banner_end && client.kexinit_began > server.banner_end;
-        if waited && is_patient(banner) {
+        if waited && is_one_of(&WAITS_FOR_VERSION, banner) {
             events.ask(server.banner_end, client_dir.flip(), Layer::Ssh, "banner");
             events.answer(client.kexinit_began, client_dir, Layer::Ssh, "banner");
         }
@@ -462,7 +465,7 @@ impl Ssh {
                 self.service = Service::Accepted(at);
             }
             (Service::Accepted(asked), true) if at > asked => {
-                if self.ends.of(client).banner.as_deref().is_some_and(is_patient) {
+                if self.ends.of(client).banner.as_deref().is_some_and(|b| is_one_of(&WAITS_FOR_SERVICE, b)) {
                     events.ask(asked, client.flip(), Layer::Ssh, "service-accept");
                     events.answer(at, dir, Layer::Ssh, "service-accept");
                 }
@@ -483,13 +486,11 @@ fn is_version_1(banner: &str) -> bool {
     banner.starts_with("SSH-1.") && !banner.starts_with("SSH-1.99")
 }
 
-/// Whether the software named in a version line is known to wait for its peer.
-fn is_patient(banner: &str) -> bool {
+/// Whether a version line names one of these programs.
+fn is_one_of(programs: &[&str], banner: &str) -> bool {
     let software = banner.splitn(3, '-').nth(2).unwrap_or_default();
-    PATIENT
-        .iter()
-        .filter_map(|name| software.strip_prefix(name))
-        .any(|version| matches!(version.as_bytes(), [] | [b'_', ..]))
+    let mut versions = programs.iter().filter_map(|name| software.strip_prefix(name));
+    versions.any(|version| version.starts_with('_'))
 }
 
 /// Whether a name-list holds a name.
@@ -706,7 +707,10 @@ mod tests {
         // Unknown software: it may send KEXINIT and authentication blind, so only cryptographic loops count.
         let methods = |banner| loops(&run(&handshake(Orig, banner, "curve25519-sha256"), 4096)).len();
         assert_eq!((methods("SSH-2.0-OpenSSH_8.9"), methods("SSH-2.0-dropbear_2022.83")), (5, 3));
-        assert_eq!(methods("SSH-2.0-GoAnywhere7"), 3);
+        assert_eq!(
+            (methods("SSH-2.0-PuTTY_Release_0.74"), methods("SSH-2.0-OpenSSHish"), methods("SSH-2.0-Go")),
+            (4, 3, 3)
+        );
         // KEXINIT on its way before the server's version passed.
         let mut turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
         turns.swap(1, 2);
