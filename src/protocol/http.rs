@@ -250,7 +250,10 @@ impl Http {
             Head::Request(request) => self.on_request(at, dir, request, events),
             Head::Response(response) => self.on_response(at, dir, response, events),
             Head::Neither => {
-                events.violation(at, dir, "http.no-start-line");
+                // Behind a request line the other end may be in the middle of something: not confirmed, not refuted.
+                if self.client.is_none() {
+                    events.violation(at, dir, "http.no-start-line");
+                }
                 self.settle(at, dir, events);
             }
         }
@@ -412,7 +415,7 @@ impl Head {
         let (target, Some(version)) = request_parts(line) else { return Self::Neither };
         Self::Request(Request {
             method: text(name, METHOD_LIMIT),
-            target: text(target, TEXT_KEPT),
+            target: text(target.split(|b| *b == b' ').next().unwrap_or_default(), TEXT_KEPT),
             version: text(version, 3),
             host: field("host"),
             user_agent: field("user-agent"),

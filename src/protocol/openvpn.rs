@@ -44,6 +44,9 @@ const WRAPPED_KEY: usize = 32 + 256 + 2;
 const ACKS: u8 = 8;
 /// A reset is sent anew up to 60 s long with growing pauses: its packet id stays small.
 const RESET_PACKET_ID: u32 = 64;
+/// Upper half of the packet id of a client that can negotiate early: OpenVPN's `EARLY_NEG_START`, and what stands there
+/// in `vpn/ndpi__openvpn-tlscrypt.pcap`.
+const EARLY_NEGOTIATION: [u32; 2] = [0x0f00, 0x0a01];
 /// Packets that are read for an answer to the resets before the flow is left alone.
 const PATIENCE: u8 = 64;
 /// Over TCP a packet has its length before it.
@@ -142,7 +145,7 @@ impl ClientReset {
         let (opcode, session) = opening(bytes)?;
         let protection = match opcode {
             HARD_RESET_CLIENT_V2 => Self::protection(bytes)?,
-            HARD_RESET_CLIENT_V3 if replay_id_at(bytes, 9) && wrapped_key_fits(bytes) => Protection::TlsCryptV2,
+            HARD_RESET_CLIENT_V3 if replay_id_at(bytes, 9, true) && wrapped_key_fits(bytes) => Protection::TlsCryptV2,
             _ => return None,
         };
         Some(Self { session, protection })
@@ -154,8 +157,8 @@ impl ClientReset {
         }
         let hmac = bytes.len().checked_sub(22).filter(|n| HMAC_LENGTHS.contains(n));
         match hmac {
-            Some(n) if replay_id_at(bytes, 9 + n) && zeros(bytes, 17 + n, 5) => Some(Protection::TlsAuth(n)),
-            _ if bytes.len() == CRYPT_RESET && replay_id_at(bytes, 9) => Some(Protection::TlsCrypt),
+            Some(n) if replay_id_at(bytes, 9 + n, false) && zeros(bytes, 17 + n, 5) => Some(Protection::TlsAuth(n)),
+            _ if bytes.len() == CRYPT_RESET && replay_id_at(bytes, 9, false) => Some(Protection::TlsCrypt),
             _ => None,
         }
     }
@@ -174,9 +177,11 @@ fn zeros(bytes: &[u8], at: usize, n: usize) -> bool {
 }
 
 /// Whether a replay packet id and its time stand here: a small id, and seconds since 1970 from 2001 on.
-fn replay_id_at(bytes: &[u8], at: usize) -> bool {
+/// A client of 2.6 that can negotiate early marks it in the id's upper half.
+fn replay_id_at(bytes: &[u8], at: usize, may_negotiate: bool) -> bool {
     let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
     let (Some(id), Some(seconds)) = (reader.u32(), reader.u32()) else { return false };
+    let id = if may_negotiate && EARLY_NEGOTIATION.contains(&(id >> 16)) { id & 0xffff } else { id };
     (1..=RESET_PACKET_ID).contains(&id) && (1_000_000_000..=4_000_000_000).contains(&seconds)
 }
 
@@ -209,7 +214,8 @@ impl ServerReset {
             return None;
         }
         let Some(at) = protection.acknowledgments() else {
-            return (bytes.len() >= CRYPT_RESET && replay_id_at(bytes, 9)).then_some(Self { session, echo: None });
+            return (bytes.len() >= CRYPT_RESET && replay_id_at(bytes, 9, false))
+                .then_some(Self { session, echo: None });
         };
         let (echo, mut rest) = acknowledged(bytes.get(at..)?)?;
         (rest.u32()? == 0 && rest.is_empty()).then_some(Self { session, echo })
@@ -281,7 +287,9 @@ impl OpenVpn {
             Some(HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3) => self.on_client_reset(dir, span, bytes, events),
             Some(HARD_RESET_SERVER_V2) => self.on_server_reset(dir, span, bytes, events),
             Some(CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1) => self.on_control(dir, span, bytes, events),
-            _ if !self.confirmed => self.give_up(span.1, dir, "openvpn.not-a-control-packet", events),
+            _ if self.client.is_none() && !self.headless => {
+                self.give_up(span.1, dir, "openvpn.not-a-control-packet", events)
+            }
             _ => {}
         }
         self.packets = self.packets.saturating_add(1);
@@ -377,6 +385,7 @@ mod tests {
 
     const CLIENT: [u8; 8] = *b"client-1";
     const SERVER: [u8; 8] = *b"server-2";
+    const DATA_V2: u8 = 9;
     const REPLAY: [u8; 8] = [0, 0, 0, 1, 0x50, 0, 0, 0];
 
     fn packet(opcode: u8, session: [u8; 8], protection: Protection, inner: &[u8]) -> Vec<u8> {
@@ -462,6 +471,25 @@ mod tests {
             ];
             assert_eq!(told, expected, "{protection:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_negotiates_early_is_known() {
+        let mut reset = dialogue(Protection::TlsCryptV2).remove(0).1;
+        reset[9..11].copy_from_slice(&[0x0f, 0]);
+        assert_eq!(probe(&reset, b""), Probe::Match);
+        let mut crypt = dialogue(Protection::TlsCrypt).remove(0).1;
+        crypt[9..11].copy_from_slice(&[0x0f, 0]);
+        assert_eq!(probe(&crypt, b""), Probe::NoMatch);
+    }
+
+    #[test]
+    fn data_behind_resets_of_one_direction_does_no_harm() {
+        let mut turns = dialogue(Protection::None);
+        turns.remove(1);
+        turns.insert(1, (Orig, vec![DATA_V2 << 3, 0, 0, 0, 1]));
+        assert!(!told(&run(&turns)).iter().any(|t| t.contains("Violation")));
+        assert!(told(&run(&turns[1..])).iter().any(|t| t.contains("openvpn.not-a-control-packet")));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
 use crate::protocol::codec::{Inbox, text};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 use md5::{Digest, Md5};
+use std::collections::HashSet;
 
 /// The registry's entry.
 pub(crate) static SSH: Protocol = Protocol {
@@ -37,20 +38,23 @@ const HASSH_SERVER: Key = "ssh.hassh_server";
 
 /// A version line is at most 255 bytes (RFC 4253, 4.2); other lines and long banners of odd servers get room.
 const LINE_LIMIT: usize = 8192;
-/// Lines a server may say before its version; OpenSSH's client gives up after 1024 (`SSH_MAX_PRE_BANNER_LINES`).
+/// Lines a server may say before its version; the RFC sets no limit, so ours is generous.
 const PRE_BANNER_LINES: u16 = 1024;
-/// The largest packet everyone must take is 35,000 bytes (RFC 4253, 6.1); OpenSSH takes 256 KiB. A KEXINIT of all
-/// known algorithms has 3 KB, so we keep to the RFC and allow as much again for what stands behind it in a segment.
+/// The largest packet everyone must take has 35,000 bytes (RFC 4253, 6.1); the buffer leaves room for what stands
+/// behind it.
 const PACKET_LIMIT: u32 = 35_000;
 const INBOX_LIMIT: usize = 128 * 1024;
 /// Characters of a banner that are kept.
 const BANNER_KEPT: usize = 255;
 
-/// Clients whose code sends nothing but the version line before they have the server's, and no authentication
-/// request before the service is accepted (read in their sources: OpenSSH `kex_exchange_identification`, PuTTY and
-/// WinSCP `verstring.c`, libssh2 `session_startup`, paramiko `_check_banner`, x/crypto `exchangeVersions`).
-/// Dropbear is not among them: it sends its KEXINIT blind.
-const PATIENT: [&str; 6] = ["OpenSSH", "PuTTY", "WinSCP", "libssh2", "paramiko", "Go"];
+/// Clients that send nothing but their version line before they have the server's: OpenSSH
+/// (`kex_exchange_identification` returns before `ssh_kex2` begins), PuTTY (`got_ssh_version` comes after the remote
+/// line), paramiko (`_check_banner` before `_send_kex_init`). Others may wait too, but were not looked up; a client that
+/// sends its KEXINIT blind would give samples that are too short.
+const WAITS_FOR_VERSION: [&str; 3] = ["OpenSSH", "PuTTY", "paramiko"];
+/// Clients that send no authentication request before the service is accepted: OpenSSH (`userauth_none` is called by
+/// `input_userauth_service_accept`).
+const WAITS_FOR_SERVICE: [&str; 1] = ["OpenSSH"];
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
@@ -105,8 +109,8 @@ struct End {
     /// When the version line's last byte passed.
     banner_end: Timestamp,
     kexinit: Option<KexInit>,
-    /// When the KEXINIT's first and last byte passed.
-    kexinit_at: (Timestamp, Timestamp),
+    /// When the KEXINIT's first byte passed.
+    kexinit_began: Timestamp,
     /// When the first encrypted byte passed.
     encrypted: Option<Timestamp>,
 }
@@ -121,7 +125,7 @@ impl Default for End {
             banner: None,
             banner_end: Timestamp::default(),
             kexinit: None,
-            kexinit_at: (Timestamp::default(), Timestamp::default()),
+            kexinit_began: Timestamp::default(),
             encrypted: None,
         }
     }
@@ -260,23 +264,30 @@ impl Ssh {
     /// Both ends have said their version: it is SSH. Version 1 is encrypted in another way and not read further.
     fn on_versions(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         let (Some(orig), Some(resp)) = (&self.ends.orig.banner, &self.ends.resp.banner) else { return };
-        if self.confirmed {
+        if std::mem::replace(&mut self.confirmed, true) {
             return;
         }
-        self.confirmed = true;
         events.confirmed(at, dir);
-        let old = |banner: &str| banner.starts_with("SSH-1.") && !banner.starts_with("SSH-1.99");
-        if old(orig) || old(resp) {
+        if is_version_1(orig) || is_version_1(resp) {
             self.finish(at, dir, events);
         }
     }
 
     fn on_packet(&mut self, dir: Direction, events: &mut Events) -> bool {
         let end = self.ends.of_mut(dir);
+        if end.banner.as_deref().is_some_and(is_version_1) {
+            // Wait for the other version line, if there is one; what this end goes on to say is not read.
+            let size = end.inbox.bytes().len();
+            end.inbox.consume(size);
+            return false;
+        }
         let mut reader = Reader::new(end.inbox.bytes());
         let (Some(length), at) = (reader.u32(), end.inbox.time_of(3)) else { return false };
         if !(2..=PACKET_LIMIT).contains(&length) {
-            events.violation(at, dir, "ssh.packet-length-out-of-range");
+            // A lone direction may speak version 1 without having said so: 1.99 allows both.
+            if !end.banner.as_deref().is_some_and(|banner| banner.starts_with("SSH-1.99")) {
+                events.violation(at, dir, "ssh.packet-length-out-of-range");
+            }
             self.finish(at, dir, events);
             return false;
         }
@@ -312,7 +323,7 @@ impl Ssh {
                     return;
                 };
                 end.kexinit = Some(offer);
-                end.kexinit_at = (message.first, message.last);
+                end.kexinit_began = message.first;
             }
             NEWKEYS => {
                 end.stage = Stage::Encrypted;
@@ -330,7 +341,7 @@ impl Ssh {
         if !self.told {
             self.meet(dir, message.number);
             self.tell(message.last, events);
-            self.tell_opening(message, events);
+            self.tell_opening(events);
         }
         let (first, last) = (message.first, message.last);
         let from_client = self.client == Some(dir);
@@ -414,21 +425,18 @@ impl Ssh {
             ours.guesses && !(same_first(ours.kex(), theirs.kex()) && same_first(ours.host_key(), theirs.host_key()));
     }
 
-    /// Tells the loops that the client's KEXINIT and first key exchange message close. Both are told only now that it
-    /// is known who the client is.
-    fn tell_opening(&self, message: Message, events: &mut Events) {
+    /// Tells the loop that the client's KEXINIT closes, now that it is known who the client is. A client that says its
+    /// version only after the server's sends two small segments in a row, and Nagle's algorithm then holds the KEXINIT
+    /// for a round trip to the server: such samples are left out. So is the loop from the server's KEXINIT to the
+    /// client's first key exchange message, which is held by the client's own KEXINIT in the same way.
+    fn tell_opening(&self, events: &mut Events) {
         let Some(client_dir) = self.client else { return };
         let (client, server) = (self.ends.of(client_dir), self.ends.of(client_dir.flip()));
-        let (Some(offer), Some(banner), Some(_)) = (&client.kexinit, &client.banner, &server.banner) else { return };
-        let waited = client.kexinit_at.0 > client.banner_end && client.kexinit_at.0 > server.banner_end;
-        if waited && is_patient(banner) {
+        let (Some(banner), Some(_), Some(_)) = (&client.banner, &client.kexinit, &server.banner) else { return };
+        let waited = client.banner_end < server.banner_end && client.kexinit_began > server.banner_end;
+        if waited && is_one_of(&WAITS_FOR_VERSION, banner) {
             events.ask(server.banner_end, client_dir.flip(), Layer::Ssh, "banner");
-            events.answer(client.kexinit_at.0, client_dir, Layer::Ssh, "banner");
-        }
-        // The first message depends on the server's offer, unless the client guesses it.
-        if server.kexinit.is_some() && !offer.guesses && self.kex != Exchange::Other {
-            events.ask(server.kexinit_at.1, client_dir.flip(), Layer::Ssh, "kex-offer");
-            events.answer(message.first, client_dir, Layer::Ssh, "kex-offer");
+            events.answer(client.kexinit_began, client_dir, Layer::Ssh, "banner");
         }
     }
 
@@ -457,7 +465,7 @@ impl Ssh {
                 self.service = Service::Accepted(at);
             }
             (Service::Accepted(asked), true) if at > asked => {
-                if self.ends.of(client).banner.as_deref().is_some_and(is_patient) {
+                if self.ends.of(client).banner.as_deref().is_some_and(|b| is_one_of(&WAITS_FOR_SERVICE, b)) {
                     events.ask(asked, client.flip(), Layer::Ssh, "service-accept");
                     events.answer(at, dir, Layer::Ssh, "service-accept");
                 }
@@ -474,13 +482,15 @@ impl Ssh {
     }
 }
 
-/// Whether the software named in a version line is known to wait for its peer.
-fn is_patient(banner: &str) -> bool {
+fn is_version_1(banner: &str) -> bool {
+    banner.starts_with("SSH-1.") && !banner.starts_with("SSH-1.99")
+}
+
+/// Whether a version line names one of these programs.
+fn is_one_of(programs: &[&str], banner: &str) -> bool {
     let software = banner.splitn(3, '-').nth(2).unwrap_or_default();
-    PATIENT
-        .iter()
-        .filter_map(|name| software.strip_prefix(name))
-        .any(|version| matches!(version.as_bytes(), [] | [b'_', ..]))
+    let mut versions = programs.iter().filter_map(|name| software.strip_prefix(name));
+    versions.any(|version| version.starts_with('_'))
 }
 
 /// Whether a name-list holds a name.
@@ -488,9 +498,11 @@ fn has(list: &str, name: &str) -> bool {
     list.split(',').any(|entry| entry == name)
 }
 
-/// The first of the client's names that the server has too (RFC 4253, 7.1).
+/// The first of the client's names that the server has too (RFC 4253, 7.1). A set, because an attacker's lists may hold
+/// thousands of names each.
 fn agree<'a>(client: &'a str, server: &str) -> Option<&'a str> {
-    client.split(',').filter(|name| !is_marker(name)).find(|name| has(server, name))
+    let offered: HashSet<&str> = server.split(',').collect();
+    client.split(',').filter(|name| !is_marker(name)).find(|name| offered.contains(name))
 }
 
 fn is_marker(name: &str) -> bool {
@@ -628,7 +640,7 @@ mod tests {
         testkit::stream(&SSH, &turns, piece)
     }
 
-    fn attribute<'a>(events: &'a [Event], wanted: Key) -> Option<&'a str> {
+    fn attribute(events: &[Event], wanted: Key) -> Option<&str> {
         events.iter().find_map(|e| match &e.kind {
             EventKind::Attribute { key, value } if *key == wanted => Some(value.as_str()),
             _ => None,
@@ -665,7 +677,6 @@ mod tests {
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
         let expected = [
             ("banner", Orig, 1),
-            ("kex-offer", Orig, 1),
             ("kex-init", Resp, 1),
             ("kex-reply", Orig, 1),
             ("service-request", Resp, 1),
@@ -686,16 +697,8 @@ mod tests {
     fn group_exchange_closes_two_loops_more() {
         let events = run(&handshake(Orig, "SSH-2.0-OpenSSH_8.9", "diffie-hellman-group-exchange-sha256"), 4096);
         let methods: Vec<_> = loops(&events).iter().map(|l| l.0).collect();
-        let expected = [
-            "banner",
-            "kex-offer",
-            "gex-request",
-            "gex-group",
-            "kex-init",
-            "kex-reply",
-            "service-request",
-            "service-accept",
-        ];
+        let expected =
+            ["banner", "gex-request", "gex-group", "kex-init", "kex-reply", "service-request", "service-accept"];
         assert_eq!(methods, expected);
     }
 
@@ -703,16 +706,24 @@ mod tests {
     fn a_client_that_need_not_wait_gives_no_round_trip() {
         // Unknown software: it may send KEXINIT and authentication blind, so only cryptographic loops count.
         let methods = |banner| loops(&run(&handshake(Orig, banner, "curve25519-sha256"), 4096)).len();
-        assert_eq!((methods("SSH-2.0-OpenSSH_8.9"), methods("SSH-2.0-dropbear_2022.83")), (6, 4));
-        assert_eq!(methods("SSH-2.0-GoAnywhere7"), 4);
+        assert_eq!((methods("SSH-2.0-OpenSSH_8.9"), methods("SSH-2.0-dropbear_2022.83")), (5, 3));
+        assert_eq!(
+            (methods("SSH-2.0-PuTTY_Release_0.74"), methods("SSH-2.0-OpenSSHish"), methods("SSH-2.0-Go")),
+            (4, 3, 3)
+        );
         // KEXINIT on its way before the server's version passed.
         let mut turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
         turns.swap(1, 2);
         assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "banner"));
-        // A guessed first message does not wait for the offer.
+        // A version said only after the server's.
         turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
-        turns[2].1 = kexinit("curve25519-sha256", true);
-        assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "kex-offer"));
+        turns.swap(0, 1);
+        assert!(!loops(&run(&turns, 4096)).iter().any(|l| l.0 == "banner"));
+        // A wrong guess is ignored by the server, so it asks nothing.
+        turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", "curve25519-sha256");
+        turns[2].1 = kexinit("ecdh-sha2-nistp256,curve25519-sha256", true);
+        turns.insert(4, (Orig, packet(&[30, 0])));
+        assert!(loops(&run(&turns, 4096)).contains(&("kex-init", Resp, 1)));
     }
 
     #[test]
@@ -723,7 +734,7 @@ mod tests {
         assert!(methods.contains(&"kex-reply") && !methods.contains(&"service-request"), "{methods:?}");
         let mut turns = handshake(Orig, "SSH-2.0-OpenSSH_8.9", kex);
         turns[5].1.extend([9; 50]);
-        assert_eq!(loops(&run(&turns, 4096)).len(), 6);
+        assert_eq!(loops(&run(&turns, 4096)).len(), 5);
     }
 
     #[test]
@@ -747,6 +758,15 @@ mod tests {
         let events = run(&[(Resp, b"SSH-2.0-X\r\n".to_vec()), (Orig, b"GET / HTTP/1.0\r\n\r\n".to_vec())], 4096);
         assert!(!events.iter().any(|e| e.kind == EventKind::Confirmed));
         assert!(events.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
+    }
+
+    #[test]
+    fn long_lists_are_compared_in_good_time() {
+        let list = |from: u32| {
+            (from..from + 15_000).map(|i| char::from_u32(0x4e00 + i).unwrap().to_string()).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(agree(&list(0), &list(15_000)), None);
+        assert_eq!(agree("a,kex-strict-c-v00@openssh.com,b,c", "kex-strict-c-v00@openssh.com,c,b"), Some("b"));
     }
 
     proptest! {

@@ -33,6 +33,8 @@ const DATA: u8 = 4;
 const INITIATION_LEN: usize = 148;
 const RESPONSE_LEN: usize = 92;
 const COOKIE_REPLY_LEN: usize = 64;
+/// Padding stops at the tunnel's MTU, so a large message may end anywhere; no tunnel has an MTU of less than this.
+const UNPADDED: usize = 576;
 /// A data message holds a header of 16 and a tag of 16 bytes around a payload padded to 16.
 const KEEPALIVE_LEN: usize = 32;
 
@@ -76,8 +78,10 @@ fn answers(response: &Message, initiation: &Message) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Message {
     kind: u8,
-    /// The three reserved bytes are zero, as they should be.
+    /// Reserved bytes and length are as they should be.
     plain: bool,
+    /// On the wire, in bytes.
+    len: usize,
     sender: u32,
     receiver: u32,
     /// MAC2 is set: its sender was given a cookie by a peer under load.
@@ -90,21 +94,27 @@ impl Message {
         let whole = bytes.len().saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
         let mut reader = Reader::new(bytes);
         let kind = reader.u8()?;
-        let plain = reader.take(3)? == [0, 0, 0];
+        let zero = reader.take(3)? == [0, 0, 0];
         let mut index = || reader.array().map(u32::from_le_bytes);
         let (sender, receiver) = match (kind, whole) {
-            (INITIATION, INITIATION_LEN) => (index()?, 0),
-            (RESPONSE, RESPONSE_LEN) => (index()?, index()?),
+            // Some providers pad the handshake to be less conspicuous; the echoed index still tells.
+            (INITIATION, INITIATION_LEN..) => (index()?, 0),
+            (RESPONSE, RESPONSE_LEN..) => (index()?, index()?),
             (COOKIE_REPLY, COOKIE_REPLY_LEN) => (0, index()?),
-            (DATA, KEEPALIVE_LEN..) if whole % 16 == 0 => (0, index()?),
+            (DATA, KEEPALIVE_LEN..) if whole % 16 == 0 || whole > UNPADDED => (0, index()?),
             _ => return None,
         };
         if kind == DATA && u64::from_le_bytes(reader.array()?) >= COUNTER_LIMIT {
             return None;
         }
+        let exact = match kind {
+            INITIATION => whole == INITIATION_LEN,
+            RESPONSE => whole == RESPONSE_LEN,
+            _ => true,
+        };
         let mac2 = bytes.len().checked_sub(16).and_then(|at| bytes.get(at..)).unwrap_or_default();
-        let cookie = missing == 0 && matches!(kind, INITIATION | RESPONSE) && mac2.iter().any(|b| *b != 0);
-        Some(Self { kind, plain, sender, receiver, cookie })
+        let cookie = missing == 0 && exact && matches!(kind, INITIATION | RESPONSE) && mac2.iter().any(|b| *b != 0);
+        Some(Self { kind, plain: zero && exact, len: whole, sender, receiver, cookie })
     }
 }
 
@@ -114,6 +124,8 @@ struct Chosen {
     dir: Direction,
     index: u32,
     at: Timestamp,
+    /// The message's length on the wire, in bytes.
+    len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -166,7 +178,7 @@ impl WireGuard {
         }
         self.pending.rotate_left(1);
         if let Some(newest) = self.pending.last_mut() {
-            *newest = Some(Chosen { dir: pdu.dir, index: message.sender, at: pdu.at });
+            *newest = Some(Chosen { dir: pdu.dir, index: message.sender, at: pdu.at, len: message.len });
         }
     }
 
@@ -183,7 +195,9 @@ impl WireGuard {
             return;
         };
         if self.handshakes == 0 {
-            if !message.plain {
+            if (asked.len, message.len) != (INITIATION_LEN, RESPONSE_LEN) {
+                events.attribute(pdu.at, pdu.dir, VARIANT, format!("lengths-{}-{}", asked.len, message.len));
+            } else if !message.plain {
                 events.attribute(pdu.at, pdu.dir, VARIANT, "reserved-bytes");
             }
             events.confirmed(pdu.at, pdu.dir);
@@ -191,7 +205,7 @@ impl WireGuard {
         self.handshakes += 1;
         events.ask(asked.at, asked.dir, Layer::WireGuard, "handshake-init");
         events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
-        self.responded = Some(Chosen { dir: pdu.dir, index: message.sender, at: pdu.at });
+        self.responded = Some(Chosen { dir: pdu.dir, index: message.sender, at: pdu.at, len: message.len });
     }
 
     fn on_data(&mut self, pdu: &Pdu<'_>, message: &Message, events: &mut Events) {
@@ -325,6 +339,12 @@ mod tests {
         answer[8] = 4;
         assert_eq!(probe(&ask, &answer), Probe::NeedMore);
         assert_eq!(probe(&initiation(1)[..147], b""), Probe::NoMatch);
+        // Padded by the provider, as TunnelBear does.
+        let (long, longer) = (message(1, 5, 0, 204), message(2, 6, 5, 100));
+        assert_eq!((probe(&long, b""), probe(&long, &longer)), (Probe::NeedMore, Probe::Match));
+        let events = run(&[(Orig, long), (Resp, longer)]);
+        let variant = EventKind::Attribute { key: VARIANT, value: "lengths-204-100".to_owned() };
+        assert!(events.iter().any(|e| e.kind == variant));
         assert_eq!(probe(&initiation(1), b"\x04\x01"), Probe::NoMatch);
     }
 
