@@ -102,7 +102,9 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
     let measured = seen.iter().any(|s| s.rule.name != "tunnel-tax");
     let verdict = verdict(score, llr, measured);
     let relayed = verdict == Verdict::Relayed;
-    let hidden = seen.iter().filter_map(|s| s.observation.hidden_leg_ms).find(|(h, _)| relayed && *h == suspect);
+    // Each reading may hold the leg more than once and the thoughts of programs besides: the least one is nearest.
+    let readings = seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
+    let hidden = readings.filter(|(h, _)| relayed && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
     let hypothesis = if verdict == Verdict::Clear { innocent } else { suspect };
     Finding {
         id: id(endpoint, hypothesis, account),
@@ -113,8 +115,8 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
         score,
         llr,
         innocent: Innocent { hypothesis: innocent, llr: -llr, text: story(innocent, llr) },
-        hidden_leg_ms: hidden.map(|(_, ms)| ms),
-        operator: hidden.map(|(_, ms)| Distance::of_round_trip(ms)),
+        hidden_leg_ms: hidden,
+        operator: hidden.map(Distance::of_round_trip),
         evidence: evidence(seen, suspect, innocent),
         missing: missing(&case, site),
         first_seen: account.first_seen,

@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Bounds of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +51,25 @@ pub struct Gap {
     pub layer: Layer,
     /// Which program answers at the upper layer (a hash of its fingerprint): programs think for themselves.
     pub program: u64,
+    /// Which program answers which question: what takes the same program equally long.
+    pub habit: u64,
     /// Round trip of the TCP handshake, in microseconds.
     pub tcp_us: u32,
     /// Round trip of the upper layer, in microseconds.
     pub upper_us: u32,
+    /// The flow.
+    pub flow: CitedFlow,
+}
+
+/// How long a client waited between the end of the TCP handshake and its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lag {
+    /// A hash of all the rest.
+    rank: u64,
+    /// Which program.
+    pub program: u64,
+    /// Microseconds.
+    pub us: u32,
     /// The flow.
     pub flow: CitedFlow,
 }
@@ -110,6 +126,8 @@ pub struct Account {
     pub gaps: BTreeSet<Gap>,
     /// All such handshakes, also those not kept.
     pub gap_count: u64,
+    /// How long its programs waited before they spoke; at most 64, chosen by hash.
+    pub lags: BTreeSet<Lag>,
     /// Flows with its shortest TCP handshakes.
     pub quickest: Vec<(u32, CitedFlow)>,
 }
@@ -140,13 +158,17 @@ impl Ledger {
     }
 
     /// New samples of a session that goes on or has just ended.
-    pub fn on_samples(&self, tuple: &FiveTuple, story: &Story, fresh: &[RttSample]) {
-        if !fresh.iter().any(|s| s.side == Side::Client && !s.ambiguous) {
+    pub fn on_samples(&self, tuple: &FiveTuple, story: &Story, fresh: &[RttSample], lag: Option<Duration>) {
+        let useful = |s: &RttSample| s.side == Side::Client && !s.ambiguous;
+        if lag.is_none() && !fresh.iter().any(useful) {
             return;
         }
         self.with(tuple.orig.ip, |account| {
-            for sample in fresh.iter().filter(|s| s.side == Side::Client && !s.ambiguous) {
+            for sample in fresh.iter().filter(|s| useful(s)) {
                 account.on_sample(tuple, story, sample);
+            }
+            if let Some(lag) = lag {
+                account.on_lag(tuple, story, lag);
             }
         });
         if self.limits.track_changes
@@ -257,20 +279,37 @@ impl Account {
     fn on_gap(&mut self, tuple: &FiveTuple, story: &Story, upper: &RttSample, tcp: &RttSample) {
         let micros = |s: &RttSample| u32::try_from(s.rtt.as_micros()).unwrap_or(u32::MAX);
         let flow = CitedFlow::of(tuple);
+        let program = program(story);
         let mut gap = Gap {
             rank: 0,
             at: upper.at,
             layer: upper.layer,
-            program: program(story),
+            program,
+            habit: fixed_hash(&(program, upper.method)),
             tcp_us: micros(tcp),
             upper_us: micros(upper),
             flow,
         };
-        gap.rank = fixed_hash(&(gap.at, gap.program, gap.tcp_us, gap.upper_us, flow.orig, flow.resp));
+        gap.rank = fixed_hash(&(gap.at, gap.habit, gap.tcp_us, gap.upper_us, flow.orig, flow.resp));
         self.gap_count += 1;
         self.gaps.insert(gap);
         if self.gaps.len() > GAPS {
             self.gaps.pop_last();
+        }
+    }
+
+    /// Only of programs that are known: others may wait for a person.
+    fn on_lag(&mut self, tuple: &FiveTuple, story: &Story, lag: Duration) {
+        let program = program(story);
+        if program == 0 {
+            return;
+        }
+        let flow = CitedFlow::of(tuple);
+        let us = u32::try_from(lag.as_micros()).unwrap_or(u32::MAX);
+        let rank = fixed_hash(&(program, us, flow.orig, flow.resp));
+        self.lags.insert(Lag { rank, program, us, flow });
+        if self.lags.len() > GAPS {
+            self.lags.pop_last();
         }
     }
 

@@ -27,11 +27,6 @@ pub(super) fn ln_uniform(x: f64, from: f64, to: f64) -> f64 {
     if (from..=to).contains(&x) { -(to - from).ln() } else { IMPOSSIBLE }
 }
 
-/// Log-normal density with this median and this standard deviation of the logarithm.
-pub(super) fn ln_lognormal(x: f64, median: f64, sigma: f64) -> f64 {
-    if x <= 0.0 { IMPOSSIBLE } else { (ln_normal(x.ln(), median.ln(), sigma) - x.ln()).max(IMPOSSIBLE) }
-}
-
 /// Density of the least of `n` independent draws from a gamma(2, `scale`): a queue that is never empty
 /// (science note 0.2: bufferbloat bursts are gamma(2, 60 ms)).
 pub(super) fn ln_least_of_gamma2(x: f64, scale: f64, n: f64) -> f64 {
@@ -76,7 +71,6 @@ mod tests {
             ("exponential", integral(&|x| ln_exponential(x, 40.0))),
             ("two-sided", integral(&|x| ln_two_sided(x, 12.0, 0.7))),
             ("uniform", integral(&|x| ln_uniform(x, 60.0, 400.0))),
-            ("lognormal", integral(&|x| ln_lognormal(x, 80.0, 0.8))),
             ("least of one gamma", integral(&|x| ln_least_of_gamma2(x, 60.0, 1.0))),
             ("least of nine gammas", integral(&|x| ln_least_of_gamma2(x, 60.0, 9.0))),
             ("hidden leg", integral(&ln_hidden_leg)),

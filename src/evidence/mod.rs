@@ -5,6 +5,7 @@
 //! Every number here names its source: a section of the project's science note (`docs/evidence.md` tells it), a paper,
 //! or a calibration run.
 
+mod habits;
 mod hypothesis;
 mod judge;
 mod ledger;
@@ -14,5 +15,5 @@ mod verdict;
 
 pub use hypothesis::Hypothesis;
 pub use judge::{Case, Expected, Site, expected_ms, judge};
-pub use ledger::{Account, Gap, Ledger, LedgerLimits};
+pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
 pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict};

@@ -17,6 +17,7 @@ pub struct TcpHandshake {
     expected: u32,
     asked: Timestamp,
     repeated: bool,
+    completed: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl TcpHandshake {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.stage == Stage::Done
+    }
+
+    /// When the client's acknowledgment ended the handshake, unless that can't be told for sure.
+    #[must_use]
+    pub fn completed(&self) -> Option<Timestamp> {
+        self.completed
     }
 
     /// A segment sent by `dir`.
@@ -65,6 +72,7 @@ impl TcpHandshake {
             (Stage::SynAck, Direction::Orig) if tcp.flags.is_syn() => None,
             (Stage::SynAck, Direction::Orig) if acknowledges(tcp, self.expected) => {
                 self.stage = Stage::Done;
+                self.completed = (!self.repeated).then_some(at);
                 self.sample(at, Side::Client, "syn-ack")
             }
             // The handshake is over without its last step in sight.

@@ -11,6 +11,7 @@ use crate::meter::{TcpHandshake, Turnaround};
 use crate::protocol::{Carrier, Pdu};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Something the rest of the house should know now.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum News<'a> {
         story: &'a Story,
         /// The samples not told before.
         fresh: &'a [RttSample],
+        /// The hello lag, the one time it is told.
+        lag: Option<Duration>,
     },
     /// An address has a name.
     Name {
@@ -119,6 +122,9 @@ impl Connection {
         if packet.payload_len == 0 && self.stage == Stage::Fresh {
             return;
         }
+        if dir == Direction::Orig && packet.payload_len > 0 {
+            self.on_client_bytes(packet.at);
+        }
         let Self { live, story, .. } = self;
         let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Stream)));
         self.stage = Stage::Reading;
@@ -144,6 +150,16 @@ impl Connection {
         *reading.assemblers.of_mut(dir) = own;
         if reading.is_over() {
             self.settle(flow, news);
+        }
+    }
+
+    /// Notes how long the client waited before it said something.
+    fn on_client_bytes(&mut self, at: Timestamp) {
+        if let Some(completed) = self.handshake.completed() {
+            let story = self.story_mut();
+            if story.hello_lag.is_none() {
+                story.hello_lag = at.since(completed);
+            }
         }
     }
 
@@ -189,8 +205,11 @@ impl Connection {
     fn tell(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         let Some(story) = self.story.as_deref_mut() else { return };
         let told = std::mem::replace(&mut story.told, story.samples.len());
-        if let Some(fresh) = story.samples.get(told..).filter(|s| !s.is_empty()) {
-            news(News::Samples { flow, story, fresh });
+        let lag = if story.lag_told { None } else { story.hello_lag };
+        story.lag_told |= lag.is_some();
+        let fresh = story.samples.get(told..).unwrap_or(&[]);
+        if !fresh.is_empty() || lag.is_some() {
+            news(News::Samples { flow, story, fresh, lag });
         }
     }
 }

@@ -55,6 +55,9 @@ pub struct Session {
     pub attributes: Vec<(Key, String)>,
     /// Round trips.
     pub samples: Vec<RttSample>,
+    /// From the end of the TCP handshake to the client's first bytes: at least the round trip to a program that had to
+    /// be told first that the connection stands (a proxy's client), next to nothing otherwise.
+    pub hello_lag: Option<Duration>,
     /// Rules that were broken.
     pub faults: Vec<Fault>,
 }
@@ -104,6 +107,7 @@ impl Session {
             encapsulation: flow.encapsulation,
             attributes: story.attributes,
             samples: story.samples,
+            hello_lag: story.hello_lag,
             faults: story.faults,
         }
     }

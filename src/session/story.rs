@@ -3,6 +3,7 @@
 use super::Confidence;
 use crate::base::{Event, EventKind, Fault, Key, RttSample};
 use crate::protocol::Protocol;
+use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
 const MAX_ATTRIBUTES: usize = 48;
@@ -25,8 +26,12 @@ pub struct Story {
     pub samples: Vec<RttSample>,
     /// Rules that were broken, each once.
     pub faults: Vec<Fault>,
+    /// From the end of the TCP handshake to the client's first bytes.
+    pub hello_lag: Option<Duration>,
     /// How many of `samples` have been told as news.
     pub(super) told: usize,
+    /// Whether the lag has been told.
+    pub(super) lag_told: bool,
 }
 
 impl Story {
@@ -43,7 +48,11 @@ impl Story {
 
     /// Whether nothing has been learned.
     pub(super) fn is_blank(&self) -> bool {
-        self.protocol.is_none() && self.samples.is_empty() && self.faults.is_empty() && self.attributes.is_empty()
+        self.protocol.is_none()
+            && self.samples.is_empty()
+            && self.hello_lag.is_none()
+            && self.faults.is_empty()
+            && self.attributes.is_empty()
     }
 
     /// Takes a sample in.

@@ -63,6 +63,8 @@ pub struct SessionRecord<'a> {
     attributes: BTreeMap<&'static str, &'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rtt: Vec<RttRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hello_lag_ms: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<&'static str>,
     flows: Vec<String>,
@@ -122,6 +124,7 @@ impl<'a> SessionRecord<'a> {
             encapsulation: session.encapsulation.iter().map(wrapper).collect(),
             attributes: session.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect(),
             rtt: session.rtt().iter().map(RttRecord::of).collect(),
+            hello_lag_ms: session.hello_lag.map(ms),
             faults: session.faults.iter().map(|Fault(name)| *name).collect(),
             flows: vec![community_id.clone()],
             community_id,

@@ -121,7 +121,12 @@ impl Fragments {
     }
 
     /// Takes a fragment; if it was the one missing, writes the payload of the packet over `out`.
-    pub(super) fn insert(&mut self, at: Timestamp, piece: &Piece<'_>, out: &mut Vec<u8>) -> Result<Option<Whole>, Unread> {
+    pub(super) fn insert(
+        &mut self,
+        at: Timestamp,
+        piece: &Piece<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Whole>, Unread> {
         self.counters.seen += 1;
         let whole = match piece.end() {
             Some(end) => Ok(self.hold(at, piece, end, out)),

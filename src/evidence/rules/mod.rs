@@ -5,12 +5,13 @@
 
 mod absolute_excess;
 mod cross_layer_gap;
+mod hello_lag;
 mod tunnel_tax;
 
 use super::{Case, Hypothesis};
 
 /// All rules.
-pub static RULES: &[&Rule] = &[&absolute_excess::RULE, &cross_layer_gap::RULE, &tunnel_tax::RULE];
+pub static RULES: &[&Rule] = &[&absolute_excess::RULE, &cross_layer_gap::RULE, &hello_lag::RULE, &tunnel_tax::RULE];
 
 /// One signal.
 #[derive(Debug)]

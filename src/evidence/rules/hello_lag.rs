@@ -1,0 +1,95 @@
+//! S06 hello-lag: how long the client waits between the end of the TCP handshake and its first bytes.
+//!
+//! Sees: home-proxy (T3) through SOCKS or CONNECT, whose client learns only a leg later that the connection stands, and
+//! so speaks a leg late: visible in the fourth packet of a flow. Needs no place.
+//! Errs: browsers that open connections in advance wait for a click; programs that start slowly. A leg is common to all.
+//! Evaded by: proxies that accept data in advance (Shadowsocks, Trojan): the absence proves nothing.
+//! Numbers: science note S06; the widths are design values.
+
+use super::{Observation, Rule};
+use crate::evidence::habits::{Habits, legs};
+use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
+use crate::evidence::{Case, Hypothesis, Lag};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The cap keeps it from deciding alone: what a program does before it speaks is its own affair (design value).
+pub(super) static RULE: Rule = Rule { name: "hello-lag", signal: "S06", cap: 6.0, observe };
+
+const LEAST_LAGS: usize = 2;
+/// Below this nobody waits for a leg, in ms.
+const SMALL: f64 = 40.0;
+
+fn observe(case: &Case<'_>) -> Option<Observation> {
+    let lags = &case.account.lags;
+    if lags.len() < LEAST_LAGS {
+        return None;
+    }
+    let mut groups: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for lag in lags {
+        groups.entry(lag.program).or_default().push(f64::from(lag.us) / 1e3);
+    }
+    let habits = Habits::new(groups.values(), 8.0);
+    let value = shortest(lags)?;
+    let n = u64::try_from(lags.len()).unwrap_or(u64::MAX);
+    Some(Observation {
+        value,
+        unit: "ms",
+        n,
+        text: text(value, n),
+        cites: lags.iter().take(2).map(|lag| lag.flow.community_id()).collect(),
+        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, ln_likelihood(&habits, *h))).collect(),
+        hidden_leg_ms: (value >= SMALL).then_some((Hypothesis::HomeProxy, value)),
+    })
+}
+
+/// 5th percentile, ms.
+fn shortest(lags: &BTreeSet<Lag>) -> Option<f64> {
+    let mut all: Vec<u32> = lags.iter().map(|lag| lag.us).collect();
+    all.sort_unstable();
+    all.get(all.len() / 20).map(|us| f64::from(*us) / 1e3)
+}
+
+fn text(value: f64, n: u64) -> String {
+    if value < SMALL {
+        format!(
+            "Its programs speak as soon as their connections stand ({value:.0} ms after, the quickest of {n}): no proxy \
+             that has to tell them first."
+        )
+    } else {
+        format!(
+            "In {n} connections its programs speak no sooner than {value:.0} ms after the connection stands, as if \
+             somebody had to tell them first; programs that open connections in advance wait, too."
+        )
+    }
+}
+
+fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
+    if hypothesis == Hypothesis::HomeProxy {
+        return ln_mix(&[
+            (0.6, habits.ln_common(legs(60, 400, ln_hidden_leg), ln_told)),
+            (0.4, habits.ln_independent(ln_unprompted)),
+        ]);
+    }
+    if hypothesis == Hypothesis::SlowClient {
+        return ln_mix(&[
+            (0.5, habits.ln_independent(ln_unprompted)),
+            (0.5, habits.ln_independent(|m| ln_exponential(m, 150.0))),
+        ]);
+    }
+    habits.ln_independent(ln_unprompted)
+}
+
+/// A program that knows by itself that its connection stands: at once; now and then later, or in advance.
+fn ln_unprompted(median: f64) -> f64 {
+    ln_mix(&[
+        (0.80, ln_exponential(median.max(0.0), 6.0)),
+        (0.12, ln_exponential(median, 60.0)),
+        (0.08, ln_uniform(median, 0.0, 1_600.0)),
+    ])
+}
+
+/// A program that has to be told over the leg, once or twice.
+fn ln_told(median: f64, leg: f64) -> f64 {
+    let after = |rest: f64| ln_mix(&[(0.7, ln_two_sided(rest, 10.0, 0.7)), (0.3, ln_exponential(rest, 60.0))]);
+    ln_mix(&[(0.85, after(median - leg)), (0.15, after(median - 2.0 * leg))])
+}
