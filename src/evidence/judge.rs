@@ -65,8 +65,8 @@ pub fn expected_ms(place: Option<&Place>, site: &Site) -> Option<f64> {
     site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap)).map(|expected| expected.total_ms())
 }
 
-/// From these posterior log-odds on an endpoint is called relayed: 2.7 to 1 (science note 6.8.5 asks for more than 1).
-const RELAYED_FROM: f64 = 1.0;
+/// From these posterior log-odds on an endpoint is called relayed: more likely than not (science note 6.8.5).
+const RELAYED_FROM: f64 = 0.0;
 /// To these it is called clear: 20 to 1 against, before priors.
 const CLEAR_TO: f64 = -3.0;
 
