@@ -54,8 +54,7 @@ fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool)
     let (totals, outlets) = engine.finish();
     let inputs = inputs.reports();
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
-    let took = began.elapsed();
-    let outcome = Run { config, bench, ledger: &ledger, totals, outlets, inputs, took, live: false }.report()?;
+    let outcome = Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: false }.report()?;
     if interrupted {
         tracing::error!("interrupted: the report covers what was read until then");
         return Ok(Outcome::Incomplete);

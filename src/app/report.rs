@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 /// What judging needs besides the ledger.
 #[derive(Debug)]
@@ -34,9 +34,18 @@ pub(super) struct Run<'a> {
     pub(super) totals: Totals,
     pub(super) outlets: Vec<WorkerOutlet>,
     pub(super) inputs: Vec<InputReport>,
-    pub(super) took: Duration,
+    pub(super) began: Instant,
     /// Findings have been printed and filed while the run went on.
     pub(super) live: bool,
+}
+
+/// What judging gave.
+#[derive(Default)]
+struct Judged {
+    told: Vec<(Finding, Option<Place>)>,
+    endpoints: u64,
+    findings: u64,
+    verdicts: Verdicts,
 }
 
 impl Bench {
@@ -70,17 +79,9 @@ impl Run<'_> {
         let outlets = std::mem::take(&mut self.outlets);
         let sessions = outlets.iter().map(|o| o.count).sum();
         self.sessions_file(outlets)?;
-        let mut judged = self.judge_all();
-        judged.sort_by_key(|(finding, _)| (finding.first_seen, finding.endpoint));
-        let mut verdicts = Verdicts::new();
-        for (finding, _) in &judged {
-            *verdicts.entry(finding.verdict.name()).or_default() += 1;
-        }
-        self.endpoints_file(&judged)?;
-        let told: Vec<&(Finding, Option<Place>)> =
-            judged.iter().filter(|(f, _)| f.verdict.is_finding() || self.config.all).collect();
-        self.findings_file(&told)?;
-        let summary = self.summary(sessions, &judged, verdicts);
+        let judged = self.endpoints()?;
+        self.findings_file(&judged.told)?;
+        let summary = self.summary(sessions, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
             serde_json::to_writer_pretty(&mut out, &summary)?;
@@ -92,11 +93,11 @@ impl Run<'_> {
                 tracing::error!("{}: {} (at byte {})", input.path, fault.reason, fault.offset);
             }
         }
-        self.stdout(&told, &summary)?;
-        Ok(self.outcome(&told))
+        self.stdout(&judged.told, &summary)?;
+        Ok(self.outcome(&judged.told))
     }
 
-    fn outcome(&self, told: &[&(Finding, Option<Place>)]) -> Outcome {
+    fn outcome(&self, told: &[(Finding, Option<Place>)]) -> Outcome {
         if self.inputs.iter().any(|i| i.error.is_some()) {
             return Outcome::Incomplete;
         }
@@ -104,8 +105,47 @@ impl Run<'_> {
         if self.config.fail_on.is_some_and(met) { Outcome::Alarm } else { Outcome::Done }
     }
 
-    fn judge_all(&self) -> Vec<(Finding, Option<Place>)> {
-        self.ledger.addresses().into_iter().filter_map(|address| self.bench.judge(self.ledger, address)).collect()
+    /// Judges every endpoint, in the order they were first seen, and files each; keeps only those to tell of.
+    fn endpoints(&self) -> anyhow::Result<Judged> {
+        let mut order: Vec<_> = self
+            .ledger
+            .addresses()
+            .into_iter()
+            .map(|address| (self.ledger.look(address, |account| account.first_seen), address))
+            .collect();
+        order.sort_unstable();
+        let file = self.config.out.as_ref().map(|dir| create(dir, "endpoints.jsonl")).transpose()?;
+        let mut lines = file.map(JsonLines::new);
+        let mut judged = Judged::default();
+        for (_, address) in order {
+            let Some((finding, place)) = self.bench.judge(self.ledger, address) else { continue };
+            if let Some(lines) = &mut lines {
+                self.endpoint_line(lines, &finding, place.as_ref())?;
+            }
+            judged.endpoints += 1;
+            *judged.verdicts.entry(finding.verdict.name()).or_default() += 1;
+            judged.findings += u64::from(finding.verdict.is_finding());
+            if finding.verdict.is_finding() || self.config.all {
+                judged.told.push((finding, place));
+            }
+        }
+        if let Some(lines) = &mut lines {
+            lines.flush().context("can't write endpoints.jsonl")?;
+        }
+        Ok(judged)
+    }
+
+    fn endpoint_line(
+        &self,
+        lines: &mut JsonLines<BufWriter<File>>,
+        finding: &Finding,
+        place: Option<&Place>,
+    ) -> io::Result<()> {
+        let name = self.ledger.name_of(finding.endpoint);
+        let expected = expected_ms(place, &self.bench.site);
+        let record =
+            self.ledger.look(finding.endpoint, |account| EndpointRecord::of(account, finding, place, name, expected));
+        record.map_or(Ok(()), |record| lines.write(&record))
     }
 
     /// Sessions in order of their start; the server's name, known only now, is added to each.
@@ -136,23 +176,7 @@ impl Run<'_> {
         out.flush().context("can't write sessions.jsonl")
     }
 
-    fn endpoints_file(&self, judged: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
-        let Some(dir) = &self.config.out else { return Ok(()) };
-        let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);
-        for (finding, place) in judged {
-            let name = self.ledger.name_of(finding.endpoint);
-            let expected = expected_ms(place.as_ref(), &self.bench.site);
-            let record = self
-                .ledger
-                .look(finding.endpoint, |account| EndpointRecord::of(account, finding, place.as_ref(), name, expected));
-            if let Some(record) = record {
-                lines.write(&record)?;
-            }
-        }
-        lines.flush().context("can't write endpoints.jsonl")
-    }
-
-    fn findings_file(&self, told: &[&(Finding, Option<Place>)]) -> anyhow::Result<()> {
+    fn findings_file(&self, told: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
         let Some(dir) = &self.config.out else { return Ok(()) };
         let mut lines = JsonLines::new(create(dir, "findings.jsonl")?);
         for (finding, _) in told {
@@ -161,7 +185,7 @@ impl Run<'_> {
         lines.flush().context("can't write findings.jsonl")
     }
 
-    fn stdout(&self, told: &[&(Finding, Option<Place>)], summary: &SummaryRecord) -> io::Result<()> {
+    fn stdout(&self, told: &[(Finding, Option<Place>)], summary: &SummaryRecord) -> io::Result<()> {
         let stdout = BufWriter::new(io::stdout().lock());
         match self.config.format {
             Format::Jsonl => {
@@ -193,13 +217,12 @@ impl Run<'_> {
         }
     }
 
-    fn summary(&self, sessions: u64, judged: &[(Finding, Option<Place>)], verdicts: Verdicts) -> SummaryRecord {
+    fn summary(&self, sessions: u64, judged: &Judged) -> SummaryRecord {
         let totals = &self.totals;
-        let seconds = self.took.as_secs_f64();
+        let seconds = self.began.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let rate = if seconds > 0.0 { totals.frames as f64 / seconds } else { 0.0 };
         let kernel: u64 = self.inputs.iter().filter_map(|i| i.kernel_dropped).sum();
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         SummaryRecord {
             kind: "summary",
             schema: 1,
@@ -211,9 +234,9 @@ impl Run<'_> {
             },
             flows: totals.workers.flows,
             sessions,
-            endpoints: count(judged.len()),
-            findings: count(judged.iter().filter(|(f, _)| f.verdict.is_finding()).count()),
-            verdicts,
+            endpoints: judged.endpoints,
+            findings: judged.findings,
+            verdicts: judged.verdicts.clone(),
             evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
             dropped: BTreeMap::from([("kernel", kernel), ("ledger", self.ledger.turned_away())]),
             duplicates: totals.workers.duplicates,

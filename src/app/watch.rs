@@ -102,8 +102,7 @@ fn watch(
     {
         file.flush()?;
     }
-    let took = began.elapsed();
-    Run { config, bench, ledger: &ledger, totals, outlets, inputs, took, live: true }.report()
+    Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: true }.report()
 }
 
 /// Tells a finding when it is new and when what it says has changed.

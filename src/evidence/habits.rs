@@ -3,6 +3,9 @@
 //! The group's median is unknown; a hypothesis is a distribution of medians. So a hundred handshakes of one slow program
 //! are one coincidence, not a hundred, while four programs late by the same leg are four.
 //! Reads: delays in ms. Emits: log likelihoods. Does not: know hypotheses.
+//!
+//! Medians live on a grid, distributions on it are tables made once: judging an endpoint is then a few thousand
+//! multiplications, cheap enough for a site with a million endpoints.
 
 use super::likelihood::{ln_mix, ln_sum, ln_two_sided, ln_uniform};
 
@@ -11,40 +14,70 @@ const FROM: f64 = -50.0;
 const STEP: f64 = 5.0;
 const MEDIANS: u16 = 331;
 
+/// A distribution of medians on the grid: probability of each step.
+#[derive(Debug)]
+pub(super) struct Medians(Vec<f64>);
+
+/// Distributions of medians, one for each length of a common leg, with the leg's own probability.
+#[derive(Debug)]
+pub(super) struct Behind(Vec<(f64, Medians)>);
+
+impl Medians {
+    /// From a log density per ms.
+    pub(super) fn new(ln_density: impl Fn(f64) -> f64) -> Self {
+        Self(medians().map(|m| (ln_density(m) + STEP.ln()).exp()).collect())
+    }
+}
+
+impl Behind {
+    /// For legs from `from` to `to` ms in steps of 6: the leg's log density, and that of medians given the leg.
+    pub(super) fn new(
+        (from, to): (u16, u16),
+        ln_leg: impl Fn(f64) -> f64,
+        ln_median: impl Fn(f64, f64) -> f64,
+    ) -> Self {
+        const STRIDE: u16 = 6;
+        let table = (from..=to).step_by(usize::from(STRIDE)).map(|leg| {
+            let leg = f64::from(leg);
+            ((ln_leg(leg) + f64::from(STRIDE).ln()).exp(), Medians::new(|m| ln_median(m, leg)))
+        });
+        Self(table.collect())
+    }
+}
+
 /// Groups of delays, with the likelihood of each median worked out.
 #[derive(Debug)]
 pub(super) struct Habits {
-    /// For each group, the log likelihood of its delays given each median.
-    groups: Vec<Vec<f64>>,
+    /// For each group: the log of its greatest likelihood, and the likelihoods relative to it.
+    groups: Vec<(f64, Vec<f64>)>,
 }
 
 impl Habits {
     /// From groups of delays; `scatter` is how far delays stray through queues alone, in ms.
     pub(super) fn new<'a>(groups: impl Iterator<Item = &'a Vec<f64>>, scatter: f64) -> Self {
-        Self { groups: groups.map(|delays| medians().map(|m| ln_given(delays, m, scatter)).collect()).collect() }
+        let group = |delays: &Vec<f64>| {
+            let ln: Vec<f64> = medians().map(|m| ln_given(delays, m, scatter)).collect();
+            let most = ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            (most, ln.iter().map(|l| (l - most).exp()).collect())
+        };
+        Self { groups: groups.map(group).collect() }
     }
 
     /// Log likelihood when each group's median comes from the same distribution, independently.
-    pub(super) fn ln_independent(&self, ln_median: impl Fn(f64) -> f64) -> f64 {
-        let prior: Vec<f64> = medians().map(|m| ln_median(m) + STEP.ln()).collect();
-        self.groups.iter().map(|group| ln_sum(group.iter().zip(&prior).map(|(ln, p)| ln + p))).sum()
+    pub(super) fn ln_independent(&self, distribution: &Medians) -> f64 {
+        let of_group = |(most, likelihoods): &(f64, Vec<f64>)| {
+            let mean: f64 = likelihoods.iter().zip(&distribution.0).map(|(l, p)| l * p).sum();
+            most + mean.max(f64::MIN_POSITIVE).ln()
+        };
+        self.groups.iter().map(of_group).sum()
     }
 
-    /// Log likelihood when all medians depend on one unknown leg, from `legs` (ms) with its log prior weight.
-    pub(super) fn ln_common(&self, legs: impl Iterator<Item = (f64, f64)>, ln_median: impl Fn(f64, f64) -> f64) -> f64 {
+    /// Log likelihood when all medians depend on one unknown leg.
+    pub(super) fn ln_common(&self, behind: &Behind) -> f64 {
         let terms: Vec<f64> =
-            legs.map(|(leg, ln_weight)| ln_weight + self.ln_independent(|m| ln_median(m, leg))).collect();
+            behind.0.iter().map(|(weight, distribution)| weight.ln() + self.ln_independent(distribution)).collect();
         ln_sum(terms.iter().copied())
     }
-}
-
-/// Legs from `from` to `to` ms in steps of 6 ms, with the log of their prior probability.
-pub(super) fn legs(from: u16, to: u16, ln_density: impl Fn(f64) -> f64) -> impl Iterator<Item = (f64, f64)> {
-    const STRIDE: u16 = 6;
-    (from..=to).step_by(usize::from(STRIDE)).map(move |leg| {
-        let leg = f64::from(leg);
-        (leg, ln_density(leg) + f64::from(STRIDE).ln())
-    })
 }
 
 fn medians() -> impl Iterator<Item = f64> {
@@ -64,4 +97,25 @@ fn ln_given(delays: &[f64], median: f64, scatter: f64) -> f64 {
         each - 3f64.ln()
     });
     ln_sum(terms.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg};
+
+    /// Many delays of one program are one coincidence; several programs late by the same are many.
+    #[test]
+    fn programs_that_agree_weigh_more_than_one_that_repeats() {
+        let honest = Medians::new(|m| ln_exponential(m, 60.0));
+        let behind = Behind::new((60, 400), ln_hidden_leg, |m, leg| ln_two_sided(m - leg, 12.0, 0.6));
+        let gain = |groups: &[Vec<f64>]| {
+            let habits = Habits::new(groups.iter(), 8.0);
+            habits.ln_common(&behind) - habits.ln_independent(&honest)
+        };
+        let one = gain(&[vec![190.0; 12]]);
+        let four = gain(&[vec![190.0; 3], vec![192.0; 3], vec![188.0; 3], vec![191.0; 3]]);
+        assert!(four > one + 5.0, "{one} {four}");
+        assert!(gain(&[vec![3.0; 4], vec![2.0; 4]]) < -8.0);
+    }
 }

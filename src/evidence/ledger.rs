@@ -265,6 +265,9 @@ impl Account {
         if sample.layer == Layer::TcpHandshake {
             let entry = (micros, CitedFlow::of(tuple));
             let place = self.quickest.partition_point(|known| *known < entry);
+            if self.quickest.is_empty() {
+                self.quickest.reserve_exact(1);
+            }
             self.quickest.insert(place, entry);
             self.quickest.truncate(CITED);
             return;

@@ -46,6 +46,9 @@ impl Samples {
             sketch.add(f64::from(micros));
             return;
         }
+        if self.exact.is_empty() {
+            self.exact.reserve_exact(1);
+        }
         self.exact.push(micros);
         if self.exact.len() > Self::EXACT {
             let mut sketch = Box::new(DDSketch::new(Config::new(0.01, 2048, 1.0)));
@@ -104,6 +107,9 @@ impl Rung {
         self.samples.add(sample.rtt);
         let window = sample.at.nanos().div_euclid(WINDOW_NANOS);
         if let Err(place) = self.windows.binary_search(&window) {
+            if self.windows.is_empty() {
+                self.windows.reserve_exact(1);
+            }
             self.windows.insert(place, window);
             self.windows.truncate(WINDOWS);
         }
@@ -140,6 +146,7 @@ impl Ladder {
         let place = match self.rungs.binary_search_by_key(&sample.layer, |(layer, _)| *layer) {
             Ok(place) => place,
             Err(place) => {
+                self.rungs.reserve_exact(1);
                 self.rungs.insert(place, (sample.layer, Rung::default()));
                 place
             }

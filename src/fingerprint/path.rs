@@ -28,6 +28,9 @@ fn tally<T: Ord>(list: &mut Vec<(T, u64)>, value: T) {
             }
         }
         Err(place) => {
+            if list.is_empty() {
+                list.reserve_exact(1);
+            }
             list.insert(place, (value, 1));
             list.truncate(KEPT);
         }

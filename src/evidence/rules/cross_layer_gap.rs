@@ -9,10 +9,11 @@
 
 use super::{Observation, Rule};
 use crate::base::Layer;
-use crate::evidence::habits::{Habits, legs};
-use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
+use crate::evidence::habits::{Behind, Habits, Medians};
+use crate::evidence::likelihood::{IMPOSSIBLE, ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
 use crate::evidence::{Case, Gap, Hypothesis};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 pub(super) static RULE: Rule = Rule {
     name: "cross-layer-gap",
@@ -87,20 +88,37 @@ fn text(gaps: &BTreeSet<Gap>, value: f64, n: u64) -> String {
     )
 }
 
+/// What each hypothesis expects of the medians.
+struct Expectations {
+    thought: Medians,
+    slow: Medians,
+    queued: Medians,
+    relayed: Behind,
+    satellite: Behind,
+    accelerated: Behind,
+}
+
+static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
+    thought: Medians::new(ln_thought),
+    slow: Medians::new(ln_slow),
+    queued: Medians::new(|m| ln_mix(&[(0.5, ln_thought(m)), (0.5, ln_two_sided(m, 85.0, 0.6))])),
+    relayed: Behind::new((60, 400), ln_hidden_leg, ln_behind),
+    // A satellite's accelerator ends TCP on the ground: the gap is the hop up and down.
+    satellite: Behind::new((477, 900), |leg| ln_uniform(leg, 477.0, 900.0), ln_behind),
+    accelerated: Behind::new((10, 150), |leg| ln_uniform(leg, 10.0, 150.0), ln_behind),
+});
+
 fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
+    let expect = &*EXPECTATIONS;
     match hypothesis {
-        Hypothesis::HomeProxy => habits.ln_common(legs(60, 400, ln_hidden_leg), ln_behind),
-        // A satellite's accelerator ends TCP on the ground: the gap is the hop up and down.
-        Hypothesis::GeoSatellite => ln_mix(&[
-            (0.5, habits.ln_common(legs(477, 900, |leg| ln_uniform(leg, 477.0, 900.0)), ln_behind)),
-            (0.5, habits.ln_independent(ln_thought)),
-        ]),
-        Hypothesis::Accelerator => habits.ln_common(legs(10, 150, |leg| ln_uniform(leg, 10.0, 150.0)), ln_behind),
-        Hypothesis::SlowClient => habits.ln_independent(ln_slow),
-        Hypothesis::Bufferbloat => {
-            habits.ln_independent(|m| ln_mix(&[(0.5, ln_thought(m)), (0.5, ln_two_sided(m, 85.0, 0.6))]))
+        Hypothesis::HomeProxy => habits.ln_common(&expect.relayed),
+        Hypothesis::GeoSatellite => {
+            ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, habits.ln_independent(&expect.thought))])
         }
-        _ => habits.ln_independent(ln_thought),
+        Hypothesis::Accelerator => habits.ln_common(&expect.accelerated),
+        Hypothesis::SlowClient => habits.ln_independent(&expect.slow),
+        Hypothesis::Bufferbloat => habits.ln_independent(&expect.queued),
+        _ => habits.ln_independent(&expect.thought),
     }
 }
 
@@ -116,11 +134,7 @@ fn ln_thought(median: f64) -> f64 {
 
 /// On a slow one: anything from 20 ms to 1.5 s, all magnitudes alike.
 fn ln_slow(median: f64) -> f64 {
-    if (20.0..1_500.0).contains(&median) {
-        -(median * (1_500.0f64 / 20.0).ln()).ln()
-    } else {
-        crate::evidence::likelihood::IMPOSSIBLE
-    }
+    if (20.0..1_500.0).contains(&median) { -(median * (1_500.0f64 / 20.0).ln()).ln() } else { IMPOSSIBLE }
 }
 
 /// When the answer comes from beyond a leg: the leg once or more often, and the thought.

@@ -7,10 +7,11 @@
 //! Numbers: science note S06; the widths are design values.
 
 use super::{Observation, Rule};
-use crate::evidence::habits::{Habits, legs};
+use crate::evidence::habits::{Behind, Habits, Medians};
 use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
 use crate::evidence::{Case, Hypothesis, Lag};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// The cap keeps it from deciding alone: what a program does before it speaks is its own affair (design value).
 pub(super) static RULE: Rule = Rule { name: "hello-lag", signal: "S06", cap: 6.0, observe };
@@ -63,20 +64,27 @@ fn text(value: f64, n: u64) -> String {
     }
 }
 
+/// What each hypothesis expects of the medians.
+struct Expectations {
+    unprompted: Medians,
+    slow: Medians,
+    told: Behind,
+}
+
+static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
+    unprompted: Medians::new(ln_unprompted),
+    slow: Medians::new(|m| ln_exponential(m, 150.0)),
+    told: Behind::new((60, 400), ln_hidden_leg, ln_told),
+});
+
 fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
-    if hypothesis == Hypothesis::HomeProxy {
-        return ln_mix(&[
-            (0.6, habits.ln_common(legs(60, 400, ln_hidden_leg), ln_told)),
-            (0.4, habits.ln_independent(ln_unprompted)),
-        ]);
+    let expect = &*EXPECTATIONS;
+    let unprompted = habits.ln_independent(&expect.unprompted);
+    match hypothesis {
+        Hypothesis::HomeProxy => ln_mix(&[(0.6, habits.ln_common(&expect.told)), (0.4, unprompted)]),
+        Hypothesis::SlowClient => ln_mix(&[(0.5, unprompted), (0.5, habits.ln_independent(&expect.slow))]),
+        _ => unprompted,
     }
-    if hypothesis == Hypothesis::SlowClient {
-        return ln_mix(&[
-            (0.5, habits.ln_independent(ln_unprompted)),
-            (0.5, habits.ln_independent(|m| ln_exponential(m, 150.0))),
-        ]);
-    }
-    habits.ln_independent(ln_unprompted)
 }
 
 /// A program that knows by itself that its connection stands: at once; now and then later, or in advance.
