@@ -198,7 +198,8 @@ impl Source for Inputs {
         frame.map_or(Next::End, Next::Frame)
     }
 
-    /// A frame that the filter left out counts as read.
+    /// A frame that the filter left out counts as read. An input that was read to its end but has frames of a link
+    /// type that the filter means nothing for tells that as its fault.
     fn reports(&self) -> Vec<InputReport> {
         self.inputs.iter().map(Input::report).collect()
     }
