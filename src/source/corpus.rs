@@ -1,6 +1,7 @@
 //! The real captures, where they are at hand: frame counts as capinfos counts them.
 
-use super::{CaptureReader, Memory, Source};
+use super::{CaptureReader, Memory, Next, Source};
+use crate::base::Timestamp;
 use std::path::PathBuf;
 
 /// Captures that capinfos 4.0 refuses or gives up on: frames read here, and whether there is a fault.
@@ -58,4 +59,39 @@ fn frame_counts_are_those_of_capinfos() {
     }
     assert!(wrong.is_empty(), "{} of {checked}:\n{}", wrong.len(), wrong.join("\n"));
     println!("{checked} captures");
+}
+
+/// Whether libpcap, whose reader shares nothing with ours, sees the same bytes at the same times.
+#[test]
+fn frames_are_those_of_libpcap() {
+    let Some(captures) = captures() else {
+        println!("skipped: no ../shared/captures");
+        return;
+    };
+    let manifest = std::fs::read_to_string(captures.join("MANIFEST.tsv")).unwrap();
+    let (mut files, mut frames) = (0, 0);
+    for path in manifest.lines().skip(1).filter_map(|line| line.split('\t').next()) {
+        // It reads no compressed files.
+        let Ok(mut peer) = pcap::Capture::from_file_with_precision(captures.join(path), pcap::Precision::Nano) else {
+            continue;
+        };
+        let Ok(file) = std::fs::File::open(captures.join(path)) else { continue };
+        let mut reader = CaptureReader::new(path, file);
+        // Where libpcap gives up (an interface of another link type, say) the comparison ends.
+        while let Ok(packet) = peer.next_packet() {
+            let Next::Frame(frame) = reader.next() else { panic!("{path}: ours ended after {frames} frames") };
+            let header = packet.header;
+            let at = Timestamp::from_parts(header.ts.tv_sec, header.ts.tv_usec);
+            // A simple packet block has no time: libpcap gives it 0, we the time of the frame before.
+            // Fuzzed files: seconds beyond 2038 are negative there, and a fraction of more than a second overflows.
+            let comparable = at > Timestamp::default() && (0..1_000_000_000).contains(&header.ts.tv_usec);
+            let at = if comparable { at } else { frame.at };
+            assert_eq!((frame.at, frame.orig_len), (at, header.len), "{path}, frame {}", reader.report().frames);
+            // libpcap cuts frames to the snap length in the file header, which some writers get wrong.
+            assert!(frame.bytes.starts_with(packet.data), "{path}, frame {}", reader.report().frames);
+            frames += 1;
+        }
+        files += 1;
+    }
+    println!("{files} captures, {frames} frames");
 }

@@ -53,14 +53,14 @@ fn nanoseconds_are_kept() {
 #[test]
 fn old_versions_with_lengths_the_other_way_round() {
     for (version, first, second) in
-        [((2, 2), 60, 3), ((2, 3), 60, 3), ((2, 3), 3, 60), ((543, 0), 60, 3), ((2, 4), 3, 60)]
+        [((2, 2), 60, 3), ((2, 3), 60, 3), ((2, 3), 3, 60), ((543, 0), 60, 3), ((2, 4), 3, 60), ((3, 0), 3, 60)]
     {
         let mut file = PcapFile::with_version(Little, MICROS, LinkType::RAW, version);
         file.record(T, first, second).bytes.raw(b"abc");
         assert_eq!(read(&file.finish()).0, [frame(T, LinkType::RAW, 60, b"abc")], "{version:?}");
     }
-    let file = PcapFile::with_version(Little, MICROS, LinkType::RAW, (3, 0));
-    assert_eq!(fault(&file.finish()), (0, 4, "pcap version 3.0 is not known".to_owned()));
+    let file = PcapFile::with_version(Little, MICROS, LinkType::RAW, (1, 0));
+    assert_eq!(fault(&file.finish()), (0, 4, "pcap version 1.0 is not known".to_owned()));
 }
 
 #[test]

@@ -52,14 +52,19 @@ type Bytes = Box<dyn Read + Send>;
 
 struct Input {
     path: PathBuf,
-    /// `None` for what has no length to know: standard input, a pipe.
+    /// Bytes to read; `None` for what has no length to know: standard input, a pipe. Those can be opened only once.
     size: Option<u64>,
+    /// Read to its end or to the fault that ended it.
+    done: bool,
     reader: Option<CaptureReader<Bytes>>,
     /// What is known while no reader is there.
     report: InputReport,
     /// A filter that means nothing for the link type of this input.
     unfit: Option<InputFault>,
 }
+
+/// The name of standard input.
+pub(super) const STDIN: &str = "-";
 
 /// While more files than this are read at once, each has a small buffer.
 const MANY: usize = 32;
@@ -106,12 +111,11 @@ impl Inputs {
         let single = self.inputs.len() == 1;
         let mut stdin_taken = false;
         for (index, input) in self.inputs.iter_mut().enumerate() {
-            if input.report.error.is_some() {
+            if input.done {
                 continue;
             }
             if input.is_stdin() && std::mem::replace(&mut stdin_taken, true) {
-                let reason = "standard input was named before".to_owned();
-                input.report.error = Some(InputFault { offset: 0, reason });
+                input.fail(InputFault { offset: 0, reason: "standard input was named before".to_owned() });
                 continue;
             }
             input.open(&self.handles, FULL);
@@ -194,7 +198,8 @@ impl Source for Inputs {
         frame.map_or(Next::End, Next::Frame)
     }
 
-    /// A frame that the filter left out counts as read.
+    /// A frame that the filter left out counts as read. An input that was read to its end but has frames of a link
+    /// type that the filter means nothing for tells that as its fault.
     fn reports(&self) -> Vec<InputReport> {
         self.inputs.iter().map(Input::report).collect()
     }
@@ -204,7 +209,7 @@ impl Source for Inputs {
     }
 
     fn total(&self) -> Option<u64> {
-        self.inputs.iter().map(|input| if input.report.error.is_some() { Some(0) } else { input.size }).sum()
+        self.inputs.iter().map(|input| input.size).sum()
     }
 
     fn filtered(&self) -> u64 {
@@ -215,17 +220,20 @@ impl Source for Inputs {
 impl Input {
     fn new(path: PathBuf, fault: Option<InputFault>) -> Self {
         let name = path.to_string_lossy().into_owned();
-        let size = path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+        let done = fault.is_some();
+        let size = match path.metadata() {
+            Ok(metadata) if metadata.is_file() => Some(metadata.len()),
+            // A fault known from the start leaves nothing to read.
+            Ok(_) if !done => None,
+            Err(_) if path == Path::new(STDIN) => None,
+            _ => Some(0),
+        };
         let report = InputReport { path: name, error: fault, ..InputReport::default() };
-        let mut input = Self { path, size, reader: None, report, unfit: None };
-        if input.is_stdin() {
-            input.size = None;
-        }
-        input
+        Self { path, size, done, reader: None, report, unfit: None }
     }
 
     fn is_stdin(&self) -> bool {
-        self.path == Path::new("-")
+        self.path == Path::new(STDIN)
     }
 
     /// Gets ready to read from the beginning; trouble goes into the report.
@@ -236,7 +244,7 @@ impl Input {
             match FileBytes::open(&self.path, handles) {
                 Ok(file) => Box::new(file),
                 Err(e) => {
-                    self.report.error = Some(unreadable(&e));
+                    self.fail(unreadable(&e));
                     return;
                 }
             }
@@ -252,6 +260,7 @@ impl Input {
             && let Some(reader) = self.reader.take()
         {
             self.report = reader.report();
+            self.done = true;
         }
         at
     }
@@ -268,9 +277,14 @@ impl Input {
     fn position(&self) -> u64 {
         match &self.reader {
             Some(reader) => reader.bytes(),
-            None if self.report.error.is_some() => 0,
-            None => self.report.bytes,
+            None if self.done => self.size.unwrap_or(self.report.bytes),
+            None => 0,
         }
+    }
+
+    fn fail(&mut self, fault: InputFault) {
+        self.report.error = Some(fault);
+        self.done = true;
     }
 }
 
@@ -349,6 +363,14 @@ mod tests {
         assert_eq!(reports.iter().map(|r| r.frames).collect::<Vec<_>>(), [4, 3, 2, 4]);
         assert_eq!((reports[3].start, reports[3].end), (Some(at(5)), Some(at(31))));
         assert_eq!(Some(inputs.position()), inputs.total());
+    }
+
+    #[test]
+    fn sources_can_move_to_another_thread() {
+        const fn send<T: Send>() {}
+        send::<Inputs>();
+        send::<super::super::Live>();
+        send::<super::super::Memory>();
     }
 
     #[test]
@@ -434,6 +456,8 @@ mod tests {
             assert!(why.contains(reason), "{why}");
         }
         assert_eq!(faults[5], None);
+        let size = 9 + good.len() * 2 - 1;
+        assert_eq!((inputs.position(), inputs.total()), (size as u64, Some(size as u64)));
         assert_eq!(Inputs::open(&[], None).err(), Some(OpenError::Nothing));
     }
 

@@ -95,7 +95,8 @@ impl Pcap {
         let lengths = match version {
             (2, 3) => Lengths::Either,
             (2, 0..3) | (543, _) => Lengths::OriginalFirst,
-            (2, _) => Lengths::CapturedFirst,
+            // No later version exists; Wireshark reads files that claim one as 2.4, and so do we.
+            (2.., _) => Lengths::CapturedFirst,
             (major, minor) => {
                 return Err(InputFault { offset: 4, reason: format!("pcap version {major}.{minor} is not known") });
             }

@@ -5,6 +5,7 @@
 //! pipes or devices it meets in a directory (reading them could wait for ever); judge a file the user named himself.
 
 use super::compress::Decompressed;
+use super::inputs::STDIN;
 use super::{InputFault, pcap, pcapng};
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +24,7 @@ impl Tree {
     pub(super) fn of(paths: &[PathBuf]) -> Self {
         let mut tree = Self::default();
         for path in paths {
-            if path.as_os_str() != "-" && path.is_dir() {
+            if path.as_os_str() != STDIN && path.is_dir() {
                 tree.directory(path);
             } else {
                 tree.entries.push((path.clone(), None));
