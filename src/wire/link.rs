@@ -35,6 +35,7 @@ pub(super) fn open<'a>(link: LinkType, span: Span<'a>, nesting: &mut Nesting) ->
         LinkType(117) => pflog(span),
         LinkType(192) => per_packet(span, nesting),
         LinkType(239) => nflog(span),
+        LinkType(258) => pktap(span, nesting),
         _ => Err(Unread::UnknownLinkType),
     }
 }
@@ -129,6 +130,16 @@ fn per_packet<'a>(span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unr
     if len < 8 {
         return Err(Unread::Malformed);
     }
+    nesting.unnamed()?;
+    open(LinkType(link), span.skip(len)?, nesting)
+}
+
+/// Darwin's capture header: its length, the kind of record and the link type of what follows, little-endian.
+fn pktap<'a>(span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
+    let mut header = span;
+    let (len, _kind) = (u32::from_le_bytes(header.read()?), header.read::<4>()?);
+    let link = u16::try_from(u32::from_le_bytes(header.read()?)).map_err(|_| Unread::UnknownLinkType)?;
+    let len = usize::try_from(len).ok().filter(|len| *len >= 12).ok_or(Unread::Malformed)?;
     nesting.unnamed()?;
     open(LinkType(link), span.skip(len)?, nesting)
 }

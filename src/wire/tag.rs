@@ -1,7 +1,7 @@
 //! What stands between the link header and IP: EtherTypes, VLAN tags, MPLS labels, LLC/SNAP, PPP and PPPoE.
 //!
-//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, LLC/SNAP (RFC 1042), MPLS (RFC 3032, RFC 4385, RFC 4448),
-//! PPPoE sessions (RFC 2516), PPP (RFC 1661, RFC 1662, RFC 5121's protocol numbers), Cisco HDLC.
+//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, Cisco MetaData, Arista time stamps,
+//! LLC/SNAP (RFC 1042), MPLS (RFC 3032, RFC 4385, RFC 4448), PPPoE sessions (RFC 2516), PPP (RFC 1661, RFC 1662), Cisco HDLC.
 //! Emits: the next layer. Does not: read PPP that is compressed or in multilink pieces, PPPoE discovery, MACsec.
 
 use super::decoder::{Nesting, Step};
@@ -47,13 +47,18 @@ pub(super) fn ether_type<'a>(kind: u16, span: Span<'a>, nesting: &mut Nesting) -
     }
 }
 
-/// Tags that switches put on mirrored frames: a fixed number of bytes, then the EtherType of the frame.
+/// Tags that switches put on mirrored frames: a number of bytes, then the EtherType of the frame.
 fn switch_tag<'a>(kind: u16, span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
-    let tag_len = match kind {
+    let tag_len = match (kind, span.bytes()) {
         // VN-Tag (IEEE 802.1Qbh draft).
-        0x8926 => 4,
+        (0x8926, _) => 4,
         // E-Tag (IEEE 802.1BR).
-        0x893f => 6,
+        (0x893f, _) => 6,
+        // Cisco MetaData with one option, the security group tag of TrustSec.
+        (0x8909, [1, 1, ..]) => 6,
+        // Arista's time stamp, in 64 bits or 48.
+        (0xd28b, [0, 1, 0 | 1, 0x10, ..]) => 12,
+        (0xd28b, [0, 1, 0 | 1, 0x20, ..]) => 10,
         _ => return Err(Unread::NotIp),
     };
     nesting.unnamed()?;
