@@ -1,6 +1,7 @@
 //! Time to decode a frame, by kind and mixed, beside etherparse's own walk over the same bytes.
 //!
 //! Every iteration decodes the same 1,024 frames; the throughput criterion prints is frames a second.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // No bytes from the network here.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::{LaxSlicedPacket, PacketBuilder, TcpOptionElement, VlanId};
@@ -80,7 +81,9 @@ fn benches(c: &mut Criterion) {
     }
     group.bench_function("etherparse-lax-slices-of-ethernet-ipv4-tcp", |b| {
         let frames = &sets[0].1;
-        b.iter(|| frames.iter().filter(|bytes| black_box(LaxSlicedPacket::from_ethernet(black_box(bytes))).is_ok()).count());
+        b.iter(|| {
+            frames.iter().filter(|bytes| black_box(LaxSlicedPacket::from_ethernet(black_box(bytes))).is_ok()).count()
+        });
     });
     group.finish();
 }

@@ -137,7 +137,10 @@ mod tests {
         bytes.extend_from_slice(&[0xee; 40]);
         packet(LinkType::ETHERNET, &bytes, |p| {
             assert_eq!((p.payload, p.payload_len, p.ip_len), (&b"ab"[..], 2, 54));
-            assert_eq!((p.ttl, p.src.to_string().as_str(), p.dst.to_string().as_str()), (57, "192.0.2.1", "198.51.100.7"));
+            assert_eq!(
+                (p.ttl, p.src.to_string().as_str(), p.dst.to_string().as_str()),
+                (57, "192.0.2.1", "198.51.100.7")
+            );
         });
     }
 

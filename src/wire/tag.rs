@@ -1,6 +1,6 @@
 //! What stands between the link header and IP: EtherTypes, VLAN tags, MPLS labels, LLC/SNAP, PPP and PPPoE.
 //!
-//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, Cisco MetaData, Arista time stamps,
+//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, Cisco MetaData and FabricPath, Arista time stamps,
 //! LLC/SNAP (RFC 1042), MPLS (RFC 3032, RFC 4385, RFC 4448), PPPoE sessions (RFC 2516), PPP (RFC 1661, RFC 1662), Cisco HDLC.
 //! Emits: the next layer. Does not: read PPP that is compressed or in multilink pieces, PPPoE discovery, MACsec.
 
@@ -22,6 +22,8 @@ const MPLS_UPSTREAM: u16 = 0x8848;
 const PPPOE_SESSION: u16 = 0x8864;
 /// IEEE 802.1ah: four bytes of I-TAG, then the customer's whole frame.
 const PBB: u16 = 0x88e7;
+/// Cisco FabricPath: two bytes of tag, then the host's whole frame.
+const FABRIC_PATH: u16 = 0x8903;
 /// The highest value of the field that is a length (IEEE 802.3).
 const MAX_LENGTH: u16 = 1500;
 
@@ -41,6 +43,7 @@ pub(super) fn ether_type<'a>(kind: u16, span: Span<'a>, nesting: &mut Nesting) -
         MPLS | MPLS_UPSTREAM => mpls(span, nesting),
         PPPOE_SESSION => pppoe(span, nesting),
         BRIDGED_ETHERNET => Ok(Step::Ethernet(span)),
+        FABRIC_PATH => nesting.unnamed().and_then(|()| ethernet(span.skip(2)?)),
         PBB => nesting.unnamed().and_then(|()| ethernet(span.skip(4)?)),
         0..=MAX_LENGTH => llc(span.limit(u32::from(kind))),
         _ => switch_tag(kind, span, nesting),
@@ -253,6 +256,8 @@ mod tests {
         }
         let pbb = ethernet(0x88e7, &[&[0, 0, 0, 5][..], &ethernet(0x0800, &tcp4(b"x"))].concat());
         packet(E, &pbb, |p| assert_eq!(p.payload, b"x"));
+        let fabric = ethernet(0x8903, &[&[0, 0x60][..], &ethernet(0x0800, &tcp4(b"x"))].concat());
+        packet(E, &fabric, |p| assert_eq!(p.payload, b"x"));
         assert_eq!(unread(E, &ethernet(0x88cc, &[0; 46])), Unread::NotIp);
     }
 }

@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(fast, options(&[8, 10, 0, 0, 1, 2, 0, 0, 3, 4, 1, 1]));
         assert_eq!(fast.timestamps, Some((0x102, 0x304)));
         let syn = options(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
-        let want = TcpOptions { mss: Some(1460), window_scale: Some(7), timestamps: Some((1, 0)), sack_permitted: true };
+        let want =
+            TcpOptions { mss: Some(1460), window_scale: Some(7), timestamps: Some((1, 0)), sack_permitted: true };
         assert_eq!(syn, want);
     }
 

@@ -85,6 +85,7 @@ pub(super) fn gre<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<
             match kind {
                 0x880b => tag::ppp(span, nesting),
                 0x883e => wccp(span),
+                CISCO_META_DATA => meta_data(span),
                 _ => carried(kind, span),
             }
         }
@@ -114,6 +115,12 @@ fn wccp(span: Span<'_>) -> Result<Step<'_>, Unread> {
         Some(0x45..=0x4f) => Ok(Step::Ipv4(span)),
         _ => Ok(Step::Ipv4(span.skip(4)?)),
     }
+}
+
+/// Cisco MetaData in GRE: the protocol type comes first, then one option, the security group tag.
+fn meta_data(mut span: Span<'_>) -> Result<Step<'_>, Unread> {
+    let [hi, lo, 1, 1, _, _, _, _] = span.read()? else { return Err(Unread::NotIp) };
+    carried(u16::from_be_bytes([hi, lo]), span)
 }
 
 fn erspan2<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
@@ -148,6 +155,7 @@ fn mirrored(session: u16, span: Span<'_>) -> Span<'_> {
     if session & 0x0400 == 0 { span } else { span.cut_by_sender() }
 }
 
+const CISCO_META_DATA: u16 = 0x8909;
 const SESSION: u16 = 0x03ff;
 const VERSION: u16 = 0x0007;
 const CHECKSUM: u16 = 0x8000;
@@ -172,7 +180,10 @@ mod tests {
     /// The packet that carries the tunnel must be given, with the tunnel as its payload.
     fn left_alone(protocol: u8, tunnel: &[u8]) {
         packet(LinkType::IPV4, &ip4(protocol, 1, 0, tunnel), |p| {
-            assert_eq!((p.transport, p.payload, p.encapsulation.is_empty()), (Transport::Other(protocol), tunnel, true));
+            assert_eq!(
+                (p.transport, p.payload, p.encapsulation.is_empty()),
+                (Transport::Other(protocol), tunnel, true)
+            );
         });
     }
 
@@ -186,6 +197,7 @@ mod tests {
         let nvgre = [0x20, 0, 0x65, 0x58, 0, 0x10, 1, 5];
         assert_eq!(gre(&nvgre, &ethernet(0x0800, &v4)), [Wrapper::Gre]);
         assert_eq!(gre(&[0, 0, 0x88, 0x47, 0, 1, 1, 64], &v4), [Wrapper::Gre, Wrapper::Mpls(16)]);
+        assert_eq!(gre(&[0, 0, 0x89, 0x09, 8, 0, 1, 1, 0, 1, 0, 0], &v4), [Wrapper::Gre]);
         assert_eq!(gre(&[0, 0, 0x88, 0x3e], &v4), [Wrapper::Gre]);
         assert_eq!(gre(&[0, 0, 0x88, 0x3e, 0, 0, 1, 0], &v4), [Wrapper::Gre]);
     }
