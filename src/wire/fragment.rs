@@ -23,9 +23,9 @@ use std::time::Duration;
 pub struct FragmentLimits {
     /// Unfinished packets.
     pub packets: usize,
-    /// Bytes of all of them.
+    /// Memory for the pieces of all of them, in bytes.
     pub bytes: usize,
-    /// Pieces of one packet. An Ethernet path makes 45 of the longest packet, a path with an MTU of 576 makes 119.
+    /// Pieces of one packet. An Ethernet path makes 45 of the longest packet, a path with the smallest MTU (RFC 791: 68) 1,366.
     pub pieces: usize,
     /// Capture time between the first piece and the last. RFC 1122, section 3.3.2 wants 60 to 120 s of a receiver; most use 30 s.
     pub age: Duration,
@@ -33,7 +33,7 @@ pub struct FragmentLimits {
 
 impl Default for FragmentLimits {
     fn default() -> Self {
-        Self { packets: 4096, bytes: 16 << 20, pieces: 256, age: Duration::from_secs(30) }
+        Self { packets: 4096, bytes: 16 << 20, pieces: 2048, age: Duration::from_secs(30) }
     }
 }
 
@@ -95,6 +95,7 @@ pub(super) struct Fragments {
     limits: FragmentLimits,
     counters: FragmentCounters,
     packets: HashMap<Key, Unfinished, RandomState>,
+    /// What they cost together.
     bytes: usize,
     /// Numbers packets in the order of their first pieces.
     serial: u64,
@@ -140,7 +141,7 @@ impl Fragments {
     }
 
     fn hold(&mut self, at: Timestamp, piece: &Piece<'_>, end: u32, out: &mut Vec<u8>) -> Option<Whole> {
-        self.make_room(at, piece.payload.bytes().len());
+        self.make_room(at, piece.payload.bytes().len() + size_of::<Part>());
         self.forget_if_over(at, &piece.key);
         let packet = self.packets.entry(piece.key).or_insert_with(|| {
             self.serial += 1;
@@ -150,17 +151,18 @@ impl Fragments {
             self.counters.duplicated += 1;
             return None;
         }
-        let before = packet.bytes.len();
+        let before = packet.cost();
         match packet.add(piece, end) {
             Added::New => {}
             Added::Copy => self.counters.duplicated += 1,
             Added::Contradiction => self.counters.overlapped += 1,
         }
-        self.bytes += packet.bytes.len() - before;
+        self.bytes += packet.cost() - before;
         if let Some(whole) = packet.whole() {
             packet.join(out);
-            self.bytes -= packet.bytes.len();
-            packet.finish(at);
+            self.bytes -= packet.cost();
+            let emptied = packet.finish(at);
+            self.keep(emptied);
             self.counters.reassembled += 1;
             return Some(whole);
         }
@@ -182,10 +184,15 @@ impl Fragments {
 
     fn remove(&mut self, key: &Key) {
         if let Some(packet) = self.packets.remove(key) {
-            self.bytes -= packet.bytes.len();
-            if self.spare.len() < SPARE {
-                self.spare.push(packet);
-            }
+            self.bytes -= packet.cost();
+            self.keep(packet);
+        }
+    }
+
+    /// Keeps the memory of a packet for another.
+    fn keep(&mut self, packet: Unfinished) {
+        if self.spare.len() < SPARE {
+            self.spare.push(packet);
         }
     }
 
@@ -211,7 +218,7 @@ impl Fragments {
         packets.retain(|_, packet| {
             let over = packet.is_over(at, limits.age);
             if over {
-                *bytes -= packet.bytes.len();
+                *bytes -= packet.cost();
                 counters.expired += u64::from(packet.done.is_none());
             }
             !over
@@ -229,7 +236,7 @@ impl Fragments {
         packets.retain(|_, packet| {
             let evict = packet.serial <= newest_evicted;
             if evict {
-                *bytes -= packet.bytes.len();
+                *bytes -= packet.cost();
                 counters.evicted += u64::from(packet.done.is_none());
             }
             !evict
@@ -280,9 +287,9 @@ struct Unfinished {
 struct Part {
     start: u32,
     end: u32,
-    from: usize,
+    from: u32,
     /// Less than `end - start` if the snap length cut it.
-    captured: usize,
+    captured: u32,
 }
 
 impl Unfinished {
@@ -333,7 +340,9 @@ impl Unfinished {
             } else {
                 let gap_end = next.map_or(end, |part| part.start);
                 let (new, rest) = split(bytes, gap_end - start);
-                self.parts.insert(i, Part { start, end: gap_end, from: self.bytes.len(), captured: new.len() });
+                // Neither exceeds a packet's length, for no byte is held twice.
+                let (from, captured) = (self.bytes.len() as u32, new.len() as u32);
+                self.parts.insert(i, Part { start, end: gap_end, from, captured });
                 self.bytes.extend_from_slice(new);
                 self.covered += gap_end - start;
                 if added == Added::Copy {
@@ -349,9 +358,17 @@ impl Unfinished {
 
     /// Whether `bytes` repeat what `part` has from `start` on, as far as both were captured.
     fn same(&self, part: &Part, start: u32, bytes: &[u8]) -> bool {
-        let has = self.bytes.get(part.from..part.from + part.captured).unwrap_or_default();
-        let has = has.get((start - part.start) as usize..).unwrap_or_default();
+        let has = self.captured(part).get((start - part.start) as usize..).unwrap_or_default();
         has.iter().zip(bytes).all(|(a, b)| a == b)
+    }
+
+    fn captured(&self, part: &Part) -> &[u8] {
+        self.bytes.get(part.from as usize..(part.from + part.captured) as usize).unwrap_or_default()
+    }
+
+    /// Memory for its pieces: a flood of tiny ones costs more than their bytes.
+    fn cost(&self) -> usize {
+        self.bytes.len() + self.parts.len() * size_of::<Part>()
     }
 
     fn whole(&self) -> Option<Whole> {
@@ -363,17 +380,17 @@ impl Unfinished {
     fn join(&self, out: &mut Vec<u8>) {
         out.clear();
         for part in &self.parts {
-            out.extend_from_slice(self.bytes.get(part.from..part.from + part.captured).unwrap_or_default());
-            if part.captured < (part.end - part.start) as usize {
+            out.extend_from_slice(self.captured(part));
+            if part.captured < part.end - part.start {
                 break;
             }
         }
     }
 
-    fn finish(&mut self, at: Timestamp) {
-        self.done = Some(at);
-        self.parts.clear();
-        self.bytes.clear();
+    /// Leaves only what swallows copies, and gives the memory away.
+    fn finish(&mut self, at: Timestamp) -> Self {
+        let stub = Self { serial: self.serial, first_at: self.first_at, done: Some(at), ..Self::default() };
+        std::mem::replace(self, stub)
     }
 }
 
@@ -393,3 +410,185 @@ const COPIES: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Emptied packets kept for their memory.
 const SPARE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_nanos(millis * 1_000_000)
+    }
+
+    fn key(id: u32) -> Key {
+        Key { src: IpAddr::from([192, 0, 2, 1]), dst: IpAddr::from([192, 0, 2, 2]), id, protocol: Some(17) }
+    }
+
+    fn piece(id: u32, offset: u32, more: bool, bytes: &[u8]) -> Piece<'_> {
+        Piece { key: key(id), protocol: 17, offset, more, payload: Span::new(bytes, 0) }
+    }
+
+    /// Inserts pieces at 1 ms; gives what came out last.
+    fn insert_all(fragments: &mut Fragments, pieces: &[Piece<'_>]) -> Option<(Whole, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut last = None;
+        for piece in pieces {
+            last = fragments.insert(at(1), piece, &mut out).unwrap().map(|whole| (whole, out.clone()));
+        }
+        last
+    }
+
+    fn fragments() -> Fragments {
+        Fragments::new(FragmentLimits::default())
+    }
+
+    #[test]
+    fn pieces_in_any_order_give_the_packet() {
+        let (a, b, c) = (piece(1, 0, true, &[1; 16]), piece(1, 16, true, &[2; 8]), piece(1, 24, false, &[3; 5]));
+        let want = [&[1; 16][..], &[2; 8], &[3; 5]].concat();
+        for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
+            let mut f = fragments();
+            assert_eq!(insert_all(&mut f, &order), Some((Whole { protocol: 17, wire: 29 }, want.clone())));
+            assert_eq!((f.bytes, f.counters.reassembled, f.counters.seen), (0, 1, 3));
+        }
+    }
+
+    #[test]
+    fn copies_from_a_mirror_port_neither_break_nor_double_a_packet() {
+        let (a, b) = (piece(1, 0, true, &[1; 16]), piece(1, 16, false, &[2; 8]));
+        let mut f = fragments();
+        assert!(insert_all(&mut f, &[a, a, b]).is_some());
+        assert!(insert_all(&mut f, &[b, a, b]).is_none());
+        assert_eq!((f.counters.duplicated, f.counters.overlapped, f.counters.reassembled), (4, 0, 1));
+        // The same identification, a while later, is another packet.
+        let mut out = Vec::new();
+        assert_eq!(f.insert(at(200), &a, &mut out), Ok(None));
+        assert!(f.insert(at(200), &b, &mut out).unwrap().is_some());
+        assert_eq!((f.counters.expired, f.counters.evicted), (0, 0));
+    }
+
+    #[test]
+    fn of_overlapping_pieces_the_first_stays() {
+        let mut f = fragments();
+        let pieces = [
+            piece(1, 8, true, &[2; 16]),
+            piece(1, 0, true, &[1; 32]),
+            piece(1, 24, true, &[9; 8]),
+            piece(1, 32, false, &[3; 4]),
+        ];
+        let want = [&[1; 8][..], &[2; 16], &[1; 8], &[3; 4]].concat();
+        assert_eq!(insert_all(&mut f, &pieces).unwrap().1, want);
+        assert_eq!((f.counters.overlapped, f.counters.duplicated), (2, 0));
+    }
+
+    #[test]
+    fn a_teardrop_does_not_end_a_packet_twice() {
+        let mut f = fragments();
+        // The second piece ends within the first: its claim to be the last contradicts what is there.
+        assert!(insert_all(&mut f, &[piece(1, 0, true, &[1; 40]), piece(1, 24, false, &[2; 4])]).is_none());
+        assert_eq!(f.counters.overlapped, 1);
+        // Nor may anything come behind the last piece, or another last piece elsewhere.
+        let behind = [piece(2, 8, false, &[1; 8]), piece(2, 16, true, &[2; 8]), piece(2, 8, false, &[2; 4])];
+        assert!(insert_all(&mut f, &behind).is_none());
+        assert_eq!(f.counters.overlapped, 3);
+        assert_eq!(insert_all(&mut f, &[piece(2, 0, true, &[0; 8])]).unwrap().1, [[0; 8], [1; 8]].concat());
+    }
+
+    #[test]
+    fn pieces_no_packet_can_have_are_refused() {
+        let mut f = fragments();
+        let mut out = Vec::new();
+        let impossible = [
+            piece(1, 65_528, false, &[0; 8]),
+            piece(1, 65_528, true, &[0; 1480]),
+            piece(1, 0, true, &[0; 15]),
+            piece(1, 8, false, &[]),
+            piece(1, u32::MAX, false, &[1]),
+        ];
+        for piece in &impossible {
+            assert_eq!(f.insert(at(1), piece, &mut out), Err(Unread::Malformed));
+        }
+        assert_eq!((f.counters.refused, f.counters.held, f.packets.len()), (5, 0, 0));
+    }
+
+    #[test]
+    fn a_piece_cut_by_the_snap_length_leaves_the_true_length() {
+        let cut = Piece { payload: Span::new(&[1; 10], 16), ..piece(1, 0, true, &[]) };
+        let (whole, bytes) = insert_all(&mut fragments(), &[cut, piece(1, 16, false, &[2; 4])]).unwrap();
+        assert_eq!((whole.wire, bytes), (20, vec![1; 10]));
+    }
+
+    #[test]
+    fn what_is_old_expires_whichever_way_time_jumps() {
+        for jump in [31_000, -31_000] {
+            let mut f = fragments();
+            let mut out = Vec::new();
+            assert_eq!(f.insert(at(0), &piece(1, 0, true, &[1; 8]), &mut out), Ok(None));
+            assert_eq!(f.insert(at(jump), &piece(1, 8, false, &[2; 8]), &mut out), Ok(None));
+            assert_eq!((f.counters.expired, f.counters.held), (1, 1), "jump {jump}");
+        }
+    }
+
+    #[test]
+    fn a_flood_stays_within_every_bound() {
+        let limits = FragmentLimits { packets: 64, bytes: 10_000, pieces: 8, age: Duration::from_secs(30) };
+        let mut f = Fragments::new(limits);
+        let mut out = Vec::new();
+        for id in 0..5_000 {
+            f.insert(at(1), &piece(id, 8, true, &[0; 800]), &mut out).unwrap();
+            assert!(f.bytes <= limits.bytes && f.packets.len() <= limits.packets);
+            assert_eq!(f.bytes, f.packets.values().map(Unfinished::cost).sum::<usize>());
+        }
+        assert_eq!(f.counters.evicted + f.counters.held, 5_000);
+        let before = f.counters.evicted;
+        for i in 0..8 {
+            f.insert(at(1), &piece(9_999, 8 + i * 16, true, &[0; 8]), &mut out).unwrap();
+        }
+        assert!(!f.packets.contains_key(&key(9_999)) && f.counters.evicted > before);
+    }
+
+    #[test]
+    fn the_newest_packets_outlive_a_flood() {
+        let mut f = Fragments::new(FragmentLimits { packets: 8, ..FragmentLimits::default() });
+        let mut out = Vec::new();
+        for id in 0..100 {
+            f.insert(at(1), &piece(id, 0, true, &[1; 8]), &mut out).unwrap();
+        }
+        assert!(f.insert(at(1), &piece(99, 8, false, &[2; 8]), &mut out).unwrap().is_some());
+    }
+
+    proptest! {
+        /// Against a map of bytes, filled first come, first kept.
+        #[test]
+        fn any_pieces_give_what_a_plain_array_gives(
+            pieces in prop::collection::vec((0u32..12, 1usize..5, any::<u8>()), 1..30),
+            last in 8u32..14,
+        ) {
+            let mut f = fragments();
+            let mut out = Vec::new();
+            let mut array: Vec<Option<u8>> = vec![None; last as usize * 8];
+            let mut reached = 0;
+            let mut whole = None;
+            for (offset, words, fill) in pieces {
+                let bytes = vec![fill; words * 8];
+                let start = offset as usize * 8;
+                whole = whole.or(f.insert(at(1), &piece(1, offset * 8, true, &bytes), &mut out).unwrap());
+                if f.counters.reassembled == 1 { break; }
+                prop_assert!(whole.is_none());
+                if start + bytes.len() > array.len() { array.resize(start + bytes.len(), None); }
+                for at in &mut array[start..start + bytes.len()] { at.get_or_insert(fill); }
+                reached = reached.max(start + bytes.len());
+            }
+            prop_assert!(whole.is_none(), "no last piece came");
+            let end = last as usize * 8 + 3;
+            whole = f.insert(at(1), &piece(1, last * 8, false, &[7; 3]), &mut out).unwrap();
+            array.resize(array.len().max(end), None);
+            for at in &mut array[end - 3..end] { at.get_or_insert(7); }
+            let complete = reached <= end && array[..end].iter().all(Option::is_some);
+            prop_assert_eq!(whole.map(|w| w.wire as usize), complete.then_some(end));
+            if complete {
+                prop_assert_eq!(out, array.into_iter().take(end).flatten().collect::<Vec<_>>());
+            }
+        }
+    }
+}

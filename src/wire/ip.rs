@@ -123,3 +123,109 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION_OPTIONS: u8 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Frame, LinkType};
+    use crate::wire::Transport;
+    use crate::wire::testkit::{ethernet, frame, ip4, ip6, packet, packet_of, tcp4, udp4, udp6, unread};
+
+    #[test]
+    fn padding_is_no_payload() {
+        let mut bytes = ethernet(0x0800, &tcp4(b"ab"));
+        bytes.extend_from_slice(&[0xee; 40]);
+        packet(LinkType::ETHERNET, &bytes, |p| {
+            assert_eq!((p.payload, p.payload_len, p.ip_len), (&b"ab"[..], 2, 54));
+            assert_eq!(
+                (p.ttl, p.src.to_string().as_str(), p.dst.to_string().as_str()),
+                (57, "192.0.2.1", "198.51.100.7")
+            );
+        });
+    }
+
+    #[test]
+    fn a_total_length_of_zero_means_the_length_of_the_frame() {
+        let mut bytes = ethernet(0x0800, &tcp4(&[7; 300]));
+        bytes[16..18].copy_from_slice(&[0, 0]);
+        let offloaded = Frame { orig_len: 70_000, ..frame(LinkType::ETHERNET, &bytes) };
+        packet_of(&offloaded, |p| {
+            assert_eq!((p.ip_len, p.payload_len, p.payload.len()), (69_986, 69_934, 300));
+        });
+    }
+
+    #[test]
+    fn a_total_length_beyond_the_frame_counts_only_if_the_frame_was_cut() {
+        let mut bytes = tcp4(&[7; 10]);
+        bytes[2..4].copy_from_slice(&1500u16.to_be_bytes());
+        packet(LinkType::RAW, &bytes, |p| assert_eq!((p.ip_len, p.payload_len), (62, 10)));
+        let cut = Frame { orig_len: 100, ..frame(LinkType::RAW, &bytes) };
+        packet_of(&cut, |p| assert_eq!((p.ip_len, p.payload_len, p.payload.len()), (1500, 1448, 10)));
+    }
+
+    #[test]
+    fn headers_that_contradict_themselves() {
+        let with = |at: usize, byte: u8| {
+            let mut bytes = tcp4(&[]);
+            bytes[at] = byte;
+            unread(LinkType::IPV4, &bytes)
+        };
+        assert_eq!(with(0, 0x44), Unread::Malformed);
+        assert_eq!(with(0, 0x65), Unread::Malformed);
+        assert_eq!(with(3, 19), Unread::Malformed);
+        assert_eq!(unread(LinkType::IPV4, &tcp4(&[])[..19]), Unread::Truncated);
+        assert_eq!(unread(LinkType::IPV6, &udp6(1, &[])[..39]), Unread::Truncated);
+        assert_eq!(unread(LinkType::RAW, &[0x50; 40]), Unread::NotIp);
+        assert_eq!(unread(LinkType::RAW, &[]), Unread::Truncated);
+    }
+
+    #[test]
+    fn extension_headers_belong_to_the_ip_length_and_not_to_the_payload() {
+        let udp = &udp6(53, b"query")[40..];
+        let pad = [1, 4, 0, 0, 0, 0];
+        let chain = [&[60][..], &[0], &pad, &[43, 0], &pad, &[17, 0, 0, 0, 0, 0, 0, 0], udp].concat();
+        packet(LinkType::IPV6, &ip6(0, &chain), |p| {
+            assert_eq!(p.transport, Transport::Udp { src_port: 1000, dst_port: 53 });
+            assert_eq!((p.ip_len, p.payload), (40 + 24 + 13, &b"query"[..]));
+        });
+        let endless = [[60, 0, 1, 4, 0, 0, 0, 0]; 40].concat();
+        assert_eq!(unread(LinkType::IPV6, &ip6(60, &endless)), Unread::TooDeep);
+    }
+
+    #[test]
+    fn an_atomic_fragment_stands_for_itself() {
+        let chain = [&[17, 0, 0, 0, 0, 0, 0, 9][..], &udp6(53, b"query")[40..]].concat();
+        packet(LinkType::IPV6, &ip6(44, &chain), |p| assert_eq!((p.ip_len, p.payload), (61, &b"query"[..])));
+    }
+
+    #[test]
+    fn a_jumbogram_takes_its_length_from_the_frame() {
+        let hop_by_hop = [17, 0, 0xc2, 4, 0, 1, 0x86, 0xa0];
+        let mut bytes = ip6(0, &[&hop_by_hop[..], &udp6(9, &[1; 50])[40..]].concat());
+        bytes[4..6].copy_from_slice(&[0, 0]);
+        bytes[52..54].copy_from_slice(&[0, 0]);
+        let jumbo = Frame { orig_len: 100_040, ..frame(LinkType::IPV6, &bytes) };
+        packet_of(&jumbo, |p| assert_eq!((p.ip_len, p.payload_len, p.payload.len()), (100_040, 99_984, 50)));
+        packet(LinkType::IPV6, &[&ip6(59, &[])[..], &[0; 6]].concat(), |p| {
+            assert_eq!((p.transport, p.ip_len, p.payload_len), (Transport::Other(59), 40, 0));
+        });
+    }
+
+    #[test]
+    fn other_protocols_are_given_by_number() {
+        for protocol in [50, 51, 89, 2] {
+            packet(LinkType::IPV4, &ip4(protocol, 3, 0, b"body"), |p| {
+                assert_eq!((p.transport, p.payload, p.ip_id), (Transport::Other(protocol), &b"body"[..], 3));
+            });
+        }
+    }
+
+    #[test]
+    fn options_of_ipv4_are_stepped_over() {
+        let mut bytes = udp4(53, b"q");
+        bytes.splice(20..20, [7, 4, 4, 0]);
+        bytes[0] = 0x46;
+        bytes[3] += 4;
+        packet(LinkType::IPV4, &bytes, |p| assert_eq!((p.payload, p.ip_len), (&b"q"[..], 33)));
+    }
+}

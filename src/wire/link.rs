@@ -35,6 +35,7 @@ pub(super) fn open<'a>(link: LinkType, span: Span<'a>, nesting: &mut Nesting) ->
         LinkType(117) => pflog(span),
         LinkType(192) => per_packet(span, nesting),
         LinkType(239) => nflog(span),
+        LinkType(258) => pktap(span, nesting),
         _ => Err(Unread::UnknownLinkType),
     }
 }
@@ -133,6 +134,16 @@ fn per_packet<'a>(span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unr
     open(LinkType(link), span.skip(len)?, nesting)
 }
 
+/// Darwin's capture header: its length, the kind of record and the link type of what follows, little-endian.
+fn pktap<'a>(span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
+    let mut header = span;
+    let (len, _kind) = (u32::from_le_bytes(header.read()?), header.read::<4>()?);
+    let link = u16::try_from(u32::from_le_bytes(header.read()?)).map_err(|_| Unread::UnknownLinkType)?;
+    let len = usize::try_from(len).ok().filter(|len| *len >= 12).ok_or(Unread::Malformed)?;
+    nesting.unnamed()?;
+    open(LinkType(link), span.skip(len)?, nesting)
+}
+
 /// Linux netfilter log: type-length-value fields in the byte order of the host; one of them is the packet.
 fn nflog(mut span: Span<'_>) -> Result<Step<'_>, Unread> {
     const PAYLOAD: [u8; 2] = [0, 9];
@@ -153,5 +164,71 @@ fn nflog(mut span: Span<'_>) -> Result<Step<'_>, Unread> {
             return Ok(Step::Ip(field.limit(u32::from(len) - 4)));
         }
         span = span.skip(usize::from(len).next_multiple_of(4))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testkit::{ethernet, packet, tcp4, udp6, unread};
+
+    /// The frame `head` + packet gives the packet.
+    fn carries(link: u16, head: &[u8], ip: &[u8]) {
+        packet(LinkType(link), &[head, ip].concat(), |p| assert_eq!(p.payload, b"x", "link type {link} {head:x?}"));
+    }
+
+    #[test]
+    fn every_link_type_that_carries_ip_is_opened() {
+        let (v4, v6) = (tcp4(b"x"), udp6(53, b"x"));
+        for raw in [12, 14, 101] {
+            carries(raw, &[], &v4);
+            carries(raw, &[], &v6);
+        }
+        carries(228, &[], &v4);
+        carries(229, &[], &v6);
+        for loopback in [0, 108] {
+            carries(loopback, &[2, 0, 0, 0], &v4);
+            carries(loopback, &[0, 0, 0, 2], &v4);
+            for family in [24, 28, 30] {
+                carries(loopback, &[family, 0, 0, 0], &v6);
+                carries(loopback, &[0, 0, 0, family], &v6);
+            }
+        }
+        carries(113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0], &v4);
+        carries(276, &[0x86, 0xdd, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0], &v6);
+        carries(113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 0x81, 0, 0, 12, 8, 0], &v4);
+        carries(104, &[0x0f, 0, 8, 0], &v4);
+        carries(50, &[0x8f, 0, 0x86, 0xdd], &v6);
+        carries(204, &[1, 0xff, 3, 0, 0x21], &v4);
+        carries(107, &[0x18, 0x41, 3, 0xcc], &v4);
+        carries(107, &[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 0x86, 0xdd], &v6);
+        carries(107, &[0x18, 0x41, 8, 0], &v4);
+        carries(8, &[0; 16], &v4);
+        carries(100, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4);
+        carries(109, &[0; 12], &v6);
+        carries(117, &[61; 64], &v4);
+        carries(192, &[0, 0, 8, 0, 101, 0, 0, 0], &v4);
+        carries(239, &[2, 0, 0, 0, 6, 0, 10, 0, b'i', 0, 0, 0, 57, 0, 9, 0], &v4);
+        carries(239, &[2, 0, 0, 0, 0, 57, 0, 9], &v4);
+        let pktap = [&[20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0][..], &[0; 8], &ethernet(0x0800, &[])].concat();
+        carries(258, &pktap, &v4);
+    }
+
+    #[test]
+    fn what_is_not_ip_is_told() {
+        assert_eq!(unread(LinkType(105), &[0; 64]), Unread::UnknownLinkType);
+        assert_eq!(unread(LinkType(9999), &[]), Unread::UnknownLinkType);
+        assert_eq!(unread(LinkType::NULL, &[7, 0, 0, 0, 0x45, 0]), Unread::NotIp);
+        assert_eq!(unread(LinkType(104), &[0x8f, 0, 0x80, 0x35, 0, 0, 0, 2]), Unread::NotIp);
+        assert_eq!(unread(LinkType::LINUX_SLL, &[0, 4, 3, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1]), Unread::NotIp);
+        assert_eq!(unread(LinkType::ETHERNET, &ethernet(0x0806, &[0; 28])), Unread::Arp);
+        assert_eq!(unread(LinkType::ETHERNET, &[1; 13]), Unread::Truncated);
+    }
+
+    #[test]
+    fn link_types_within_link_types_end() {
+        let ppi = [0, 0, 8, 0, 192, 0, 0, 0].repeat(200);
+        assert_eq!(unread(LinkType(192), &ppi), Unread::TooDeep);
+        assert_eq!(unread(LinkType(192), &[0, 0, 0, 0, 192, 0, 0, 0]), Unread::Malformed);
     }
 }

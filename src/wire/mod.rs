@@ -13,6 +13,8 @@ mod link;
 mod packet;
 mod span;
 mod tag;
+#[cfg(test)]
+mod testkit;
 mod transport;
 mod tunnel;
 

@@ -1,7 +1,7 @@
 //! What stands between the link header and IP: EtherTypes, VLAN tags, MPLS labels, LLC/SNAP, PPP and PPPoE.
 //!
-//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, LLC/SNAP (RFC 1042), MPLS (RFC 3032, RFC 4385, RFC 4448),
-//! PPPoE sessions (RFC 2516), PPP (RFC 1661, RFC 1662, RFC 5121's protocol numbers), Cisco HDLC.
+//! Reads: Ethernet (IEEE 802.3), IEEE 802.1Q/802.1ad/802.1ah/802.1BR, VN-Tag, Cisco MetaData and FabricPath, Arista time stamps,
+//! LLC/SNAP (RFC 1042), MPLS (RFC 3032, RFC 4385, RFC 4448), PPPoE sessions (RFC 2516), PPP (RFC 1661, RFC 1662), Cisco HDLC.
 //! Emits: the next layer. Does not: read PPP that is compressed or in multilink pieces, PPPoE discovery, MACsec.
 
 use super::decoder::{Nesting, Step};
@@ -22,6 +22,8 @@ const MPLS_UPSTREAM: u16 = 0x8848;
 const PPPOE_SESSION: u16 = 0x8864;
 /// IEEE 802.1ah: four bytes of I-TAG, then the customer's whole frame.
 const PBB: u16 = 0x88e7;
+/// Cisco FabricPath: two bytes of tag, then the host's whole frame.
+const FABRIC_PATH: u16 = 0x8903;
 /// The highest value of the field that is a length (IEEE 802.3).
 const MAX_LENGTH: u16 = 1500;
 
@@ -41,19 +43,25 @@ pub(super) fn ether_type<'a>(kind: u16, span: Span<'a>, nesting: &mut Nesting) -
         MPLS | MPLS_UPSTREAM => mpls(span, nesting),
         PPPOE_SESSION => pppoe(span, nesting),
         BRIDGED_ETHERNET => Ok(Step::Ethernet(span)),
+        FABRIC_PATH => nesting.unnamed().and_then(|()| ethernet(span.skip(2)?)),
         PBB => nesting.unnamed().and_then(|()| ethernet(span.skip(4)?)),
         0..=MAX_LENGTH => llc(span.limit(u32::from(kind))),
         _ => switch_tag(kind, span, nesting),
     }
 }
 
-/// Tags that switches put on mirrored frames: a fixed number of bytes, then the EtherType of the frame.
+/// Tags that switches put on mirrored frames: a number of bytes, then the EtherType of the frame.
 fn switch_tag<'a>(kind: u16, span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
-    let tag_len = match kind {
+    let tag_len = match (kind, span.bytes()) {
         // VN-Tag (IEEE 802.1Qbh draft).
-        0x8926 => 4,
+        (0x8926, _) => 4,
         // E-Tag (IEEE 802.1BR).
-        0x893f => 6,
+        (0x893f, _) => 6,
+        // Cisco MetaData with one option, the security group tag of TrustSec.
+        (0x8909, [1, 1, ..]) => 6,
+        // Arista's time stamp, in 64 bits or 48.
+        (0xd28b, [0, 1, 0 | 1, 0x10, ..]) => 12,
+        (0xd28b, [0, 1, 0 | 1, 0x20, ..]) => 10,
         _ => return Err(Unread::NotIp),
     };
     nesting.unnamed()?;
@@ -164,5 +172,92 @@ pub(super) fn cisco_hdlc(mut span: Span<'_>) -> Result<Step<'_>, Unread> {
         // Cisco's SLARP keep-alive has the number that is RARP on Ethernet.
         RARP | 0..=MAX_LENGTH => Err(Unread::NotIp),
         kind => Ok(Step::EtherType(kind, span)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::LinkType;
+    use crate::wire::testkit::{MACS, ethernet, packet, tcp4, udp6, unread, wrappers};
+
+    const E: LinkType = LinkType::ETHERNET;
+
+    #[test]
+    fn tags_and_labels_are_told_outermost_first() {
+        let qinq = ethernet(0x88a8, &[&[0x20, 100, 0x81, 0, 0xe0, 12, 8, 0][..], &tcp4(b"x")].concat());
+        assert_eq!(wrappers(E, &qinq), [Wrapper::Vlan(100), Wrapper::Vlan(12)]);
+        let labels = ethernet(0x8847, &[&[0, 1, 0x00, 64, 0, 2, 0x01, 64][..], &udp6(53, b"x")].concat());
+        assert_eq!(wrappers(E, &labels), [Wrapper::Mpls(16), Wrapper::Mpls(32)]);
+    }
+
+    #[test]
+    fn a_pseudowire_is_told_from_ip_with_and_without_control_word() {
+        let label = [0, 1, 0x01, 64];
+        let frame = ethernet(0x0800, &tcp4(b"x"));
+        let with = [&label[..], &[0; 4], &frame].concat();
+        assert_eq!(wrappers(E, &ethernet(0x8847, &with)), [Wrapper::Mpls(16)]);
+        for first in [0x02, 0x45, 0x60, 0x90] {
+            let mut frame = frame.clone();
+            frame[0] = first;
+            let without = ethernet(0x8847, &[&label[..], &frame].concat());
+            packet(E, &without, |p| assert_eq!((p.payload, p.src.is_ipv4()), (&b"x"[..], true), "{first:x}"));
+        }
+        assert_eq!(unread(E, &ethernet(0x8847, &[&label[..], &[0x10; 40]].concat())), Unread::NotIp);
+        assert_eq!(unread(E, &ethernet(0x8847, &[0, 1, 0, 64].repeat(30))), Unread::TooDeep);
+        assert_eq!(unread(E, &ethernet(0x8847, &label)), Unread::Truncated);
+    }
+
+    #[test]
+    fn pppoe_sessions_carry_ip_and_their_length_takes_padding_off() {
+        let session = [&[0x11, 0, 0, 7, 0, 55, 0, 0x21][..], &tcp4(b"x"), &[0; 9]].concat();
+        let frame = ethernet(0x8864, &session);
+        assert_eq!(wrappers(E, &frame), [Wrapper::Pppoe(7)]);
+        packet(E, &frame, |p| assert_eq!((p.payload, p.ip_len), (&b"x"[..], 53)));
+        assert_eq!(wrappers(LinkType::PPP_ETHER, &session), [Wrapper::Pppoe(7)]);
+        assert_eq!(unread(E, &ethernet(0x8864, &[0x11, 0, 0, 7, 0, 4, 0xc0, 0x21, 1, 1])), Unread::NotIp);
+        assert_eq!(unread(E, &ethernet(0x8863, &[0x11, 9, 0, 0, 0, 0])), Unread::NotIp);
+    }
+
+    #[test]
+    fn ppp_with_and_without_its_optional_bytes() {
+        let heads: [&[u8]; 4] = [&[0xff, 3, 0, 0x21], &[0xff, 3, 0x21], &[0, 0x21], &[0x21]];
+        for head in heads {
+            packet(LinkType::PPP, &[head, &tcp4(b"x")].concat(), |p| assert_eq!(p.payload, b"x", "{head:x?}"));
+        }
+        packet(LinkType::PPP_HDLC, &[&[0x57][..], &udp6(53, b"x")].concat(), |p| assert_eq!(p.payload, b"x"));
+        assert_eq!(unread(LinkType::PPP, &[0xff, 3, 0xc0, 0x21, 1, 1, 0, 4]), Unread::NotIp);
+    }
+
+    #[test]
+    fn llc_carries_ip_in_snap_only() {
+        let llc = |head: &[u8], body: &[u8]| {
+            let inner = [head, body].concat();
+            [&MACS[..], &u16::try_from(inner.len()).unwrap().to_be_bytes(), &inner, &[0; 5]].concat()
+        };
+        packet(E, &llc(&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &tcp4(b"x")), |p| assert_eq!(p.payload, b"x"));
+        assert_eq!(unread(E, &llc(&[0x42, 0x42, 3], &[0; 35])), Unread::NotIp);
+        assert_eq!(unread(E, &llc(&[0xaa, 0xaa, 3, 0, 0, 12, 0x20, 0], &[0; 35])), Unread::NotIp);
+        assert_eq!(unread(E, &llc(&[0xaa, 0xaa, 3, 0, 0, 0, 8, 6], &[0; 28])), Unread::Arp);
+    }
+
+    #[test]
+    fn tags_of_switches_are_undone_without_a_name() {
+        let tags: [(u16, &[u8]); 5] = [
+            (0x8926, &[0; 4]),
+            (0x893f, &[0; 6]),
+            (0x8909, &[1, 1, 0, 1, 0, 9]),
+            (0xd28b, &[0, 1, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (0xd28b, &[0, 1, 1, 0x20, 0, 0, 0, 0, 0, 0]),
+        ];
+        for (kind, tag) in tags {
+            let frame = ethernet(kind, &[tag, &[8, 0], &tcp4(b"x")].concat());
+            packet(E, &frame, |p| assert_eq!((p.payload, p.encapsulation.is_empty()), (&b"x"[..], true), "{kind:x}"));
+        }
+        let pbb = ethernet(0x88e7, &[&[0, 0, 0, 5][..], &ethernet(0x0800, &tcp4(b"x"))].concat());
+        packet(E, &pbb, |p| assert_eq!(p.payload, b"x"));
+        let fabric = ethernet(0x8903, &[&[0, 0x60][..], &ethernet(0x0800, &tcp4(b"x"))].concat());
+        packet(E, &fabric, |p| assert_eq!(p.payload, b"x"));
+        assert_eq!(unread(E, &ethernet(0x88cc, &[0; 46])), Unread::NotIp);
     }
 }

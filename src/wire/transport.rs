@@ -116,3 +116,90 @@ pub(super) fn icmp(mut span: Span<'_>) -> Result<Segment<'_>, Unread> {
     let [kind, code] = span.read()?;
     Ok((Transport::Icmp { kind, code }, whole.skip_uncaptured(4)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Frame, LinkType};
+    use crate::wire::testkit::{frame, ip4, packet, packet_of, tcp4, udp4, unread};
+
+    fn options(bytes: &[u8]) -> TcpOptions {
+        tcp_options(bytes)
+    }
+
+    #[test]
+    fn options_in_any_order_and_the_common_order_read_alike() {
+        let fast = options(&[1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4]);
+        assert_eq!(fast, options(&[8, 10, 0, 0, 1, 2, 0, 0, 3, 4, 1, 1]));
+        assert_eq!(fast.timestamps, Some((0x102, 0x304)));
+        let syn = options(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
+        let want =
+            TcpOptions { mss: Some(1460), window_scale: Some(7), timestamps: Some((1, 0)), sack_permitted: true };
+        assert_eq!(syn, want);
+    }
+
+    #[test]
+    fn options_end_at_the_first_that_cannot_be() {
+        assert_eq!(options(&[2, 4, 5, 0xb4, 3, 0, 4, 2]), TcpOptions { mss: Some(1460), ..TcpOptions::default() });
+        assert_eq!(options(&[0, 4, 2, 0]), TcpOptions::default());
+        assert_eq!(options(&[2, 9, 5, 0xb4]), TcpOptions::default());
+        assert_eq!(options(&[2, 3, 5, 4, 2]), TcpOptions { sack_permitted: true, ..TcpOptions::default() });
+    }
+
+    #[test]
+    fn a_segment_cut_anywhere_keeps_its_true_length() {
+        let bytes = tcp4(&[0x55; 100]);
+        for kept in 34..bytes.len() {
+            let cut = Frame { bytes: &bytes[..kept], ..frame(LinkType::RAW, &bytes) };
+            packet_of(&cut, |p| {
+                let Transport::Tcp(tcp) = p.transport else { panic!("{p:?}") };
+                assert_eq!((tcp.src_port, tcp.seq, tcp.ack, tcp.flags), (1000, 7, 9, TcpFlags::ACK), "kept {kept}");
+                assert_eq!((p.ip_len, p.payload_len), (152, 100));
+                assert_eq!(p.payload.len(), kept.saturating_sub(52));
+                assert_eq!(tcp.options.timestamps, (kept >= 52).then_some((11, 12)));
+            });
+        }
+        let cut = Frame { bytes: &bytes[..33], ..frame(LinkType::RAW, &bytes) };
+        assert!(matches!(
+            crate::wire::Decoder::default().decode(&cut),
+            crate::wire::Decoded::NotUnderstood(Unread::Truncated)
+        ));
+    }
+
+    #[test]
+    fn a_segment_that_contradicts_itself_is_malformed() {
+        let mut bytes = tcp4(&[]);
+        bytes[32] = 0x40;
+        assert_eq!(unread(LinkType::RAW, &bytes), Unread::Malformed);
+        bytes[32] = 0xf0;
+        assert_eq!(unread(LinkType::RAW, &bytes), Unread::Malformed);
+        assert_eq!(unread(LinkType::RAW, &ip4(6, 1, 0, &[0; 12])), Unread::Malformed);
+    }
+
+    #[test]
+    fn the_udp_length_only_ever_takes_off() {
+        for (claimed, want) in [(0u16, 32), (7, 32), (8, 0), (18, 10), (40, 32), (9000, 32)] {
+            let mut bytes = udp4(5000, &[9; 32]);
+            bytes[24..26].copy_from_slice(&claimed.to_be_bytes());
+            packet(LinkType::RAW, &bytes, |p| {
+                assert_eq!((p.payload_len, p.payload.len(), p.ip_len), (want, want as usize, 60), "claimed {claimed}");
+                assert_eq!(p.transport, Transport::Udp { src_port: 1000, dst_port: 5000 });
+            });
+        }
+    }
+
+    #[test]
+    fn the_ports_of_a_cut_datagram_are_enough() {
+        let bytes = udp4(5000, &[9; 32]);
+        let cut = Frame { bytes: &bytes[..24], ..frame(LinkType::RAW, &bytes) };
+        packet_of(&cut, |p| assert_eq!((p.payload_len, p.payload.len()), (32, 0)));
+    }
+
+    #[test]
+    fn the_identifier_of_an_echo_is_in_the_payload() {
+        packet(LinkType::RAW, &ip4(1, 1, 0, &[8, 0, 0xff, 0xff, 0x12, 0x34, 0, 1, b'x']), |p| {
+            assert_eq!(p.transport, Transport::Icmp { kind: 8, code: 0 });
+            assert_eq!((p.payload_len, p.payload), (5, &[0x12, 0x34, 0, 1, b'x'][..]));
+        });
+    }
+}

@@ -85,6 +85,7 @@ pub(super) fn gre<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<
             match kind {
                 0x880b => tag::ppp(span, nesting),
                 0x883e => wccp(span),
+                CISCO_META_DATA => meta_data(span),
                 _ => carried(kind, span),
             }
         }
@@ -114,6 +115,12 @@ fn wccp(span: Span<'_>) -> Result<Step<'_>, Unread> {
         Some(0x45..=0x4f) => Ok(Step::Ipv4(span)),
         _ => Ok(Step::Ipv4(span.skip(4)?)),
     }
+}
+
+/// Cisco MetaData in GRE: the protocol type comes first, then one option, the security group tag.
+fn meta_data(mut span: Span<'_>) -> Result<Step<'_>, Unread> {
+    let [hi, lo, 1, 1, _, _, _, _] = span.read()? else { return Err(Unread::NotIp) };
+    carried(u16::from_be_bytes([hi, lo]), span)
 }
 
 fn erspan2<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
@@ -148,9 +155,143 @@ fn mirrored(session: u16, span: Span<'_>) -> Span<'_> {
     if session & 0x0400 == 0 { span } else { span.cut_by_sender() }
 }
 
+const CISCO_META_DATA: u16 = 0x8909;
 const SESSION: u16 = 0x03ff;
 const VERSION: u16 = 0x0007;
 const CHECKSUM: u16 = 0x8000;
 const ROUTING: u16 = 0x4000;
 const KEY: u16 = 0x2000;
 const SEQUENCE: u16 = 0x1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::LinkType;
+    use crate::wire::Transport;
+    use crate::wire::testkit::{ethernet, ip4, ip6, packet, tcp4, udp4, udp6, wrappers};
+
+    /// The wrappers of GRE with this header around `inner`, whose payload must be `x`.
+    fn gre(head: &[u8], inner: &[u8]) -> Vec<Wrapper> {
+        let bytes = ip4(47, 1, 0, &[head, inner].concat());
+        packet(LinkType::IPV4, &bytes, |p| assert_eq!(p.payload, b"x", "{head:x?}"));
+        wrappers(LinkType::IPV4, &bytes)
+    }
+
+    /// The packet that carries the tunnel must be given, with the tunnel as its payload.
+    fn left_alone(protocol: u8, tunnel: &[u8]) {
+        packet(LinkType::IPV4, &ip4(protocol, 1, 0, tunnel), |p| {
+            assert_eq!(
+                (p.transport, p.payload, p.encapsulation.is_empty()),
+                (Transport::Other(protocol), tunnel, true)
+            );
+        });
+    }
+
+    #[test]
+    fn gre_with_any_of_its_fields() {
+        let v4 = tcp4(b"x");
+        assert_eq!(gre(&[0, 0, 8, 0], &v4), [Wrapper::Gre]);
+        assert_eq!(gre(&[0, 0, 0x86, 0xdd], &udp6(53, b"x")), [Wrapper::Gre]);
+        assert_eq!(gre(&[0x80, 0, 8, 0, 1, 2, 0, 0], &v4), [Wrapper::Gre]);
+        assert_eq!(gre(&[0xb0, 0, 8, 0, 1, 2, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1], &v4), [Wrapper::Gre]);
+        let nvgre = [0x20, 0, 0x65, 0x58, 0, 0x10, 1, 5];
+        assert_eq!(gre(&nvgre, &ethernet(0x0800, &v4)), [Wrapper::Gre]);
+        assert_eq!(gre(&[0, 0, 0x88, 0x47, 0, 1, 1, 64], &v4), [Wrapper::Gre, Wrapper::Mpls(16)]);
+        assert_eq!(gre(&[0, 0, 0x89, 0x09, 8, 0, 1, 1, 0, 1, 0, 0], &v4), [Wrapper::Gre]);
+        assert_eq!(gre(&[0, 0, 0x88, 0x3e], &v4), [Wrapper::Gre]);
+        assert_eq!(gre(&[0, 0, 0x88, 0x3e, 0, 0, 1, 0], &v4), [Wrapper::Gre]);
+    }
+
+    #[test]
+    fn gre_of_pptp_carries_ppp() {
+        let ppp = [&[0xff, 3, 0, 0x21][..], &tcp4(b"x")].concat();
+        let len = u8::try_from(ppp.len()).unwrap();
+        assert_eq!(gre(&[0x30, 0x01, 0x88, 0x0b, 0, len, 0, 9, 0, 0, 0, 1], &ppp), [Wrapper::Gre]);
+        assert_eq!(gre(&[0x30, 0x81, 0x88, 0x0b, 0, len, 0, 9, 0, 0, 0, 1, 0, 0, 0, 4], &ppp), [Wrapper::Gre]);
+        left_alone(47, &[0x20, 0x81, 0x88, 0x0b, 0, 0, 0, 9, 0, 0, 0, 4]);
+    }
+
+    #[test]
+    fn erspan_of_every_type() {
+        let mirrored = ethernet(0x0800, &tcp4(b"x"));
+        assert_eq!(gre(&[0, 0, 0x88, 0xbe], &mirrored), [Wrapper::Erspan1]);
+        let two = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 12, 0x08, 101, 0, 0, 0, 3];
+        assert_eq!(gre(&two, &mirrored), [Wrapper::Erspan2(101)]);
+        let three = |last: u8| [0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 12, 0x01, 1, 0, 0, 0, 3, 0, 0, 0, last];
+        assert_eq!(gre(&three(0), &mirrored), [Wrapper::Erspan3(257)]);
+        assert_eq!(gre(&three(1), &[&[0x18; 8][..], &mirrored].concat()), [Wrapper::Erspan3(257)]);
+        let mut of_ip = three(0);
+        of_ip[18] = 2 << 2;
+        assert_eq!(gre(&of_ip, &tcp4(b"x")), [Wrapper::Erspan3(257)]);
+    }
+
+    #[test]
+    fn a_frame_cut_by_the_mirror_keeps_its_true_length() {
+        let mirrored = ethernet(0x0800, &tcp4(&[7; 1000]));
+        let head = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 12, 0x0c, 101, 0, 0, 0, 3];
+        let bytes = ip4(47, 1, 0, &[&head[..], &mirrored[..100]].concat());
+        packet(LinkType::IPV4, &bytes, |p| {
+            assert_eq!((p.ip_len, p.payload_len, p.payload.len()), (1052, 1000, 34));
+        });
+    }
+
+    #[test]
+    fn vxlan_and_geneve_are_undone_at_their_ports() {
+        let inner = ethernet(0x0800, &tcp4(b"x"));
+        let vxlan = [&[8, 0, 0, 0, 0, 1, 0, 0][..], &inner].concat();
+        for port in [4789, 8472] {
+            assert_eq!(wrappers(LinkType::IPV4, &udp4(port, &vxlan)), [Wrapper::Vxlan(256)]);
+            assert_eq!(wrappers(LinkType::IPV6, &udp6(port, &vxlan)), [Wrapper::Vxlan(256)]);
+        }
+        assert_eq!(wrappers(LinkType::IPV4, &udp4(4790, &vxlan)), []);
+        let geneve = [&[1, 0, 0x65, 0x58, 0, 0, 5, 0, 1, 2, 3, 0][..], &inner].concat();
+        assert_eq!(wrappers(LinkType::IPV4, &udp4(6081, &geneve)), [Wrapper::Geneve(5)]);
+        let geneve_ip = [&[0, 0, 0x86, 0xdd, 0, 0, 5, 0][..], &udp6(53, b"x")].concat();
+        assert_eq!(wrappers(LinkType::IPV4, &udp4(6081, &geneve_ip)), [Wrapper::Geneve(5)]);
+    }
+
+    #[test]
+    fn datagrams_at_a_tunnels_port_that_are_no_tunnel_stay_datagrams() {
+        let inner = ethernet(0x0800, &tcp4(b"x"));
+        let mut reserved = [&[8, 0, 0, 1, 0, 1, 0, 0][..], &inner].concat();
+        let payloads: [(u16, &[u8]); 6] = [
+            (4789, b"no"),
+            (4789, &[0; 64]),
+            (4789, &[8; 64]),
+            (8472, &reserved.clone()),
+            (6081, &[0xc0; 64]),
+            (6081, &[0; 64]),
+        ];
+        for (port, payload) in payloads {
+            packet(LinkType::IPV4, &udp4(port, payload), |p| {
+                assert_eq!(p.transport, Transport::Udp { src_port: 1000, dst_port: port });
+                assert_eq!((p.payload, p.encapsulation.is_empty()), (payload, true));
+            });
+        }
+        reserved[3] = 0;
+        reserved[20] = 8;
+        reserved[21] = 6;
+        packet(LinkType::IPV4, &udp4(4789, &reserved), |p| assert_eq!(p.payload, reserved));
+    }
+
+    #[test]
+    fn ip_in_ip_of_all_four_kinds() {
+        let (v4, v6) = (tcp4(b"x"), udp6(53, b"x"));
+        assert_eq!(wrappers(LinkType::RAW, &ip4(4, 1, 0, &v4)), [Wrapper::Ipv4InIp]);
+        assert_eq!(wrappers(LinkType::RAW, &ip4(41, 1, 0, &v6)), [Wrapper::Ipv6InIp]);
+        assert_eq!(wrappers(LinkType::RAW, &ip6(4, &v4)), [Wrapper::Ipv4InIp]);
+        assert_eq!(wrappers(LinkType::RAW, &ip6(41, &v6)), [Wrapper::Ipv6InIp]);
+    }
+
+    #[test]
+    fn a_tunnel_with_nothing_readable_in_it_is_given_itself() {
+        left_alone(4, &[0x60; 60]);
+        left_alone(41, b"short");
+        left_alone(47, &[0, 0, 0, 0]);
+        left_alone(47, &[0, 0, 0x20, 1, 1, 2, 3]);
+        left_alone(47, &[0x40, 0, 8, 0, 0, 0, 0, 0]);
+        left_alone(47, &[0, 2, 8, 0, 0x45]);
+        left_alone(47, &[0x10]);
+        left_alone(47, &[&[0, 0, 0x65, 0x58][..], &ethernet(0x0806, &[0; 28])].concat());
+    }
+}
