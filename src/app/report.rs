@@ -58,9 +58,9 @@ impl Bench {
     }
 
     /// The judgement on one endpoint, and its place.
-    pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr) -> Option<(Finding, Option<Place>)> {
+    pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<(Finding, Option<Place>)> {
         let place = self.places.lookup(address);
-        let finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site))?;
+        let finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
         Some((finding, place))
     }
 }
@@ -107,26 +107,21 @@ impl Run<'_> {
 
     /// Judges every endpoint, in the order they were first seen, and files each; keeps only those to tell of.
     fn endpoints(&self) -> anyhow::Result<Judged> {
-        let mut order: Vec<_> = self
-            .ledger
-            .addresses()
-            .into_iter()
-            .map(|address| (self.ledger.look(address, |account| account.first_seen), address))
-            .collect();
-        order.sort_unstable();
         let file = self.config.out.as_ref().map(|dir| create(dir, "endpoints.jsonl")).transpose()?;
         let mut lines = file.map(JsonLines::new);
         let mut judged = Judged::default();
-        for (_, address) in order {
-            let Some((finding, place)) = self.bench.judge(self.ledger, address) else { continue };
+        for (_, address) in self.ledger.in_order() {
+            let Some((finding, place)) = self.bench.judge(self.ledger, address, self.config.all) else { continue };
             if let Some(lines) = &mut lines {
                 self.endpoint_line(lines, &finding, place.as_ref())?;
             }
             judged.endpoints += 1;
             *judged.verdicts.entry(finding.verdict.name()).or_default() += 1;
             judged.findings += u64::from(finding.verdict.is_finding());
-            if finding.verdict.is_finding() || self.config.all {
+            if self.config.all {
                 judged.told.push((finding, place));
+            } else if finding.verdict.is_finding() {
+                judged.told.extend(self.bench.judge(self.ledger, address, true));
             }
         }
         if let Some(lines) = &mut lines {

@@ -116,7 +116,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn tell(&mut self) -> anyhow::Result<()> {
         for address in self.ledger.take_changed() {
-            let Some((finding, place)) = self.bench.judge(self.ledger, address) else { continue };
+            let Some((finding, place)) = self.bench.judge(self.ledger, address, true) else { continue };
             let said = (finding.verdict, finding.hypothesis, finding.severity);
             let known = self.told.get(&address);
             let worth_telling = finding.verdict.is_finding() || known.is_some() || self.config.all;

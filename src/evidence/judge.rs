@@ -75,50 +75,70 @@ struct Seen {
     observation: Observation,
 }
 
-/// Judges one endpoint.
+/// How well the hypotheses explain all that was seen.
+struct Weighing {
+    seen: Vec<Seen>,
+    kind: Kind,
+}
+
+impl Weighing {
+    fn of(case: &Case<'_>) -> Self {
+        let look = |rule: &&'static Rule| (rule.observe)(case).map(|observation| Seen { rule, observation });
+        let seen = RULES.iter().filter_map(look).collect();
+        Self { seen, kind: case.place.map_or(Kind::Unknown, |p| p.kind) }
+    }
+
+    fn fit(&self, h: Hypothesis) -> f64 {
+        self.seen.iter().map(|s| s.observation.ln_likelihood_of(h, s.rule.cap)).sum()
+    }
+
+    fn posterior(&self, h: Hypothesis) -> f64 {
+        self.fit(h) + h.prior(self.kind).ln()
+    }
+
+    /// The best explanation of one sort, and the log weight of all of that sort.
+    fn best(&self, malicious: bool) -> (Hypothesis, f64) {
+        let all = Hypothesis::ALL.into_iter().filter(|h| h.is_malicious() == malicious);
+        let weighed: Vec<(f64, Hypothesis)> = all.map(|h| (self.posterior(h), h)).collect();
+        let best = weighed.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Hypothesis::Direct, |(_, h)| *h);
+        (best, ln_sum(weighed.iter().map(|(weight, _)| *weight)))
+    }
+}
+
+/// Judges one endpoint. With `told` the finding gets its evidence, story and identifier; without, only what a count or
+/// an endpoint record needs, which is several times cheaper.
 #[must_use]
-pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &Site) -> Finding {
+pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &Site, told: bool) -> Finding {
     let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
     let case = Case { account, place, expected };
-    let seen: Vec<Seen> =
-        RULES.iter().filter_map(|rule| (rule.observe)(&case).map(|observation| Seen { rule, observation })).collect();
-    let kind = place.map_or(Kind::Unknown, |p| p.kind);
-    let fit = |h: Hypothesis| -> f64 { seen.iter().map(|s| s.observation.ln_likelihood_of(h, s.rule.cap)).sum() };
-    let posterior = |h: Hypothesis| fit(h) + h.prior(kind).ln();
-    let best = |malicious: bool| {
-        Hypothesis::ALL
-            .into_iter()
-            .filter(|h| h.is_malicious() == malicious)
-            .max_by(|a, b| posterior(*a).total_cmp(&posterior(*b)))
-    };
-    let (suspect, innocent) = (best(true).unwrap_or(Hypothesis::HomeExit), best(false).unwrap_or(Hypothesis::Direct));
-    let total = |malicious: bool| {
-        let all: Vec<f64> =
-            Hypothesis::ALL.into_iter().filter(|h| h.is_malicious() == malicious).map(posterior).collect();
-        ln_sum(all.iter().copied())
-    };
-    let score = total(true) - total(false);
-    let llr = fit(suspect) - fit(innocent);
-    let measured = seen.iter().any(|s| s.rule.name != "tunnel-tax");
+    let weighing = Weighing::of(&case);
+    let ((suspect, guilt), (innocent, innocence)) = (weighing.best(true), weighing.best(false));
+    let score = guilt - innocence;
+    let llr = weighing.fit(suspect) - weighing.fit(innocent);
+    let measured = weighing.seen.iter().any(|s| s.rule.name != "tunnel-tax");
     let verdict = verdict(score, llr, measured);
-    let relayed = verdict == Verdict::Relayed;
     // Each reading may hold the leg more than once and the thoughts of programs besides: the least one is nearest.
-    let readings = seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
+    let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
+    let relayed = verdict == Verdict::Relayed;
     let hidden = readings.filter(|(h, _)| relayed && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
     let hypothesis = if verdict == Verdict::Clear { innocent } else { suspect };
     Finding {
-        id: id(endpoint, hypothesis, account),
+        id: if told { id(endpoint, hypothesis, account) } else { String::new() },
         endpoint,
         verdict,
         hypothesis,
         severity: severity(verdict, score),
         score,
         llr,
-        innocent: Innocent { hypothesis: innocent, llr: -llr, text: story(innocent, llr) },
+        innocent: Innocent {
+            hypothesis: innocent,
+            llr: -llr,
+            text: if told { story(innocent, llr) } else { String::new() },
+        },
         hidden_leg_ms: hidden,
         operator: hidden.map(Distance::of_round_trip),
-        evidence: evidence(seen, suspect, innocent),
-        missing: missing(&case, site),
+        evidence: if told { evidence(&case, &weighing.seen, suspect, innocent) } else { Vec::new() },
+        missing: if told { missing(&case, site) } else { Vec::new() },
         first_seen: account.first_seen,
         last_seen: account.last_seen,
     }
@@ -162,19 +182,20 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn evidence(seen: Vec<Seen>, suspect: Hypothesis, innocent: Hypothesis) -> Vec<Evidence> {
-    let mut all: Vec<Evidence> = seen
-        .into_iter()
-        .map(|Seen { rule, observation }| Evidence {
+fn evidence(case: &Case<'_>, seen: &[Seen], suspect: Hypothesis, innocent: Hypothesis) -> Vec<Evidence> {
+    let told = |Seen { rule, observation }: &Seen| {
+        let (text, cites) = (rule.tell)(case, observation);
+        Evidence {
             rule: rule.name,
             llr: observation.ln_likelihood_of(suspect, rule.cap) - observation.ln_likelihood_of(innocent, rule.cap),
             value: observation.value,
             unit: observation.unit,
             n: observation.n,
-            text: observation.text,
-            cites: observation.cites,
-        })
-        .collect();
+            text,
+            cites,
+        }
+    };
+    let mut all: Vec<Evidence> = seen.iter().map(told).collect();
     all.sort_by(|a, b| b.llr.total_cmp(&a.llr));
     all
 }

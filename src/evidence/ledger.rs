@@ -207,6 +207,14 @@ impl Ledger {
         names.iter().min_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone())
     }
 
+    /// All endpoints in the order they were first seen; of equal times, by address.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<(Option<Timestamp>, IpAddr)> {
+        let mut all: Vec<_> = self.accounts.iter().map(|e| (e.value().first_seen, *e.key())).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// All accounts, sorted by address.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {

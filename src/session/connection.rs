@@ -3,7 +3,7 @@
 //! A settled flow costs a stage check a packet. Emits [`News`] when the handshake has been read and at the end.
 
 pub use super::reading::Budget;
-use super::reading::{Found, Reading};
+use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
 use crate::base::{Direction, EventKind, RttSample, Timestamp};
 use crate::flow::{Chunk, Flow, Limits};
@@ -43,6 +43,8 @@ pub enum News<'a> {
 pub struct Connection {
     handshake: TcpHandshake,
     stage: Stage,
+    /// Datagrams looked at and found to be nothing.
+    looks: u8,
     live: Option<Box<Live>>,
     story: Option<Box<Story>>,
 }
@@ -125,6 +127,13 @@ impl Connection {
         if dir == Direction::Orig && packet.payload_len > 0 {
             self.on_client_bytes(packet.at);
         }
+        if self.stage == Stage::Fresh && is_first(flow, dir, packet, tcp) {
+            let pdu = Pdu { at: packet.at, dir, bytes: packet.payload, carrier: Carrier::Stream, missing: 0 };
+            if is_nothing(&pdu, &flow.tuple) {
+                self.settle(flow, news);
+                return;
+            }
+        }
         let Self { live, story, .. } = self;
         let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Stream)));
         self.stage = Stage::Reading;
@@ -171,11 +180,6 @@ impl Connection {
         budget: &Budget,
         news: &mut impl FnMut(News<'_>),
     ) {
-        let Self { live, story, .. } = self;
-        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Datagram)));
-        self.stage = Stage::Reading;
-        let Live { reading, turnaround } = &mut **live;
-        let story = story.get_or_insert_default();
         let cut = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
         let pdu = Pdu {
             at: packet.at,
@@ -184,6 +188,18 @@ impl Connection {
             carrier: Carrier::Datagram,
             missing: packet.payload_len.saturating_sub(cut),
         };
+        if self.stage == Stage::Fresh && is_nothing(&pdu, &flow.tuple) {
+            self.looks += 1;
+            if self.looks >= budget.probe_datagrams {
+                self.settle(flow, news);
+            }
+            return;
+        }
+        let Self { live, story, .. } = self;
+        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Datagram)));
+        self.stage = Stage::Reading;
+        let Live { reading, turnaround } = &mut **live;
+        let story = story.get_or_insert_default();
         reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
         if reading.is_over() {
             self.settle(flow, news);
@@ -212,6 +228,12 @@ impl Connection {
             news(News::Samples { flow, story, fresh, lag });
         }
     }
+}
+
+/// Whether a segment carries the first bytes of its direction, whole.
+fn is_first(flow: &Flow, dir: Direction, packet: &Packet<'_>, tcp: &TcpHeader) -> bool {
+    let begins = flow.isn.of(dir).is_some_and(|isn| tcp.seq == isn.wrapping_add(1));
+    begins && !tcp.flags.has(TcpFlags::SYN) && u32::try_from(packet.payload.len()) == Ok(packet.payload_len)
 }
 
 impl Live {

@@ -25,6 +25,16 @@ impl Default for Budget {
     }
 }
 
+/// Whether the first bytes of a flow, or a datagram, rule out every protocol: then nothing need be kept of it.
+pub(super) fn is_nothing(pdu: &Pdu<'_>, tuple: &FiveTuple) -> bool {
+    let mut sent = Ends { orig: &[][..], resp: &[][..] };
+    *sent.of_mut(pdu.dir) = pdu.bytes;
+    let ports = Ends { orig: tuple.orig.port, resp: tuple.resp.port };
+    let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
+    let mut candidates = Candidates::MAX;
+    matches!(consult(&opening, &mut candidates), Verdict::Nothing)
+}
+
 /// A set of registry entries.
 type Candidates = u128;
 

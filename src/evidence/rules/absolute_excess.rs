@@ -18,6 +18,7 @@ pub(super) static RULE: Rule = Rule {
     // Until a site has its own baseline: no rarer than 1 in 160,000 (design value).
     cap: 12.0,
     observe,
+    tell,
 };
 
 /// Round trips that a minimum must rest on before it is looked at (science note 0.2: never score a single handshake).
@@ -39,39 +40,44 @@ struct Seen {
 }
 
 fn observe(case: &Case<'_>) -> Option<Observation> {
+    let (_, rung, seen) = look(case)?;
+    Some(Observation {
+        value: seen.excess,
+        unit: "ms",
+        n: rung.samples.n(),
+        ln_likelihood: Hypothesis::ALL.map(|h| seen.ln_likelihood(h)),
+        hidden_leg_ms: Some((Hypothesis::HomeExit, seen.excess)),
+    })
+}
+
+fn look<'a>(case: &Case<'a>) -> Option<(Layer, &'a Rung, Seen)> {
     let expected = case.expected?;
     let (layer, rung) = case.account.ladder.lowest()?;
     if rung.samples.n() < LEAST_SAMPLES {
         return None;
     }
-    let seen = Seen::of(rung, expected.total_ms(), expected.distance_ms)?;
-    let cites = case.account.quickest.iter().take(3).map(|(_, flow)| flow.community_id()).collect();
-    Some(Observation {
-        value: seen.excess,
-        unit: "ms",
-        n: rung.samples.n(),
-        text: text(layer, &seen, expected.total_ms(), rung),
-        cites,
-        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, seen.ln_likelihood(*h))).collect(),
-        hidden_leg_ms: Some((Hypothesis::HomeExit, seen.excess)),
-    })
+    Some((layer, rung, Seen::of(rung, expected.total_ms(), expected.distance_ms)?))
 }
 
-fn text(layer: Layer, seen: &Seen, expected: f64, rung: &Rung) -> String {
+fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
+    let cites = case.account.quickest.iter().take(3).map(|(_, flow)| flow.community_id()).collect();
+    let Some((layer, rung, seen)) = look(case) else { return (String::new(), cites) };
     let (rtt, excess, spread, n) = (seen.rtt, seen.excess, seen.spread, rung.samples.n());
     let relation = if excess.abs() < 10.0 {
-        "as"
+        "what"
     } else if excess > 0.0 {
         "more than"
     } else {
         "less than"
     };
-    format!(
-        "Its quickest of {n} {} round trips takes {rtt:.0} ms, {relation} its place allows ({expected:.0} ms, give or \
-         take {:.0}); half of them are within {spread:.0} ms of it.",
+    let text = format!(
+        "Its quickest of {n} {} round trips takes {rtt:.0} ms, {relation} its place allows ({:.0} ms, give or take \
+         {:.0}); half of them are within {spread:.0} ms of it.",
         layer.name(),
+        rtt - excess,
         seen.sigma(),
-    )
+    );
+    (text, cites)
 }
 
 impl Seen {

@@ -21,6 +21,7 @@ pub(super) static RULE: Rule = Rule {
     // Until a site has its own baseline: no rarer than 1 in 160,000 (design value).
     cap: 12.0,
     observe,
+    tell,
 };
 
 /// Handshakes that must have been measured at both layers (science note 0.2: never score a single handshake).
@@ -42,16 +43,11 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     }
     let habits = Habits::new(groups.values(), scatter);
     let value = gap_of_ladder(&account.gaps)?;
-    let mut flows: Vec<_> = account.gaps.iter().map(|g| (g.at, g.flow)).collect();
-    flows.sort_unstable();
-    flows.dedup_by_key(|(_, flow)| *flow);
     Some(Observation {
         value,
         unit: "ms",
         n: account.gap_count,
-        text: text(&account.gaps, value, account.gap_count),
-        cites: flows.iter().take(3).map(|(_, flow)| flow.community_id()).collect(),
-        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, ln_likelihood(&habits, *h))).collect(),
+        ln_likelihood: Hypothesis::ALL.map(|h| ln_likelihood(&habits, h)),
         hidden_leg_ms: Some((Hypothesis::HomeProxy, value)),
     })
 }
@@ -64,6 +60,14 @@ fn gap_of_ladder(gaps: &BTreeSet<Gap>) -> Option<f64> {
         sorted.get(sorted.len() / 20).copied().map(|us| f64::from(us) / 1e3)
     };
     Some(p05(|g| g.upper_us)? - p05(|g| g.tcp_us)?)
+}
+
+fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
+    let gaps = &case.account.gaps;
+    let mut flows: Vec<_> = gaps.iter().map(|g| (g.at, g.flow)).collect();
+    flows.sort_unstable();
+    flows.dedup_by_key(|(_, flow)| *flow);
+    (text(gaps, seen.value, seen.n), flows.iter().take(3).map(|(_, flow)| flow.community_id()).collect())
 }
 
 fn text(gaps: &BTreeSet<Gap>, value: f64, n: u64) -> String {

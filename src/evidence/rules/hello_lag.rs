@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// The cap keeps it from deciding alone: what a program does before it speaks is its own affair (design value).
-pub(super) static RULE: Rule = Rule { name: "hello-lag", signal: "S06", cap: 6.0, observe };
+pub(super) static RULE: Rule = Rule { name: "hello-lag", signal: "S06", cap: 6.0, observe, tell };
 
 const LEAST_LAGS: usize = 2;
 /// Below this nobody waits for a leg, in ms.
@@ -36,9 +36,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value,
         unit: "ms",
         n,
-        text: text(value, n),
-        cites: lags.iter().take(2).map(|lag| lag.flow.community_id()).collect(),
-        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, ln_likelihood(&habits, *h))).collect(),
+        ln_likelihood: Hypothesis::ALL.map(|h| ln_likelihood(&habits, h)),
         hidden_leg_ms: (value >= SMALL).then_some((Hypothesis::HomeProxy, value)),
     })
 }
@@ -50,8 +48,9 @@ fn shortest(lags: &BTreeSet<Lag>) -> Option<f64> {
     all.get(all.len() / 20).map(|us| f64::from(*us) / 1e3)
 }
 
-fn text(value: f64, n: u64) -> String {
-    if value < SMALL {
+fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
+    let (value, n) = (seen.value, seen.n);
+    let text = if value < SMALL {
         format!(
             "Its programs speak as soon as their connections stand ({value:.0} ms after, the quickest of {n}): no proxy \
              that has to tell them first."
@@ -61,7 +60,8 @@ fn text(value: f64, n: u64) -> String {
             "In {n} connections its programs speak no sooner than {value:.0} ms after the connection stands, as if \
              somebody had to tell them first; programs that open connections in advance wait, too."
         )
-    }
+    };
+    (text, case.account.lags.iter().take(2).map(|lag| lag.flow.community_id()).collect())
 }
 
 /// What each hypothesis expects of the medians.

@@ -25,10 +25,12 @@ pub struct Rule {
     pub cap: f64,
     /// Looks at a case.
     pub observe: fn(&Case<'_>) -> Option<Observation>,
+    /// Tells what was seen, uncertainty included, and which flows show it (Community IDs).
+    pub tell: fn(&Case<'_>, &Observation) -> (String, Vec<String>),
 }
 
 /// What a rule saw, and how well each hypothesis explains it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Observation {
     /// What was measured.
     pub value: f64,
@@ -36,13 +38,9 @@ pub struct Observation {
     pub unit: &'static str,
     /// From how many measurements.
     pub n: u64,
-    /// In words, uncertainty included.
-    pub text: String,
-    /// Flows, by Community ID.
-    pub cites: Vec<String>,
-    /// Log likelihood under each hypothesis.
-    pub ln_likelihood: Vec<(Hypothesis, f64)>,
-    /// The hidden leg that each malicious hypothesis reads off it, in ms.
+    /// Log likelihood under each hypothesis, in the order of [`Hypothesis::ALL`].
+    pub ln_likelihood: [f64; Hypothesis::ALL.len()],
+    /// The hidden leg that a malicious hypothesis reads off it, in ms.
     pub hidden_leg_ms: Option<(Hypothesis, f64)>,
 }
 
@@ -50,8 +48,8 @@ impl Observation {
     /// Log likelihood under one hypothesis, no farther below the best one than `cap`.
     #[must_use]
     pub fn ln_likelihood_of(&self, hypothesis: Hypothesis, cap: f64) -> f64 {
-        let best = self.ln_likelihood.iter().map(|(_, ln)| *ln).fold(f64::NEG_INFINITY, f64::max);
-        let own = self.ln_likelihood.iter().find(|(h, _)| *h == hypothesis).map_or(best, |(_, ln)| *ln);
+        let best = self.ln_likelihood.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let own = self.ln_likelihood.get(hypothesis as usize).copied().unwrap_or(best);
         own.max(best - cap)
     }
 }

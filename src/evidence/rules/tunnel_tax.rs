@@ -9,13 +9,25 @@ use super::{Observation, Rule};
 use crate::evidence::{Case, Hypothesis};
 use crate::fingerprint::Overhead;
 
-pub(super) static RULE: Rule = Rule { name: "tunnel-tax", signal: "S07", cap: 2.0, observe };
+pub(super) static RULE: Rule = Rule { name: "tunnel-tax", signal: "S07", cap: 2.0, observe, tell };
 
 fn observe(case: &Case<'_>) -> Option<Observation> {
     let path = &case.account.path;
-    let (mss, share) = path.mss()?;
+    let (mss, _) = path.mss()?;
     let overhead = path.overhead()?;
-    let text = match overhead {
+    Some(Observation {
+        value: f64::from(mss),
+        unit: "bytes",
+        n: case.account.sessions.max(1),
+        ln_likelihood: Hypothesis::ALL.map(|h| share_of(h, overhead).ln()),
+        hidden_leg_ms: None,
+    })
+}
+
+fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
+    let path = &case.account.path;
+    let (mss, share) = (seen.value, path.mss().map_or(0.0, |(_, share)| share));
+    let text = match path.overhead().unwrap_or(Overhead::None) {
         Overhead::None => {
             format!("It announces the full segment size ({mss} bytes): no tunnel shows; that proves nothing.")
         }
@@ -28,15 +40,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
             share * 100.0
         ),
     };
-    Some(Observation {
-        value: f64::from(mss),
-        unit: "bytes",
-        n: case.account.sessions.max(1),
-        text,
-        cites: case.account.quickest.iter().take(1).map(|(_, flow)| flow.community_id()).collect(),
-        ln_likelihood: Hypothesis::ALL.iter().map(|h| (*h, share_of(*h, overhead).ln())).collect(),
-        hidden_leg_ms: None,
-    })
+    (text, case.account.quickest.iter().take(1).map(|(_, flow)| flow.community_id()).collect())
 }
 
 /// How often an endpoint of that kind announces such a segment size.
