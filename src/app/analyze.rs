@@ -55,6 +55,8 @@ fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool)
     let inputs = inputs.reports();
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
     let outcome = Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: false }.report()?;
+    // The process is about to end: giving a million accounts back one by one would only take time.
+    std::mem::forget(ledger);
     if interrupted {
         tracing::error!("interrupted: the report covers what was read until then");
         return Ok(Outcome::Incomplete);

@@ -2,7 +2,7 @@
 
 use crate::evidence::Ledger;
 use crate::pipeline::Outlet;
-use crate::session::{News, Session};
+use crate::session::{Ended, News};
 use crate::sink::{Key, SessionRecord, Spool};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -31,20 +31,21 @@ pub(super) struct WorkerOutlet {
 }
 
 impl Outlet for WorkerOutlet {
-    fn session(&mut self, session: Session) {
+    fn ended(&mut self, ended: Ended) {
         self.count += 1;
-        self.ledger.on_session(&session);
+        self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
+        let session = &ended.session;
         match &mut self.sessions {
             Sessions::Counted => {}
             Sessions::Spooled(spool) => {
-                let record = SessionRecord::of(&session);
+                let record = SessionRecord::of(session);
                 let id = u64::from_str_radix(record.id(), 16).unwrap_or(0);
                 let key = Key { start: session.start.nanos(), id, server: session.tuple.resp.ip };
                 // Serializing these shapes to memory can't fail.
                 spool.push(key, |out| drop(serde_json::to_writer(out, &record)));
             }
             Sessions::Streamed(file) => {
-                let mut line = serde_json::to_vec(&SessionRecord::of(&session)).unwrap_or_default();
+                let mut line = serde_json::to_vec(&SessionRecord::of(session)).unwrap_or_default();
                 line.push(b'\n');
                 if let Ok(mut file) = file.lock()
                     && let Err(error) = file.write_all(&line)

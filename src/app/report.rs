@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::outlet::{Sessions, WorkerOutlet};
+use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
 use crate::intel::{Place, Places};
@@ -42,10 +43,22 @@ pub(super) struct Run<'a> {
 /// What judging gave.
 #[derive(Default)]
 struct Judged {
+    to_tell: Vec<(Option<Timestamp>, IpAddr)>,
     told: Vec<(Finding, Option<Place>)>,
     endpoints: u64,
     findings: u64,
     verdicts: Verdicts,
+}
+
+impl Judged {
+    fn count(&mut self, finding: &Finding, all: bool) {
+        self.endpoints += 1;
+        *self.verdicts.entry(finding.verdict.name()).or_default() += 1;
+        self.findings += u64::from(finding.verdict.is_finding());
+        if finding.verdict.is_finding() || all {
+            self.to_tell.push((finding.first_seen, finding.endpoint));
+        }
+    }
 }
 
 impl Bench {
@@ -105,28 +118,28 @@ impl Run<'_> {
         if self.config.fail_on.is_some_and(met) { Outcome::Alarm } else { Outcome::Done }
     }
 
-    /// Judges every endpoint, in the order they were first seen, and files each; keeps only those to tell of.
+    /// Judges every endpoint and keeps the findings to tell of, in the order their endpoints were first seen.
     fn endpoints(&self) -> anyhow::Result<Judged> {
-        let file = self.config.out.as_ref().map(|dir| create(dir, "endpoints.jsonl")).transpose()?;
-        let mut lines = file.map(JsonLines::new);
         let mut judged = Judged::default();
-        for (_, address) in self.ledger.in_order() {
-            let Some((finding, place)) = self.bench.judge(self.ledger, address, self.config.all) else { continue };
-            if let Some(lines) = &mut lines {
-                self.endpoint_line(lines, &finding, place.as_ref())?;
+        if let Some(dir) = &self.config.out {
+            let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);
+            for (_, address) in self.ledger.in_order() {
+                let Some((finding, place)) = self.bench.judge(self.ledger, address, false) else { continue };
+                self.endpoint_line(&mut lines, &finding, place.as_ref())?;
+                judged.count(&finding, self.config.all);
             }
-            judged.endpoints += 1;
-            *judged.verdicts.entry(finding.verdict.name()).or_default() += 1;
-            judged.findings += u64::from(finding.verdict.is_finding());
-            if self.config.all {
-                judged.told.push((finding, place));
-            } else if finding.verdict.is_finding() {
-                judged.told.extend(self.bench.judge(self.ledger, address, true));
-            }
-        }
-        if let Some(lines) = &mut lines {
             lines.flush().context("can't write endpoints.jsonl")?;
+        } else {
+            // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
+            self.ledger.for_each(|address, account| {
+                let place = self.bench.places.lookup(address);
+                let finding = judge(address, account, place.as_ref(), &self.bench.site, false);
+                judged.count(&finding, self.config.all);
+            });
         }
+        judged.to_tell.sort_unstable();
+        let told = judged.to_tell.iter().filter_map(|(_, address)| self.bench.judge(self.ledger, *address, true));
+        judged.told = told.collect();
         Ok(judged)
     }
 

@@ -4,7 +4,7 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
-use crate::base::{Layer, RttSample, Side, Timestamp};
+use crate::base::{Key, Layer, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::FiveTuple;
 use crate::intel::Networks;
@@ -157,31 +157,34 @@ impl Ledger {
         }
     }
 
-    /// New samples of a session that goes on or has just ended.
+    /// New samples of a session that goes on.
     pub fn on_samples(&self, tuple: &FiveTuple, story: &Story, fresh: &[RttSample], lag: Option<Duration>) {
-        let useful = |s: &RttSample| s.side == Side::Client && !s.ambiguous;
-        if lag.is_none() && !fresh.iter().any(useful) {
+        if lag.is_none() && !fresh.iter().any(counts) {
             return;
         }
-        self.with(tuple.orig.ip, |account| {
-            for sample in fresh.iter().filter(|s| useful(s)) {
-                account.on_sample(tuple, story, sample);
-            }
-            if let Some(lag) = lag {
-                account.on_lag(tuple, story, lag);
-            }
-        });
+        let said = Said { tuple, attributes: &story.attributes, samples: &story.samples };
+        self.with(tuple.orig.ip, |account| account.on_news(&said, fresh, lag));
+        self.note_change(tuple.orig.ip, fresh, lag);
+    }
+
+    fn note_change(&self, address: IpAddr, fresh: &[RttSample], lag: Option<Duration>) {
         if self.limits.track_changes
-            && !self.own.contains(tuple.orig.ip)
+            && (lag.is_some() || fresh.iter().any(counts))
+            && !self.own.contains(address)
             && let Ok(mut changed) = self.changed.lock()
         {
-            changed.insert(tuple.orig.ip);
+            changed.insert(address);
         }
     }
 
-    /// A session has ended.
-    pub fn on_session(&self, session: &Session) {
-        self.with(session.tuple.orig.ip, |account| account.on_session(session));
+    /// A session has ended, and what of it has not been told as news.
+    pub fn on_session(&self, session: &Session, fresh: &[RttSample], lag: Option<Duration>) {
+        let said = Said { tuple: &session.tuple, attributes: &session.attributes, samples: &session.samples };
+        self.with(session.tuple.orig.ip, |account| {
+            account.on_session(session);
+            account.on_news(&said, fresh, lag);
+        });
+        self.note_change(session.tuple.orig.ip, fresh, lag);
     }
 
     /// An address has a name.
@@ -213,6 +216,13 @@ impl Ledger {
         let mut all: Vec<_> = self.accounts.iter().map(|e| (e.value().first_seen, *e.key())).collect();
         all.sort_unstable();
         all
+    }
+
+    /// Looks at every account, in no order.
+    pub fn for_each(&self, mut f: impl FnMut(IpAddr, &Account)) {
+        for entry in &self.accounts {
+            f(*entry.key(), entry.value());
+        }
     }
 
     /// All accounts, sorted by address.
@@ -266,8 +276,30 @@ impl Ledger {
     }
 }
 
+/// What is known of a session beside the news.
+struct Said<'a> {
+    tuple: &'a FiveTuple,
+    attributes: &'a [(Key, String)],
+    samples: &'a [RttSample],
+}
+
+/// Whether a sample tells something about the client for sure.
+fn counts(sample: &RttSample) -> bool {
+    sample.side == Side::Client && !sample.ambiguous
+}
+
 impl Account {
-    fn on_sample(&mut self, tuple: &FiveTuple, story: &Story, sample: &RttSample) {
+    fn on_news(&mut self, said: &Said<'_>, fresh: &[RttSample], lag: Option<Duration>) {
+        for sample in fresh.iter().filter(|s| counts(s)) {
+            self.on_sample(said, sample);
+        }
+        if let Some(lag) = lag {
+            self.on_lag(said, lag);
+        }
+    }
+
+    fn on_sample(&mut self, said: &Said<'_>, sample: &RttSample) {
+        let tuple = said.tuple;
         self.ladder.add(sample);
         let micros = u32::try_from(sample.rtt.as_micros()).unwrap_or(u32::MAX);
         if sample.layer == Layer::TcpHandshake {
@@ -280,17 +312,15 @@ impl Account {
             self.quickest.truncate(CITED);
             return;
         }
-        let tcp =
-            story.samples.iter().find(|s| s.layer == Layer::TcpHandshake && s.side == Side::Client && !s.ambiguous);
-        if let Some(tcp) = tcp {
-            self.on_gap(tuple, story, sample, tcp);
+        if let Some(tcp) = said.samples.iter().find(|s| s.layer == Layer::TcpHandshake && counts(s)) {
+            self.on_gap(said, sample, tcp);
         }
     }
 
-    fn on_gap(&mut self, tuple: &FiveTuple, story: &Story, upper: &RttSample, tcp: &RttSample) {
+    fn on_gap(&mut self, said: &Said<'_>, upper: &RttSample, tcp: &RttSample) {
         let micros = |s: &RttSample| u32::try_from(s.rtt.as_micros()).unwrap_or(u32::MAX);
-        let flow = CitedFlow::of(tuple);
-        let program = program(story);
+        let flow = CitedFlow::of(said.tuple);
+        let program = program(said.attributes);
         let mut gap = Gap {
             rank: 0,
             at: upper.at,
@@ -310,12 +340,12 @@ impl Account {
     }
 
     /// Only of programs that are known: others may wait for a person.
-    fn on_lag(&mut self, tuple: &FiveTuple, story: &Story, lag: Duration) {
-        let program = program(story);
+    fn on_lag(&mut self, said: &Said<'_>, lag: Duration) {
+        let program = program(said.attributes);
         if program == 0 {
             return;
         }
-        let flow = CitedFlow::of(tuple);
+        let flow = CitedFlow::of(said.tuple);
         let us = u32::try_from(lag.as_micros()).unwrap_or(u32::MAX);
         let rank = fixed_hash(&(program, us, flow.orig, flow.resp));
         self.lags.insert(Lag { rank, program, us, flow });
@@ -334,11 +364,11 @@ impl Account {
 }
 
 /// A hash of what tells one answering program from another, 0 if nothing does.
-fn program(story: &Story) -> u64 {
+fn program(attributes: &[(Key, String)]) -> u64 {
     const FINGERPRINTS: [&str; 3] = ["tls.ja4", "ssh.hassh", "ssh.client_banner"];
     FINGERPRINTS
         .iter()
-        .find_map(|key| story.attributes.iter().find(|(k, _)| k == key))
+        .find_map(|key| attributes.iter().find(|(k, _)| k == key))
         .map_or(0, |(_, value)| fixed_hash(value))
 }
 

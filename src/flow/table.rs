@@ -230,12 +230,12 @@ impl<T: Default> Table<T> {
 
     /// Ends all flows.
     pub fn drain(&mut self, mut ended: impl FnMut(Flow, T)) {
-        for index in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
-            if let Some((flow, state)) = self.remove(index) {
-                ended(flow, state);
-            }
-        }
+        self.index.clear();
         self.agenda.clear();
+        self.free.clear();
+        for slot in self.slots.drain(..).filter(|s| s.live) {
+            ended(slot.flow, slot.state);
+        }
     }
 
     /// Looks at every live flow and its state.

@@ -7,7 +7,7 @@
 use super::batch::Batch;
 use super::{Input, Limits, Worker, WorkerCounts};
 use crate::base::{Frame, Timestamp};
-use crate::session::{News, Session};
+use crate::session::{Ended, News};
 use crate::wire::{Decoded, Decoder, Packet, Unread};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 /// Where a worker's output goes; each worker has its own.
 pub trait Outlet {
     /// A session has ended.
-    fn session(&mut self, session: Session);
+    fn ended(&mut self, ended: Ended);
     /// Something is known of a session that goes on.
     fn news(&mut self, news: News<'_>);
 }

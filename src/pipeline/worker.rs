@@ -130,6 +130,6 @@ impl Worker {
 
 fn end(counts: &mut WorkerCounts, flow: &Flow, connection: Connection, out: &mut impl Outlet) {
     counts.flows += 1;
-    let session = connection.close(flow, &mut |news| out.news(news));
-    out.session(session);
+    let ended = connection.close(flow, &mut |news| out.news(news));
+    out.ended(ended);
 }

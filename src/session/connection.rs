@@ -38,6 +38,25 @@ pub enum News<'a> {
     },
 }
 
+/// A session that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its record.
+    pub session: Session,
+    /// From here on its samples have not been told as news.
+    pub untold: usize,
+    /// Its hello lag, if that has not been told.
+    pub lag: Option<Duration>,
+}
+
+impl Ended {
+    /// The samples not told as news.
+    #[must_use]
+    pub fn fresh(&self) -> &[RttSample] {
+        self.session.samples.get(self.untold..).unwrap_or(&[])
+    }
+}
+
 /// State beside a flow.
 #[derive(Debug, Default)]
 pub struct Connection {
@@ -97,15 +116,17 @@ impl Connection {
         *self = Self::default();
     }
 
-    /// The flow has ended: tells what is new and gives the record.
-    pub fn close(mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) -> Session {
+    /// The flow has ended: gives the record, and what of it has not been told as news.
+    pub fn close(mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) -> Ended {
         if let Some(mut live) = self.live.take() {
             let story = self.story.get_or_insert_default();
             let Live { reading, turnaround } = &mut *live;
             reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
         }
-        self.tell(flow, news);
-        Session::of(flow, self.story.map(|story| *story))
+        let story = self.story.map(|story| *story);
+        let (untold, lag) =
+            story.as_ref().map_or((0, None), |story| (story.told, if story.lag_told { None } else { story.hello_lag }));
+        Ended { session: Session::of(flow, story), untold, lag }
     }
 
     fn story_mut(&mut self) -> &mut Story {

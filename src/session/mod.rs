@@ -8,6 +8,6 @@ mod reading;
 mod record;
 mod story;
 
-pub use connection::{Budget, Connection, News};
+pub use connection::{Budget, Connection, Ended, News};
 pub use record::{Confidence, RttSummary, Session};
 pub use story::Story;

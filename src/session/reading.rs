@@ -6,6 +6,8 @@
 use crate::base::{Direction, Ends, Event, EventKind, Events, Timestamp};
 use crate::flow::{Assembler, FiveTuple};
 use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// How much of a flow is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,21 +244,53 @@ impl Probing {
 
 /// Asks the candidates, those that the ports suggest first. `Open` if one wants more, `Nothing` if all say no.
 fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
+    let hints = &*HINTS;
+    let fitting = *candidates
+        & match opening.carrier {
+            Carrier::Stream => hints.streams,
+            Carrier::Datagram => hints.datagrams,
+        };
+    let hinted = fitting & (hints.of_port(opening.ports.resp) | hints.of_port(opening.ports.orig));
     let mut open = false;
-    for hinted in [true, false] {
-        for (i, protocol) in REGISTRY.iter().enumerate() {
-            let bit: Candidates = 1u128.checked_shl(u32::try_from(i).unwrap_or(u32::MAX)).unwrap_or(0);
-            let fits_port =
-                protocol.ports.contains(&opening.ports.resp) || protocol.ports.contains(&opening.ports.orig);
-            if fits_port != hinted || *candidates & bit == 0 || !protocol.carriers.contains(&opening.carrier) {
-                continue;
-            }
+    for mut left in [hinted, fitting & !hinted] {
+        while left != 0 {
+            let i = left.trailing_zeros();
+            left &= left - 1;
+            let Some(protocol) = REGISTRY.get(i as usize) else { break };
             match (protocol.probe)(opening) {
                 Probe::Match => return Verdict::Is(protocol),
                 Probe::NeedMore => open = true,
-                Probe::NoMatch => *candidates &= !bit,
+                Probe::NoMatch => *candidates &= !(1 << i),
             }
         }
     }
     if open { Verdict::Open } else { Verdict::Nothing }
+}
+
+/// The registry by carrier and port.
+struct Hints {
+    streams: Candidates,
+    datagrams: Candidates,
+    /// Ascending by port.
+    ports: Vec<(u16, Candidates)>,
+}
+
+static HINTS: LazyLock<Hints> = LazyLock::new(|| {
+    let mut hints = Hints { streams: 0, datagrams: 0, ports: Vec::new() };
+    let mut ports = BTreeMap::<u16, Candidates>::new();
+    for (i, protocol) in REGISTRY.iter().enumerate().take(128) {
+        let bit: Candidates = 1 << i;
+        hints.streams |= if protocol.carriers.contains(&Carrier::Stream) { bit } else { 0 };
+        hints.datagrams |= if protocol.carriers.contains(&Carrier::Datagram) { bit } else { 0 };
+        protocol.ports.iter().for_each(|port| *ports.entry(*port).or_default() |= bit);
+    }
+    hints.ports = ports.into_iter().collect();
+    hints
+});
+
+impl Hints {
+    fn of_port(&self, port: u16) -> Candidates {
+        let found = self.ports.binary_search_by_key(&port, |(known, _)| *known);
+        found.ok().and_then(|i| self.ports.get(i)).map_or(0, |(_, candidates)| *candidates)
+    }
 }

@@ -5,7 +5,7 @@ use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
 use farmlight::intel::Networks;
 use farmlight::pipeline::{Engine, EngineConfig, Outlet, Totals};
-use farmlight::session::{News, Session};
+use farmlight::session::{Ended, News, Session};
 use farmlight::source::{InputReport, Inputs, Next, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,9 @@ struct Collect {
 }
 
 impl Outlet for Collect {
-    fn session(&mut self, session: Session) {
-        self.ledger.on_session(&session);
-        self.sessions.push(session);
+    fn ended(&mut self, ended: Ended) {
+        self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
+        self.sessions.push(ended.session);
     }
 
     fn news(&mut self, news: News<'_>) {
