@@ -135,7 +135,8 @@ pub struct Account {
 /// Accounts and names.
 #[derive(Debug)]
 pub struct Ledger {
-    accounts: DashMap<IpAddr, Account, foldhash::fast::RandomState>,
+    /// Boxed: a hash table keeps up to half its places free, and an account is large.
+    accounts: DashMap<IpAddr, Box<Account>, foldhash::fast::RandomState>,
     names: DashMap<IpAddr, BTreeMap<String, Timestamp>, foldhash::fast::RandomState>,
     own: Networks,
     limits: LedgerLimits,

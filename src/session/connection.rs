@@ -151,7 +151,8 @@ impl Connection {
         if self.stage == Stage::Fresh && is_first(flow, dir, packet, tcp) {
             let pdu = Pdu { at: packet.at, dir, bytes: packet.payload, carrier: Carrier::Stream, missing: 0 };
             if is_nothing(&pdu, &flow.tuple) {
-                self.settle(flow, news);
+                // What was measured of it is told when it ends.
+                self.stage = Stage::Settled;
                 return;
             }
         }
@@ -212,7 +213,7 @@ impl Connection {
         if self.stage == Stage::Fresh && is_nothing(&pdu, &flow.tuple) {
             self.looks += 1;
             if self.looks >= budget.probe_datagrams {
-                self.settle(flow, news);
+                self.stage = Stage::Settled;
             }
             return;
         }

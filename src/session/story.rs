@@ -58,6 +58,10 @@ impl Story {
     /// Takes a sample in.
     pub fn on_sample(&mut self, sample: RttSample) {
         if self.samples.len() < MAX_SAMPLES {
+            if self.samples.is_empty() {
+                // Most flows have the two of the TCP handshake and no more.
+                self.samples.reserve_exact(2);
+            }
             self.samples.push(sample);
         }
     }

@@ -8,6 +8,7 @@
 use super::{Observation, Rule};
 use crate::evidence::{Case, Hypothesis};
 use crate::fingerprint::Overhead;
+use std::sync::LazyLock;
 
 pub(super) static RULE: Rule = Rule { name: "tunnel-tax", signal: "S07", cap: 2.0, observe, tell };
 
@@ -19,7 +20,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value: f64::from(mss),
         unit: "bytes",
         n: case.account.sessions.max(1),
-        ln_likelihood: Hypothesis::ALL.map(|h| share_of(h, overhead).ln()),
+        ln_likelihood: *LN_SHARES.get(overhead as usize)?,
         hidden_leg_ms: None,
     })
 }
@@ -42,6 +43,11 @@ fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
     };
     (text, case.account.quickest.iter().take(1).map(|(_, flow)| flow.community_id()).collect())
 }
+
+/// The logarithms of the shares, for each overhead.
+static LN_SHARES: LazyLock<[[f64; Hypothesis::ALL.len()]; 3]> = LazyLock::new(|| {
+    [Overhead::None, Overhead::Access, Overhead::Tunnel].map(|o| Hypothesis::ALL.map(|h| share_of(h, o).ln()))
+});
 
 /// How often an endpoint of that kind announces such a segment size.
 const fn share_of(hypothesis: Hypothesis, overhead: Overhead) -> f64 {
