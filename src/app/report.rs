@@ -92,7 +92,11 @@ impl Run<'_> {
                 tracing::error!("{}: {} (at byte {})", input.path, fault.reason, fault.offset);
             }
         }
-        self.stdout(&told, &summary)?;
+        match self.stdout(&told, &summary) {
+            // Who reads only the first lines still gets the exit code.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
         Ok(self.outcome(&told))
     }
 
