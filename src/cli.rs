@@ -83,30 +83,33 @@ pub struct Simulate {
     /// City of the operator.
     #[arg(long, value_name = "CITY")]
     pub operator: Option<String>,
-    /// Share of packets lost on the way, 0 to 0.1.
+    /// One-way delay of the home's access line.
+    #[arg(long, value_name = "MS")]
+    pub last_mile_ms: Option<f64>,
+    /// Mean queueing delay of the access line, each way.
+    #[arg(long, value_name = "MS")]
+    pub last_mile_jitter_ms: Option<f64>,
+    /// Round trip between operator and home; their distance gives it otherwise.
+    #[arg(long, value_name = "MS")]
+    pub hidden_rtt_ms: Option<f64>,
+    /// Mean queueing delay of the hidden leg, each way.
+    #[arg(long, value_name = "MS")]
+    pub hidden_jitter_ms: Option<f64>,
+    /// Share of packets lost each way, 0 to 0.2.
     #[arg(long, value_name = "SHARE")]
     pub loss: Option<f64>,
-    /// Honest homes beside the endpoint in question.
-    #[arg(long, value_name = "N")]
-    pub bystanders: Option<u32>,
     /// Sessions of the endpoint in question.
     #[arg(long, value_name = "N")]
     pub sessions: Option<u32>,
-    /// Seconds that the sessions are spread over.
+    /// Honest homes beside the endpoint in question.
+    #[arg(long, value_name = "N")]
+    pub bystanders: Option<u32>,
+    /// Seconds over which the sessions begin.
     #[arg(long, value_name = "SECONDS")]
-    pub duration: Option<u64>,
-    /// Round trip between home and operator.
-    #[arg(long, value_name = "MS")]
-    pub hidden_leg: Option<f64>,
-    /// Mean queueing delay of the hidden leg, one way.
-    #[arg(long, value_name = "MS")]
-    pub hidden_jitter: Option<f64>,
-    /// One-way delay of the home's last mile.
-    #[arg(long, value_name = "MS")]
-    pub last_mile: Option<f64>,
-    /// Mean queueing delay of the last mile, one way.
-    #[arg(long, value_name = "MS")]
-    pub last_mile_jitter: Option<f64>,
+    pub duration_s: Option<u64>,
+    /// When the capture begins, in seconds since 1970.
+    #[arg(long, value_name = "SECONDS")]
+    pub start_unix: Option<i64>,
 }
 
 /// Options of analyze and watch.

@@ -24,13 +24,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["base", "wire", "flow", "protocol::codec"]),
     ("meter", &["base", "wire", "flow"]),
     // L4
-    ("session", &["base", "flow", "protocol", "meter"]),
+    ("session", &["base", "wire", "flow", "protocol", "meter"]),
     // L5
-    ("fingerprint", &["base", "session"]),
+    ("fingerprint", &["base", "flow", "session"]),
     // L6
-    ("evidence", &["base", "session", "fingerprint", "intel"]),
-    // L7
-    ("sink", &["base", "session", "evidence"]),
+    ("evidence", &["base", "flow", "session", "fingerprint", "intel"]),
+    // L7; sink writes what all rooms below made
+    ("sink", &["base", "wire", "intel", "flow", "protocol", "session", "fingerprint", "evidence"]),
     ("pipeline", &["base", "wire", "intel", "flow", "protocol", "meter", "session", "fingerprint", "evidence"]),
     // L8: everything
     ("cli", EVERYTHING),

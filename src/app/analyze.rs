@@ -3,12 +3,13 @@
 use super::outlet::{Sessions, WorkerOutlet};
 use super::progress::Progress;
 use super::report::{Bench, Run};
-use super::{Outcome, Wrong};
+use super::{Outcome, Wrong, stdin};
 use crate::cli::{Analyze, RunConfig};
 use crate::evidence::{Ledger, LedgerLimits};
 use crate::pipeline::{Engine, EngineConfig, Limits};
 use crate::sink::Spool;
 use crate::source::{Filter, Inputs, Next, Source};
+use anyhow::Context as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,20 +17,29 @@ pub(super) fn run(args: Analyze, quiet: bool) -> anyhow::Result<Outcome> {
     let config = args.run.resolve()?;
     let bench = Bench::of(&config)?;
     let filter = config.filter.as_deref().map(Filter::new).transpose().map_err(|e| Wrong(format!("--filter: {e}")))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(&stop)?;
+    if args.inputs.iter().any(|path| path.as_os_str() == "-") {
+        stdin::ends_on(&stop).context("standard input")?;
+    }
     let mut inputs = Inputs::open(&args.inputs, filter).map_err(|e| Wrong(e.to_string()))?;
     if let Some(dir) = &config.out {
         // Found out now, not after an hour of reading.
         std::fs::create_dir_all(dir).map_err(|e| Wrong(format!("--out {}: {e}", dir.display())))?;
     }
-    read_all(&config, &bench, &mut inputs, quiet)
+    read_all(&config, &bench, &mut inputs, &stop, quiet)
 }
 
 /// What is read until Ctrl-C is reported all the same.
-fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool) -> anyhow::Result<Outcome> {
+fn read_all(
+    config: &RunConfig,
+    bench: &Bench,
+    inputs: &mut Inputs,
+    stop: &AtomicBool,
+    quiet: bool,
+) -> anyhow::Result<Outcome> {
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop)?;
     let ledger = Arc::new(Ledger::new(config.own.clone(), LedgerLimits::default()));
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet {
         ledger: Arc::clone(&ledger),
@@ -37,7 +47,6 @@ fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool)
         count: 0,
     });
     let mut progress = Progress::new(inputs.total(), quiet);
-    let mut interrupted = false;
     loop {
         match inputs.next() {
             Next::Frame(frame) => engine.frame(&frame),
@@ -46,10 +55,11 @@ fn read_all(config: &RunConfig, bench: &Bench, inputs: &mut Inputs, quiet: bool)
         }
         progress.step(|| inputs.position());
         if stop.load(Ordering::Relaxed) {
-            interrupted = true;
             break;
         }
     }
+    // Also when it was the signal that made the input end.
+    let interrupted = stop.load(Ordering::Relaxed);
     progress.finish();
     let (totals, outlets) = engine.finish();
     let inputs = inputs.reports();

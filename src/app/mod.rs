@@ -8,6 +8,7 @@ mod outlet;
 mod progress;
 mod report;
 mod simulate;
+mod stdin;
 mod watch;
 
 use crate::cli::{Cli, Command, UsageError, command};

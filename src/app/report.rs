@@ -106,7 +106,11 @@ impl Run<'_> {
                 tracing::error!("{}: {} (at byte {})", input.path, fault.reason, fault.offset);
             }
         }
-        self.stdout(&judged.told, &summary)?;
+        match self.stdout(&judged.told, &summary) {
+            // Who reads only the first lines still gets the exit code.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
         Ok(self.outcome(&judged.told))
     }
 

@@ -1,6 +1,7 @@
 //! `farmlight simulate`: a capture with known truth.
 
 use super::{Outcome, Wrong};
+use crate::base::Timestamp;
 use crate::cli::Simulate;
 use crate::simulate::{Options, SCENARIOS, SimulateError, run as play, write};
 use std::io::{self, Write as _};
@@ -29,14 +30,14 @@ fn options(args: &Simulate) -> Options {
         seed: args.seed.unwrap_or(defaults.seed),
         home: args.home.clone(),
         operator: args.operator.clone(),
-        last_mile_ms: args.last_mile,
-        last_mile_jitter_ms: args.last_mile_jitter,
-        hidden_rtt_ms: args.hidden_leg,
-        hidden_jitter_ms: args.hidden_jitter,
+        last_mile_ms: args.last_mile_ms,
+        last_mile_jitter_ms: args.last_mile_jitter_ms,
+        hidden_rtt_ms: args.hidden_rtt_ms,
+        hidden_jitter_ms: args.hidden_jitter_ms,
         loss: args.loss,
         sessions: args.sessions,
         bystanders: args.bystanders,
-        duration: args.duration.map(Duration::from_secs),
-        ..defaults
+        duration: args.duration_s.map(Duration::from_secs),
+        start: args.start_unix.map_or(defaults.start, |seconds| Timestamp::from_parts(seconds, 0)),
     }
 }

@@ -88,7 +88,9 @@ fn watch(
         if now >= looked.plus(JUDGE_EVERY) {
             looked = now;
             engine.tick(now);
-            teller.tell()?;
+            if !teller.tell()? {
+                stop.store(true, Ordering::Relaxed);
+            }
             if limit.is_some_and(|limit| began.elapsed() >= limit) {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -114,7 +116,8 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn tell(&mut self) -> anyhow::Result<()> {
+    /// Whether anybody still listens: a closed pipe ends the watch, and its files are written as ever.
+    fn tell(&mut self) -> anyhow::Result<bool> {
         for address in self.ledger.take_changed() {
             let Some((finding, place)) = self.bench.judge(self.ledger, address, true) else { continue };
             let said = (finding.verdict, finding.hypothesis, finding.severity);
@@ -122,10 +125,13 @@ impl Teller<'_> {
             let worth_telling = finding.verdict.is_finding() || known.is_some() || self.config.all;
             if worth_telling && known != Some(&said) {
                 self.told.insert(address, said);
-                self.print(&finding, place.as_ref())?;
+                match self.print(&finding, place.as_ref()) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+                    other => other?,
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn print(&self, finding: &Finding, place: Option<&crate::intel::Place>) -> io::Result<()> {

@@ -54,7 +54,7 @@ impl TcpHandshake {
                 self.ask(at, tcp, Stage::Syn);
                 None
             }
-            (Stage::Syn, Direction::Resp) if tcp.flags.is_syn_ack() && tcp.ack == self.expected => {
+            (Stage::Syn, Direction::Resp) if tcp.flags.is_syn_ack() && acknowledges(tcp, self.expected) => {
                 let sample = self.sample(at, Side::Server, "syn");
                 self.repeated = false;
                 self.stage = Stage::Nothing;
@@ -75,11 +75,6 @@ impl TcpHandshake {
                 self.completed = (!self.repeated).then_some(at);
                 self.sample(at, Side::Client, "syn-ack")
             }
-            // The handshake is over without its last step in sight.
-            (Stage::SynAck, Direction::Resp) if tcp.flags.has(TcpFlags::FIN) => {
-                self.stage = Stage::Done;
-                None
-            }
             _ => None,
         }
     }
@@ -98,7 +93,7 @@ impl TcpHandshake {
     }
 }
 
-/// Whether a segment acknowledges at least `expected` (data sent with the SYN of TCP Fast Open included).
+/// Whether a segment acknowledges at least `expected`: more, where the SYN carried data (RFC 7413).
 #[expect(clippy::cast_possible_wrap, reason = "sequence arithmetic")]
 const fn acknowledges(tcp: &TcpHeader, expected: u32) -> bool {
     tcp.flags.has(TcpFlags::ACK) && tcp.ack.wrapping_sub(expected) as i32 >= 0

@@ -169,8 +169,13 @@ fn by_port(tuple: &FiveTuple) -> Option<Named> {
         _ => return None,
     };
     let port = tuple.resp.port;
-    let fits = REGISTRY.iter().find(|p| p.carriers.contains(&carrier) && p.ports.contains(&port))?;
-    Some((fits.name, fits.category, Confidence::PortOnly))
+    // Of several, the one that names the port first: 443 is TLS's own and OpenVPN's disguise.
+    let fits = REGISTRY
+        .iter()
+        .filter(|p| p.carriers.contains(&carrier))
+        .filter_map(|p| Some((p.ports.iter().position(|known| *known == port)?, p)))
+        .min_by_key(|(rank, _)| *rank)?;
+    Some((fits.1.name, fits.1.category, Confidence::PortOnly))
 }
 
 /// Of samples of one kind, sorted by length. Unambiguous ones only, if there are any.

@@ -155,6 +155,7 @@ fn wrapper(wrapper: Wrapper) -> String {
         Wrapper::Erspan3(session) => format!("erspan3:{session}"),
         Wrapper::Vxlan(vni) => format!("vxlan:{vni}"),
         Wrapper::Geneve(vni) => format!("geneve:{vni}"),
+        Wrapper::Gtp(tunnel) => format!("gtp:{tunnel}"),
         Wrapper::Ipv4InIp => "ipv4".into(),
         Wrapper::Ipv6InIp => "ipv6".into(),
     }

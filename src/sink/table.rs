@@ -30,6 +30,9 @@ pub struct Table<W> {
 
 /// Where the text of a labelled line begins.
 const INDENT: usize = 11;
+/// Where the bar of a rung begins.
+const BAR_FROM: usize = 41;
+/// The longest bar.
 const BAR: usize = 22;
 
 impl<W: Write> Table<W> {
@@ -87,10 +90,17 @@ impl<W: Write> Table<W> {
             Verdict::Clear => Style::new().bold().fg_color(Some(AnsiColor::Green.into())),
             Verdict::Insufficient => Style::new().bold().fg_color(Some(AnsiColor::Yellow.into())),
         };
-        let verdict = self.paint(style, &finding.verdict.name().to_uppercase());
-        let address = self.paint(Style::new().bold(), &finding.endpoint.to_string());
+        let verdict = finding.verdict.name().to_uppercase();
+        let address = finding.endpoint.to_string();
         let place = place.map(place_words).filter(|p| !p.is_empty()).unwrap_or_else(|| "place unknown".into());
-        writeln!(self.out, "{verdict}  {address}  {place}")?;
+        let room = self.look.width.saturating_sub(verdict.len() + address.len() + 4);
+        let (verdict, address) = (self.paint(style, &verdict), self.paint(Style::new().bold(), &address));
+        if textwrap::core::display_width(&place) <= room {
+            writeln!(self.out, "{verdict}  {address}  {place}")?;
+        } else {
+            writeln!(self.out, "{verdict}  {address}")?;
+            self.labelled("", &place)?;
+        }
         self.labelled("", &belief(finding))?;
         if let (Some(ms), Some(km)) = (finding.hidden_leg_ms, finding.operator) {
             let text = format!(
@@ -128,17 +138,19 @@ impl<W: Write> Table<W> {
     }
 
     fn rung(&mut self, label: &str, layer: &str, ms: f64, longest: f64, note: &str) -> io::Result<()> {
+        // A count of millions takes its room from the bar.
+        let bar = BAR.min(self.look.width.saturating_sub(BAR_FROM + 2 + note.len())).max(1);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
             reason = "columns"
         )]
-        let filled = ((ms / longest * BAR as f64).round() as usize).clamp(1, BAR);
-        let bar = if note.is_empty() { "┄" } else { "█" }.repeat(filled);
-        let blank = " ".repeat(BAR - filled);
+        let filled = ((ms / longest * bar as f64).round() as usize).clamp(1, bar);
+        let drawn = if note.is_empty() { "┄" } else { "█" }.repeat(filled);
+        let blank = " ".repeat(bar - filled);
         let label = self.paint(Style::new().dimmed(), &format!("  {label:<9}"));
-        let line = format!("{layer:<17}{ms:>8.1} ms  {bar}{blank}  {note}");
+        let line = format!("{layer:<17}{ms:>8.1} ms  {drawn}{blank}  {note}");
         writeln!(self.out, "{label}{}", line.trim_end())
     }
 
@@ -218,5 +230,34 @@ fn thousands(km: f64) -> String {
     match (rounded / 1_000, rounded % 1_000) {
         (0, small) => small.to_string(),
         (large, small) => format!("{large},{small:03}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(draw: impl FnOnce(&mut Table<&mut Vec<u8>>)) -> Vec<String> {
+        let mut out = Vec::new();
+        draw(&mut Table::new(&mut out, Look::default()));
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_rung_keeps_to_its_columns_whatever_it_counts() {
+        for (n, bar) in [(7_u64, 22), (1_234_567, 21), (u64::MAX, 8)] {
+            let drawn =
+                lines(|t| t.rung("ladder", "tcp-handshake", 12_345.6, 12_345.6, &format!("least of {n}")).unwrap());
+            let width = drawn[0].chars().count();
+            assert!(width <= 80, "{width}: {}", drawn[0]);
+            assert_eq!(drawn[0].matches('█').count(), bar, "{}", drawn[0]);
+        }
+    }
+
+    #[test]
+    fn kilometres_are_rounded_to_hundreds() {
+        for (km, said) in [(0.0, "0"), (949.0, "900"), (12_345.0, "12,300"), (20_038.0, "20,000"), (1_049.9, "1,000")] {
+            assert_eq!(thousands(km), said);
+        }
     }
 }

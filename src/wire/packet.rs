@@ -139,6 +139,8 @@ pub enum Wrapper {
     Vxlan(u32),
     /// GENEVE (RFC 8926), with its network identifier.
     Geneve(u32),
+    /// GTP-U of a mobile network (3GPP TS 29.281), with its tunnel endpoint identifier.
+    Gtp(u32),
     /// IPv4 in an IP packet (RFC 2003, RFC 2473).
     Ipv4InIp,
     /// IPv6 in an IP packet (6in4: RFC 4213; RFC 2473).

@@ -1,6 +1,6 @@
 //! Tunnels: GRE with what it carries, ERSPAN, VXLAN, GENEVE.
 //!
-//! Reads: GRE (RFC 2784, RFC 2890), PPTP's GRE (RFC 2637), NVGRE (RFC 7637), ERSPAN I, II and III (draft-foschiano-erspan-03),
+//! Reads: GTP-U (3GPP TS 29.281), GRE (RFC 2784, RFC 2890), PPTP's GRE (RFC 2637), NVGRE (RFC 7637), ERSPAN I, II and III (draft-foschiano-erspan-03),
 //! WCCP redirection (draft-wilson-wrec-wccp-v2-01), VXLAN (RFC 7348), GENEVE (RFC 8926).
 //! Emits: the inner frame or packet. Does not: read GRE with source routing (RFC 1701) or keep-alives; the caller gives the
 //! outer packet wherever this room says `Err`.
@@ -14,11 +14,13 @@ use super::{Unread, Wrapper};
 const VXLAN: u16 = 4789;
 const VXLAN_OF_LINUX: u16 = 8472;
 const GENEVE: u16 = 6081;
+/// GTP-U (3GPP TS 29.281, section 4.4.2).
+const GTP_U: u16 = 2152;
 
 /// Whether datagrams to this port may be a tunnel's. Only the destination tells: the source port is for load balancing.
 #[inline]
 pub(super) const fn is_udp_tunnel(dst_port: u16) -> bool {
-    matches!(dst_port, VXLAN | VXLAN_OF_LINUX | GENEVE)
+    matches!(dst_port, VXLAN | VXLAN_OF_LINUX | GENEVE | GTP_U)
 }
 
 /// The payload of a datagram to a tunnel's port.
@@ -28,6 +30,7 @@ pub(super) fn udp<'a>(dst_port: u16, span: Span<'a>, nesting: &mut Nesting) -> R
         // This port has other users (Cisco's OTV, Flannel): every reserved bit must be zero.
         VXLAN_OF_LINUX if !matches!(span.bytes(), [0x08, 0, 0, 0, _, _, _, 0, ..]) => Err(Unread::Malformed),
         VXLAN_OF_LINUX => vxlan(span, nesting),
+        GTP_U => gtp_u(span, nesting),
         _ => geneve(span, nesting),
     }
 }
@@ -48,6 +51,28 @@ fn geneve<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unr
     }
     nesting.push(Wrapper::Geneve(u32::from_be_bytes([0, v0, v1, v2])))?;
     carried(u16::from_be_bytes([p0, p1]), span.skip(usize::from(version_len & 0x3f) * 4)?)
+}
+
+/// A user packet of a mobile network, version 1 (3GPP TS 29.281, section 5); its control messages are no packets.
+fn gtp_u<'a>(mut span: Span<'a>, nesting: &mut Nesting) -> Result<Step<'a>, Unread> {
+    const G_PDU: u8 = 0xff;
+    let [flags, G_PDU, l0, l1, t0, t1, t2, t3] = span.read()? else { return Err(Unread::NotIp) };
+    if flags >> 4 != 0b0011 {
+        return Err(Unread::Malformed);
+    }
+    let mut span = span.limit(u32::from(u16::from_be_bytes([l0, l1])));
+    if flags & 0x07 != 0 {
+        let [_, _, _, mut next] = span.read()?;
+        // Extension headers: length in units of 4 bytes first, the next one's type last.
+        while next != 0 && flags & 0x04 != 0 {
+            let units = usize::from(span.bytes().first().copied().ok_or(Unread::Truncated)?);
+            let last = (units * 4).checked_sub(1).ok_or(Unread::Malformed)?;
+            next = span.bytes().get(last).copied().ok_or(Unread::Truncated)?;
+            span = span.skip(units * 4)?;
+        }
+    }
+    nesting.push(Wrapper::Gtp(u32::from_be_bytes([t0, t1, t2, t3])))?;
+    Ok(Step::Ip(span))
 }
 
 /// A protocol type of GRE or GENEVE: an EtherType, but never an 802.3 length.

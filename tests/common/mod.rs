@@ -1,5 +1,5 @@
 //! What the integration tests share: a run in memory, and the folder of outside captures where it is there.
-#![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part")]
 
 use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
@@ -46,7 +46,12 @@ pub fn analyze(path: &Path, workers: usize) -> Analysis {
 
 /// Analyzes any source.
 pub fn analyze_source(source: &mut impl Source, workers: usize) -> Analysis {
-    let ledger = Arc::new(Ledger::new(Networks::default(), LedgerLimits::default()));
+    analyze_within(source, workers, Networks::default())
+}
+
+/// Analyzes any source, knowing the site's own networks.
+pub fn analyze_within(source: &mut impl Source, workers: usize, own: Networks) -> Analysis {
+    let ledger = Arc::new(Ledger::new(own, LedgerLimits::default()));
     let config = EngineConfig { workers, ..EngineConfig::default() };
     let mut engine = Engine::start(&config, || Collect { sessions: Vec::new(), ledger: Arc::clone(&ledger) });
     loop {
