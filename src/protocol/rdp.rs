@@ -7,7 +7,7 @@
 //! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.3, RFC 1006 (TPKT), ITU-T X.224, T.125 (MCS), T.124 (GCC).
 
 use crate::base::{Direction, Ends, Reader, Timestamp};
-use crate::protocol::codec::{Inbox, text, text_utf16le};
+use crate::protocol::codec::{Inbox, printable, text_utf16le};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
@@ -167,10 +167,10 @@ impl<'a> Request<'a> {
     fn tell(&self, at: Timestamp, events: &mut Events) {
         let dir = Direction::Orig;
         if let Some(cookie) = self.cookie {
-            events.attribute(at, dir, COOKIE, text(cookie, TEXT_KEPT));
+            events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
         }
         if let Some(token) = self.token {
-            events.attribute(at, dir, TOKEN, text(token, TEXT_KEPT));
+            events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
         }
         if let Some(asked) = self.negotiation {
             events.attribute(at, dir, REQUESTED, security_names(asked.value));

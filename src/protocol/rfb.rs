@@ -7,7 +7,7 @@
 //! Reference: RFC 6143; security types as registered at IANA, VeNCrypt by Berrange's note.
 
 use crate::base::{Direction, Ends, Timestamp};
-use crate::protocol::codec::{Inbox, text};
+use crate::protocol::codec::{Inbox, printable};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
@@ -200,12 +200,12 @@ impl Rfb {
         let next = match self.stage {
             Stage::ServerVersion => {
                 version(message)?;
-                events.attribute(at, dir, SERVER_VERSION, text(message.get(4..11)?, 7));
+                events.attribute(at, dir, SERVER_VERSION, printable(message.get(4..11)?, 7));
                 Stage::ClientVersion
             }
             Stage::ClientVersion => {
                 self.version = version(message)?;
-                events.attribute(at, dir, CLIENT_VERSION, text(message.get(4..11)?, 7));
+                events.attribute(at, dir, CLIENT_VERSION, printable(message.get(4..11)?, 7));
                 events.confirmed(at, dir);
                 // Only 3.3 lets the server decide; 3.5 never was, and is to be taken for 3.3 (RFC 6143, 7.1.1).
                 if self.version < (3, 7) { Stage::Decision } else { Stage::Offer }
@@ -231,7 +231,7 @@ impl Rfb {
             Stage::Response => Stage::Result,
             Stage::Result => self.on_result(at, dir, number()?, events)?,
             Stage::Reason => {
-                events.attribute(at, dir, REASON, text(message.get(4..)?, STRING_KEPT));
+                events.attribute(at, dir, REASON, printable(message.get(4..)?, STRING_KEPT));
                 Stage::Done
             }
             Stage::ClientInit => Stage::ServerInit,
@@ -239,7 +239,7 @@ impl Rfb {
                 let [a, b, c, d] = *message.first_chunk::<4>()?;
                 let (width, height) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
                 events.attribute(at, dir, DESKTOP_SIZE, format!("{width}x{height}"));
-                events.attribute(at, dir, DESKTOP_NAME, text(message.get(INIT_LEN..)?, STRING_KEPT));
+                events.attribute(at, dir, DESKTOP_NAME, printable(message.get(INIT_LEN..)?, STRING_KEPT));
                 Stage::Done
             }
             Stage::VencryptServerVersion => Stage::VencryptClientVersion,

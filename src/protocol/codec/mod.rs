@@ -18,4 +18,4 @@ pub mod x509;
 mod inbox;
 
 pub use inbox::Inbox;
-pub use text::{text, text_utf16le};
+pub use text::{printable, text_utf16le};
