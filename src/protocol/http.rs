@@ -7,7 +7,7 @@
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
 use crate::base::{Direction, Ends, Timestamp};
-use crate::protocol::codec::{Inbox, printable};
+use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry for plain requests.
@@ -377,7 +377,7 @@ impl Http {
                 return;
             }
         };
-        events.handover(at, dir, to, false, bytes);
+        events.handover(at, dir, to, false, unused(&self.inboxes));
         self.settle(at, dir, events);
     }
 
@@ -473,9 +473,11 @@ mod tests {
         attributes(events).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<u8>)> {
+    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<(Direction, &[u8])>)> {
         events.iter().find_map(|e| match &e.kind {
-            EventKind::Handover { to, as_carrier, rest } => Some((*to, *as_carrier, rest.clone())),
+            EventKind::Handover { to, as_carrier, rest } => {
+                Some((*to, *as_carrier, rest.iter().map(|piece| (piece.dir, piece.bytes.as_slice())).collect()))
+            }
             _ => None,
         })
     }
@@ -518,12 +520,24 @@ mod tests {
         let hello = [0x16, 3, 1, 0, 2, 1, 0];
         let events = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, &hello)], 4096);
         assert_eq!(value(&events, TARGET).as_deref(), Some("desk.example:443"));
-        assert_eq!(handed(&events), Some(("tls", false, hello.to_vec())));
+        assert_eq!(handed(&events), Some(("tls", false, vec![(Orig, &hello[..])])));
         let ssh = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Resp, b"SSH-2.0-x\r\n")], 2);
-        assert_eq!(handed(&ssh), Some(("ssh", false, b"SSH-".to_vec())));
+        assert_eq!(handed(&ssh), Some(("ssh", false, vec![(Resp, &b"SS"[..]), (Resp, b"H-")])));
         let other = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, b"RFB")], 4096);
         assert_eq!(handed(&other), None);
         assert!(confirmed(&other));
+    }
+
+    #[test]
+    fn what_both_ends_sent_around_the_accepting_answer_is_kept() {
+        let eager = b"CONNECT a:22 HTTP/1.1\r\n\r\nSSH-2.0-client\r\n";
+        let accept = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-server\r\n";
+        let events = testkit::stream(&HTTP_CONNECT, &[(Orig, eager), (Resp, accept)], usize::MAX);
+        let both = vec![(Orig, &b"SSH-2.0-client\r\n"[..]), (Resp, b"SSH-2.0-server\r\n")];
+        assert_eq!(handed(&events), Some(("ssh", false, both)));
+        let patient = b"CONNECT a:22 HTTP/1.1\r\n\r\n";
+        let events = testkit::stream(&HTTP_CONNECT, &[(Orig, patient), (Resp, accept)], usize::MAX);
+        assert_eq!(handed(&events), Some(("ssh", false, vec![(Resp, &b"SSH-2.0-server\r\n"[..])])));
     }
 
     #[test]

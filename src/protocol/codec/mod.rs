@@ -17,5 +17,5 @@ pub mod x509;
 
 mod inbox;
 
-pub use inbox::Inbox;
+pub use inbox::{Inbox, unused};
 pub use text::{printable, text_utf16le};
