@@ -1,4 +1,13 @@
 //! The same report for any number of workers, and from a file as from memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test may stop, and tells what it saw"
+)]
 
 mod common;
 
@@ -71,7 +80,8 @@ fn the_number_of_workers_changes_nothing() {
 fn a_file_and_its_frames_in_memory_give_the_same() {
     for path in some_captures() {
         let file = essence(&analyze(&path, 1));
-        let mut memory = Memory::collect(&mut Inputs::open(&[path.clone()], None).expect("a path was named"));
+        let mut memory =
+            Memory::collect(&mut Inputs::open(std::slice::from_ref(&path), None).expect("a path was named"));
         assert_eq!(file, essence(&analyze_source(&mut memory, 2)), "{}", path.display());
     }
 }

@@ -50,14 +50,14 @@ pub enum EventKind {
     Ask(Loop),
     /// `dir` has just sent the first byte of the answer.
     Answer(Loop),
-    /// The bytes that follow (from both ends, this PDU's rest included in `rest`) belong to another protocol.
+    /// The bytes that follow, from both ends, belong to another protocol; `rest` of them have already been read.
     Handover {
         /// Name in the registry.
         to: &'static str,
         /// True if the child carries this protocol on (RDP's TLS); false if the child is the cargo (CONNECT).
         as_carrier: bool,
-        /// Bytes of this PDU, sent by `dir`, that already belong to the child.
-        rest: Vec<u8>,
+        /// What this analyzer has got of the child's bytes, of either end, in the order in which it passed.
+        rest: Vec<Piece>,
     },
     /// An address has this name (DNS).
     Name {
@@ -68,6 +68,17 @@ pub enum EventKind {
     },
     /// Nothing more is to be learned: the analyzer may be dropped.
     Settled,
+}
+
+/// Bytes of a stream that one analyzer leaves to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// When they passed.
+    pub at: Timestamp,
+    /// Who sent them.
+    pub dir: Direction,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// Where an analyzer puts its events; reused from PDU to PDU.
@@ -105,8 +116,8 @@ impl Events {
     }
 
     /// See [`EventKind::Handover`].
-    pub fn handover(&mut self, at: Timestamp, dir: Direction, to: &'static str, as_carrier: bool, rest: &[u8]) {
-        self.push(at, dir, EventKind::Handover { to, as_carrier, rest: rest.to_vec() });
+    pub fn handover(&mut self, at: Timestamp, dir: Direction, to: &'static str, as_carrier: bool, rest: Vec<Piece>) {
+        self.push(at, dir, EventKind::Handover { to, as_carrier, rest });
     }
 
     /// See [`EventKind::Name`].

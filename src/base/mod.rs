@@ -8,7 +8,7 @@ mod reader;
 mod rtt;
 mod time;
 
-pub use event::{Event, EventKind, Events, Fault, Key, Loop};
+pub use event::{Event, EventKind, Events, Fault, Key, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};

@@ -125,7 +125,9 @@ mod tests {
     fn segment_sizes_point_to_their_causes() {
         let path = |mss| {
             let mut path = Path::default();
-            path.add(&End { mss: Some(mss), ttl: Some(51), ..End::default() }, false);
+            let mut end = End::default();
+            (end.mss, end.ttl) = (Some(mss), Some(51));
+            path.add(&end, false);
             path
         };
         assert_eq!(path(1460).overhead(), Some(Overhead::None));

@@ -7,7 +7,7 @@
 //! Reference: RFC 1035, RFC 6895 (numbers), RFC 6762 (mDNS), RFC 4795 (LLMNR).
 
 use crate::base::{Direction, Ends, Reader, Timestamp};
-use crate::protocol::codec::{Inbox, text};
+use crate::protocol::codec::{Inbox, printable};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -281,7 +281,7 @@ fn read_name(message: &[u8], start: usize) -> Option<(String, usize)> {
                 if !name.is_empty() {
                     name.push('.');
                 }
-                name.push_str(&text(message.get(at + 1..at + 1 + size)?, 63));
+                name.push_str(&printable(message.get(at + 1..at + 1 + size)?, 63));
                 at += 1 + size;
             }
             192.. => {

@@ -7,7 +7,7 @@
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
 use crate::base::{Direction, Ends, Timestamp};
-use crate::protocol::codec::{Inbox, text};
+use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry for plain requests.
@@ -50,14 +50,19 @@ const METHOD_LIMIT: usize = 24;
 /// Requests of one connection that are read for a CONNECT that will be accepted (each 407 costs one).
 const ROUNDS: u8 = 8;
 
+/// Bytes of an HTTP/2 frame header.
+const FRAME_HEADER: usize = 9;
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn probe(opening: &Opening<'_>, connect: bool) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
-    if orig.is_empty() {
+    match answer(resp) {
+        Probe::NoMatch => return Probe::NoMatch,
         // Of a response alone nobody can tell what it answers: it counts as a plain one.
-        return if connect && !resp.is_empty() { Probe::NoMatch } else { status_line(resp) };
+        Probe::Match if orig.is_empty() && !connect => return Probe::Match,
+        _ if orig.is_empty() => return Probe::NeedMore,
+        _ => {}
     }
     match method(orig) {
         Line::More => Probe::NeedMore,
@@ -108,6 +113,20 @@ fn request_parts(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     let target = before.iter().position(|b| *b == b' ').and_then(|i| before.get(i + 1..)).unwrap_or_default();
     let version = last.trim_ascii().strip_prefix(b"HTTP/").filter(|v| matches!(v, [b'0'..=b'2', b'.', b'0'..=b'9']));
     (target.trim_ascii(), version)
+}
+
+/// What a server may begin with: a status line, or HTTP/2's SETTINGS, which need not wait for the client's preface.
+fn answer(bytes: &[u8]) -> Probe {
+    let header = bytes.get(..FRAME_HEADER).unwrap_or(bytes);
+    let settings = header.iter().enumerate().all(|(i, b)| match i {
+        1 | 2 | 4 => true,
+        3 => *b == 4,
+        _ => *b == 0,
+    });
+    match status_line(bytes) {
+        Probe::NoMatch if settings => Probe::NeedMore,
+        verdict => verdict,
+    }
 }
 
 /// `HTTP/1.x ddd`.
@@ -276,8 +295,8 @@ impl Http {
             return;
         }
         let inbox = self.inboxes.of(dir);
-        let Some(header) = inbox.bytes().first_chunk::<9>() else { return };
-        let at = inbox.time_of(8);
+        let Some(header) = inbox.bytes().first_chunk::<FRAME_HEADER>() else { return };
+        let at = inbox.time_of(FRAME_HEADER - 1);
         if matches!(header, [0, _, _, 4, _, 0, 0, 0, 0]) {
             events.confirmed(at, dir);
         } else {
@@ -358,7 +377,7 @@ impl Http {
                 return;
             }
         };
-        events.handover(at, dir, to, false, bytes);
+        events.handover(at, dir, to, false, unused(&self.inboxes));
         self.settle(at, dir, events);
     }
 
@@ -414,9 +433,9 @@ impl Head {
         let Line::Method(name) = method(line) else { return Self::Neither };
         let (target, Some(version)) = request_parts(line) else { return Self::Neither };
         Self::Request(Request {
-            method: text(name, METHOD_LIMIT),
-            target: text(target.split(|b| *b == b' ').next().unwrap_or_default(), TEXT_KEPT),
-            version: text(version, 3),
+            method: printable(name, METHOD_LIMIT),
+            target: printable(target.split(|b| *b == b' ').next().unwrap_or_default(), TEXT_KEPT),
+            version: printable(version, 3),
             host: field("host"),
             user_agent: field("user-agent"),
             upgrade: field("upgrade"),
@@ -430,7 +449,7 @@ fn field(head: &[u8], name: &str) -> Option<String> {
         let colon = line.iter().position(|b| *b == b':')?;
         let (key, value) = line.split_at_checked(colon)?;
         let value = value.get(1..)?.trim_ascii();
-        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then(|| text(value, TEXT_KEPT))
+        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then(|| printable(value, TEXT_KEPT))
     })
 }
 
@@ -454,9 +473,12 @@ mod tests {
         attributes(events).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<u8>)> {
+    #[allow(clippy::type_complexity, reason = "read by two asserts")]
+    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<(Direction, &[u8])>)> {
         events.iter().find_map(|e| match &e.kind {
-            EventKind::Handover { to, as_carrier, rest } => Some((*to, *as_carrier, rest.clone())),
+            EventKind::Handover { to, as_carrier, rest } => {
+                Some((*to, *as_carrier, rest.iter().map(|piece| (piece.dir, piece.bytes.as_slice())).collect()))
+            }
             _ => None,
         })
     }
@@ -499,12 +521,24 @@ mod tests {
         let hello = [0x16, 3, 1, 0, 2, 1, 0];
         let events = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, &hello)], 4096);
         assert_eq!(value(&events, TARGET).as_deref(), Some("desk.example:443"));
-        assert_eq!(handed(&events), Some(("tls", false, hello.to_vec())));
+        assert_eq!(handed(&events), Some(("tls", false, vec![(Orig, &hello[..])])));
         let ssh = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Resp, b"SSH-2.0-x\r\n")], 2);
-        assert_eq!(handed(&ssh), Some(("ssh", false, b"SSH-".to_vec())));
+        assert_eq!(handed(&ssh), Some(("ssh", false, vec![(Resp, &b"SS"[..]), (Resp, b"H-")])));
         let other = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, b"RFB")], 4096);
         assert_eq!(handed(&other), None);
         assert!(confirmed(&other));
+    }
+
+    #[test]
+    fn what_both_ends_sent_around_the_accepting_answer_is_kept() {
+        let eager = b"CONNECT a:22 HTTP/1.1\r\n\r\nSSH-2.0-client\r\n";
+        let accept = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-server\r\n";
+        let events = testkit::stream(&HTTP_CONNECT, &[(Orig, eager), (Resp, accept)], usize::MAX);
+        let both = vec![(Orig, &b"SSH-2.0-client\r\n"[..]), (Resp, b"SSH-2.0-server\r\n")];
+        assert_eq!(handed(&events), Some(("ssh", false, both)));
+        let patient = b"CONNECT a:22 HTTP/1.1\r\n\r\n";
+        let events = testkit::stream(&HTTP_CONNECT, &[(Orig, patient), (Resp, accept)], usize::MAX);
+        assert_eq!(handed(&events), Some(("ssh", false, vec![(Resp, &b"SSH-2.0-server\r\n"[..])])));
     }
 
     #[test]
@@ -540,6 +574,13 @@ mod tests {
         assert_eq!(probe(&HTTP_CONNECT, b"CONNECT a:1 HTTP/1.1\r\n", b""), Probe::Match);
         assert_eq!(probe(&HTTP_CONNECT, b"GET / HTTP/1.1\r\n", b""), Probe::NoMatch);
         assert_eq!(probe(&HTTP, b"", b"HTTP/1.1 200 OK\r\n"), Probe::Match);
+        // What the server has begun with decides, also before and after the client's bytes are there.
+        assert_eq!(probe(&HTTP, b"", b"\x11"), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"Z", b"\x11"), Probe::NoMatch);
+        assert_eq!(probe(&HTTP_CONNECT, b"", b"HTTP/1.1 200 OK\r\n"), Probe::NeedMore);
+        assert_eq!(probe(&HTTP_CONNECT, b"CONNECT a:1 HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n"), Probe::Match);
+        assert_eq!(probe(&HTTP, b"", &[0, 0, 18, 4, 0, 0, 0, 0, 0, 0]), Probe::NeedMore);
+        assert_eq!(probe(&HTTP, PREFACE, &[0, 0, 18, 4, 0, 0, 0, 0, 0, 0]), Probe::Match);
         // TLS, SSH or VNC spoken to a web server that answers in HTTP.
         for spoken in [&b"\x16\x03\x01\x02"[..], b"SSH-2.0-x\r\n", b"RFB 003.008\n", b"EHLO x\r\n"] {
             assert_eq!(probe(&HTTP, spoken, b"HTTP/1.1 400 Bad Request\r\n"), Probe::NoMatch);

@@ -21,7 +21,7 @@ mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Event, EventKind, Events, Fault, Key, Loop};
+pub use crate::base::{Event, EventKind, Events, Fault, Key, Loop, Piece};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[

@@ -7,7 +7,7 @@
 //! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.3, RFC 1006 (TPKT), ITU-T X.224, T.125 (MCS), T.124 (GCC).
 
 use crate::base::{Direction, Ends, Reader, Timestamp};
-use crate::protocol::codec::{Inbox, text, text_utf16le};
+use crate::protocol::codec::{Inbox, printable, text_utf16le, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
@@ -167,10 +167,10 @@ impl<'a> Request<'a> {
     fn tell(&self, at: Timestamp, events: &mut Events) {
         let dir = Direction::Orig;
         if let Some(cookie) = self.cookie {
-            events.attribute(at, dir, COOKIE, text(cookie, TEXT_KEPT));
+            events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
         }
         if let Some(token) = self.token {
-            events.attribute(at, dir, TOKEN, text(token, TEXT_KEPT));
+            events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
         }
         if let Some(asked) = self.negotiation {
             events.attribute(at, dir, REQUESTED, security_names(asked.value));
@@ -305,7 +305,7 @@ impl Rdp {
     fn on_early(&mut self, at: Timestamp, events: &mut Events) {
         let early = self.inboxes.orig.bytes();
         if early.starts_with(&[0x16, 3]) {
-            events.handover(at, Direction::Orig, "tls", true, early);
+            events.handover(at, Direction::Orig, "tls", true, unused(&self.inboxes));
             self.settle(at, Direction::Orig, events);
         }
     }
@@ -343,15 +343,10 @@ impl Rdp {
             }
             Confirm::Chosen(protocol) => {
                 events.attribute(at, Direction::Resp, SELECTED, security_names(protocol));
-                self.hand_over(at, events);
+                events.handover(at, Direction::Resp, "tls", true, unused(&self.inboxes));
+                self.settle(at, Direction::Resp, events);
             }
         }
-    }
-
-    fn hand_over(&mut self, at: Timestamp, events: &mut Events) {
-        let ahead = if self.inboxes.resp.bytes().is_empty() { Direction::Orig } else { Direction::Resp };
-        events.handover(at, ahead, "tls", true, self.inboxes.of(ahead).bytes());
-        self.settle(at, ahead, events);
     }
 
     fn on_settings(&mut self, events: &mut Events) {

@@ -7,7 +7,7 @@
 //! Reference: RFC 6143; security types as registered at IANA, VeNCrypt by Berrange's note.
 
 use crate::base::{Direction, Ends, Timestamp};
-use crate::protocol::codec::{Inbox, text};
+use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
@@ -98,6 +98,8 @@ enum Stage {
     VencryptOffer,
     VencryptChoice,
     VencryptGo,
+    /// TLS follows, and its client speaks first.
+    Tls,
     Done,
 }
 
@@ -139,12 +141,6 @@ impl Default for Rfb {
     }
 }
 
-/// A message that was read: how long it is and what comes next.
-struct Read {
-    size: usize,
-    next: Stage,
-}
-
 impl Analyzer for Rfb {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         if self.stage == Stage::Done || pdu.bytes.is_empty() {
@@ -163,8 +159,8 @@ impl Analyzer for Rfb {
             let at = inbox.time_of(read.saturating_sub(1));
             let message = message.to_vec();
             match self.on_message(at, dir, &message, events) {
-                Some(Read { size, next }) => {
-                    self.inboxes.of_mut(dir).consume(size);
+                Some(next) => {
+                    self.inboxes.of_mut(dir).consume(read);
                     self.enter(at, dir, next, events);
                 }
                 None => self.give_up(at, dir, "rfb.malformed-message", events),
@@ -189,23 +185,23 @@ fn needed(stage: Stage, bytes: &[u8]) -> Option<usize> {
         Stage::ServerInit => long(INIT_LEN - 4),
         Stage::VencryptServerVersion | Stage::VencryptClientVersion => Some(2),
         Stage::Choice | Stage::ClientInit | Stage::VencryptAccepts | Stage::VencryptGo => Some(1),
-        Stage::Done => None,
+        Stage::Tls | Stage::Done => None,
     }
 }
 
 impl Rfb {
-    /// Reads one message; longer than other functions, since it is the table of states. `None` if it is malformed.
-    fn on_message(&mut self, at: Timestamp, dir: Direction, message: &[u8], events: &mut Events) -> Option<Read> {
+    /// Reads one message and tells what comes next; `None` if it is malformed.
+    fn on_message(&mut self, at: Timestamp, dir: Direction, message: &[u8], events: &mut Events) -> Option<Stage> {
         let number = || message.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
-        let next = match self.stage {
+        Some(match self.stage {
             Stage::ServerVersion => {
                 version(message)?;
-                events.attribute(at, dir, SERVER_VERSION, text(message.get(4..11)?, 7));
+                events.attribute(at, dir, SERVER_VERSION, printable(message.get(4..11)?, 7));
                 Stage::ClientVersion
             }
             Stage::ClientVersion => {
                 self.version = version(message)?;
-                events.attribute(at, dir, CLIENT_VERSION, text(message.get(4..11)?, 7));
+                events.attribute(at, dir, CLIENT_VERSION, printable(message.get(4..11)?, 7));
                 events.confirmed(at, dir);
                 // Only 3.3 lets the server decide; 3.5 never was, and is to be taken for 3.3 (RFC 6143, 7.1.1).
                 if self.version < (3, 7) { Stage::Decision } else { Stage::Offer }
@@ -231,7 +227,7 @@ impl Rfb {
             Stage::Response => Stage::Result,
             Stage::Result => self.on_result(at, dir, number()?, events)?,
             Stage::Reason => {
-                events.attribute(at, dir, REASON, text(message.get(4..)?, STRING_KEPT));
+                events.attribute(at, dir, REASON, printable(message.get(4..)?, STRING_KEPT));
                 Stage::Done
             }
             Stage::ClientInit => Stage::ServerInit,
@@ -239,36 +235,27 @@ impl Rfb {
                 let [a, b, c, d] = *message.first_chunk::<4>()?;
                 let (width, height) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
                 events.attribute(at, dir, DESKTOP_SIZE, format!("{width}x{height}"));
-                events.attribute(at, dir, DESKTOP_NAME, text(message.get(INIT_LEN..)?, STRING_KEPT));
+                events.attribute(at, dir, DESKTOP_NAME, printable(message.get(INIT_LEN..)?, STRING_KEPT));
                 Stage::Done
             }
-            Stage::VencryptServerVersion => Stage::VencryptClientVersion,
-            Stage::VencryptClientVersion => Stage::VencryptAccepts,
-            Stage::VencryptAccepts => {
-                if message == [0] {
-                    Stage::VencryptOffer
-                } else {
-                    Stage::Done
-                }
-            }
-            Stage::VencryptOffer => Stage::VencryptChoice,
+            Stage::Done | Stage::Tls => return None,
+            _ => self.on_vencrypt(message)?,
+        })
+    }
+
+    /// VeNCrypt: a version of its own, then a choice of its own. `None` if the message is none of its.
+    fn on_vencrypt(&self, message: &[u8]) -> Option<Stage> {
+        Some(match (self.stage, message) {
+            (Stage::VencryptServerVersion, _) => Stage::VencryptClientVersion,
+            (Stage::VencryptClientVersion, _) => Stage::VencryptAccepts,
+            (Stage::VencryptAccepts, [0]) => Stage::VencryptOffer,
+            (Stage::VencryptOffer, _) => Stage::VencryptChoice,
             // 256 is plain; 257 to 264 begin TLS, with or without certificates.
-            Stage::VencryptChoice => {
-                if (257..=264).contains(&number()?) {
-                    Stage::VencryptGo
-                } else {
-                    Stage::Done
-                }
-            }
-            Stage::VencryptGo => {
-                if message == [1] {
-                    self.hand_over(at, dir, message.len(), events);
-                }
-                Stage::Done
-            }
-            Stage::Done => return None,
-        };
-        Some(Read { size: message.len(), next })
+            (Stage::VencryptChoice, [0, 0, 1, 1..=8]) => Stage::VencryptGo,
+            (Stage::VencryptGo, [1]) => Stage::Tls,
+            (Stage::VencryptAccepts | Stage::VencryptChoice | Stage::VencryptGo, _) => Stage::Done,
+            _ => return None,
+        })
     }
 
     fn tell_choice(&mut self, at: Timestamp, dir: Direction, events: &mut Events) -> Stage {
@@ -281,10 +268,7 @@ impl Rfb {
             NONE => Stage::Result,
             VNC_AUTH => Stage::Challenge,
             VENCRYPT => Stage::VencryptServerVersion,
-            TLS => {
-                self.hand_over(at, dir, 1, events);
-                Stage::Done
-            }
+            TLS => Stage::Tls,
             _ => Stage::Done,
         }
     }
@@ -305,17 +289,13 @@ impl Rfb {
         })
     }
 
-    /// TLS follows, and its client speaks first. `dir` has sent `used` bytes of its inbox that are still RFB's.
-    fn hand_over(&mut self, at: Timestamp, dir: Direction, used: usize, events: &mut Events) {
-        let behind = self.inboxes.of(dir).bytes().get(used..).unwrap_or_default();
-        let ahead = self.inboxes.of(dir.flip()).bytes();
-        let (from, rest) = if behind.is_empty() { (dir.flip(), ahead) } else { (dir, behind) };
-        events.handover(at, from, "tls", true, rest);
-    }
-
     fn enter(&mut self, at: Timestamp, dir: Direction, next: Stage, events: &mut Events) {
         self.stage = next;
-        if next == Stage::Done {
+        if next == Stage::Tls {
+            events.handover(at, dir, "tls", true, unused(&self.inboxes));
+            self.stage = Stage::Done;
+        }
+        if self.stage == Stage::Done {
             events.settled(at, dir);
         }
     }
@@ -453,6 +433,14 @@ mod tests {
         ];
         let handed = EventKind::Handover { to: "tls", as_carrier: true, rest: Vec::new() };
         assert!(testkit::stream(&RFB, &turns, 4096).iter().any(|e| e.kind == handed));
+        // Bytes of TLS in the segments that end RFB, of both ends.
+        let mut eager = turns.clone();
+        (eager[8].1, eager[9].1) = (&[0, 0, 1, 4, 22], &[1, 21]);
+        let kept = testkit::stream(&RFB, &eager, 4096).into_iter().find_map(|e| match e.kind {
+            EventKind::Handover { rest, .. } => Some(rest.into_iter().map(|p| (p.dir, p.bytes)).collect::<Vec<_>>()),
+            _ => None,
+        });
+        assert_eq!(kept, Some(vec![(Orig, vec![22]), (Resp, vec![21])]));
         turns[8].1 = &[0, 0, 1, 0];
         assert!(!testkit::stream(&RFB, &turns, 4096).iter().any(|e| e.kind == handed));
     }

@@ -10,7 +10,7 @@
 //! Reference: RFC 4253, RFC 4419 (group exchange), RFC 5656 (ECDH), RFC 8308 (EXT_INFO), HASSH (github.com/salesforce/hassh).
 
 use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
-use crate::protocol::codec::{Inbox, text};
+use crate::protocol::codec::{Inbox, printable};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 use md5::{Digest, Md5};
 use std::collections::HashSet;
@@ -229,9 +229,11 @@ impl Ssh {
         let end = self.ends.of_mut(dir);
         let bytes = end.inbox.bytes();
         let window = bytes.get(..LINE_LIMIT).unwrap_or(bytes);
-        let Some(newline) = window.iter().position(|b| *b == b'\n') else {
+        let newline = window.iter().position(|b| *b == b'\n');
+        // Only a server may say other lines first, so a client's first bytes decide, whole line or not.
+        let stray = dir == Direction::Orig && version_line(window) == Probe::NoMatch;
+        let Some(newline) = newline.filter(|_| !stray) else {
             let (at, hopeless) = (end.inbox.time_of(window.len()), window.len() == LINE_LIMIT);
-            let stray = dir == Direction::Orig && version_line(window) == Probe::NoMatch;
             if hopeless || stray {
                 events.violation(at, dir, "ssh.no-version-line");
                 self.finish(at, dir, events);
@@ -242,15 +244,15 @@ impl Ssh {
         let line = bytes.get(..newline).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if version_line(line) == Probe::Match {
-            end.banner = Some(text(line, BANNER_KEPT));
+            end.banner = Some(printable(line, BANNER_KEPT));
             end.banner_end = at;
             end.stage = Stage::Packets;
         } else {
             if end.lines == 0 {
-                end.pre_banner = Some(text(line, BANNER_KEPT));
+                end.pre_banner = Some(printable(line, BANNER_KEPT));
             }
             end.lines += 1;
-            if dir == Direction::Orig || end.lines > PRE_BANNER_LINES {
+            if end.lines > PRE_BANNER_LINES {
                 events.violation(at, dir, "ssh.no-version-line");
                 self.finish(at, dir, events);
                 return false;
@@ -524,7 +526,7 @@ impl KexInit {
         let mut lists: [String; 10] = Default::default();
         for list in &mut lists {
             let length = usize::try_from(reader.u32()?).ok()?;
-            *list = text(reader.take(length)?, usize::MAX);
+            *list = printable(reader.take(length)?, usize::MAX);
         }
         let guesses = reader.u8()? != 0;
         reader.u32()?;
@@ -767,6 +769,19 @@ mod tests {
         };
         assert_eq!(agree(&list(0), &list(15_000)), None);
         assert_eq!(agree("a,kex-strict-c-v00@openssh.com,b,c", "kex-strict-c-v00@openssh.com,c,b"), Some("b"));
+    }
+
+    #[test]
+    fn a_client_that_begins_with_another_line_is_told_alike_for_any_cut() {
+        for said in [&b"&\0\n"[..], b"\n", b"SSH\n", b"hello\nSSH-2.0-x\n"] {
+            let turns = [(Orig, said.to_vec())];
+            let whole = run(&turns, usize::MAX);
+            assert!(
+                matches!(whole[0].kind, EventKind::Violation(_)) && whole[1].kind == EventKind::Settled,
+                "{whole:?}"
+            );
+            assert_eq!((whole.len(), &whole), (2, &run(&turns, 1)));
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! Reads: stream chunks and datagrams. Emits: events. Bounded: so many bytes are kept for probing, so many are read.
 //! Does not: know any protocol, or outlive the handshake.
 
-use crate::base::{Direction, Ends, Event, EventKind, Events, Timestamp};
+use crate::base::{Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
 use crate::flow::{Assembler, FiveTuple};
 use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 use std::collections::BTreeMap;
@@ -172,22 +172,22 @@ impl Reading {
             return;
         }
         let mut handover = None;
-        for event in self.events.drain() {
-            match &event.kind {
+        for mut event in self.events.drain() {
+            match &mut event.kind {
                 EventKind::Settled => self.state = State::Over,
-                EventKind::Handover { to, rest, .. } => handover = Some((event.at, event.dir, *to, rest.clone())),
+                EventKind::Handover { to, rest, .. } => handover = Some((*to, std::mem::take(rest))),
                 _ => {}
             }
             found(Found::Event(event));
         }
-        if let Some((at, dir, to, rest)) = handover {
+        if let Some((to, rest)) = handover {
             let Some(child) = named(to) else {
                 self.state = State::Over;
                 return;
             };
             self.state = State::Analyzing((child.analyzer)());
-            if !rest.is_empty() {
-                self.analyze(&Pdu { at, dir, bytes: &rest, carrier: self.carrier, missing: 0 }, budget, found);
+            for Piece { at, dir, bytes } in rest {
+                self.analyze(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
             }
         }
     }
@@ -292,5 +292,50 @@ impl Hints {
     fn of_port(&self, port: u16) -> Candidates {
         let found = self.ports.binary_search_by_key(&port, |(known, _)| *known);
         found.ok().and_then(|i| self.ports.get(i)).map_or(0, |(_, candidates)| *candidates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::flow::{Peer, Protocol as IpProtocol};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn attributes(turns: &[(Direction, &[u8])]) -> Vec<(&'static str, String)> {
+        let peer = |port| Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+        let tuple = FiveTuple { orig: peer(50_000), resp: peer(3128), proto: IpProtocol::TCP };
+        let mut reading = Reading::new(&tuple, Carrier::Stream);
+        let mut told = Vec::new();
+        for (i, (dir, bytes)) in turns.iter().enumerate() {
+            let at = Timestamp::from_nanos(i64::try_from(i).unwrap());
+            let pdu = Pdu { at, dir: *dir, bytes, carrier: Carrier::Stream, missing: 0 };
+            reading.on_bytes(&pdu, &Budget::default(), &mut |found| {
+                if let Found::Event(Event { kind: EventKind::Attribute { key, value }, .. }) = found {
+                    told.push((key, value));
+                }
+            });
+        }
+        reading.on_close(Timestamp::from_nanos(99), &mut |found| {
+            if let Found::Event(Event { kind: EventKind::Attribute { key, value }, .. }) = found {
+                told.push((key, value));
+            }
+        });
+        told
+    }
+
+    #[test]
+    fn cargo_of_both_ends_reaches_the_protocol_it_belongs_to() {
+        let eager = b"CONNECT a:22 HTTP/1.1\r\n\r\nSSH-2.0-client\r\n";
+        let patient = b"CONNECT a:22 HTTP/1.1\r\n\r\n";
+        let accept = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-server\r\n";
+        let orders: [&[(Direction, &[u8])]; 2] =
+            [&[(Orig, eager), (Resp, accept)], &[(Orig, patient), (Resp, accept), (Orig, b"SSH-2.0-client\r\n")]];
+        for turns in orders {
+            let told = attributes(turns);
+            for expected in [("ssh.client_banner", "SSH-2.0-client"), ("ssh.server_banner", "SSH-2.0-server")] {
+                assert!(told.contains(&(expected.0, expected.1.to_owned())), "{expected:?} is not in {told:?}");
+            }
+        }
     }
 }

@@ -17,5 +17,5 @@ pub mod x509;
 
 mod inbox;
 
-pub use inbox::Inbox;
-pub use text::{text, text_utf16le};
+pub use inbox::{Inbox, unused};
+pub use text::{printable, text_utf16le};

@@ -9,12 +9,6 @@ pub fn printable(bytes: &[u8], limit: usize) -> String {
     String::from_utf8_lossy(bytes).chars().take(limit).map(clean).collect()
 }
 
-/// The same as [`printable`].
-#[must_use]
-pub fn text(bytes: &[u8], limit: usize) -> String {
-    printable(bytes, limit)
-}
-
 /// UTF-16, little-endian, up to its first NUL, as text of at most `limit` characters.
 #[must_use]
 pub fn text_utf16le(bytes: &[u8], limit: usize) -> String {

@@ -6,7 +6,7 @@
 
 use farmlight::base::{Direction, Ends, Reader, Timestamp};
 use farmlight::protocol::{
-    Analyzer, Carrier, Event, EventKind, Events, Opening, Pdu, Probe, Protocol, REGISTRY, named,
+    Analyzer, Carrier, Event, EventKind, Events, Opening, Pdu, Piece, Probe, Protocol, REGISTRY, named,
 };
 
 /// How often a handover is followed.
@@ -153,12 +153,12 @@ impl Run {
         let mut events = Events::default();
         self.analyzer.on_pdu(&Pdu { at, dir, bytes, carrier: self.carrier, missing }, &mut events);
         if let Some((to, rest)) = self.take(&mut events) {
-            self.follow(to, at, dir, &rest);
+            self.follow(to, &rest);
         }
     }
 
     /// Keeps the events, up to the one that ends the analyzer's work; gives the handover, if it is one.
-    fn take(&mut self, events: &mut Events) -> Option<(&'static str, Vec<u8>)> {
+    fn take(&mut self, events: &mut Events) -> Option<(&'static str, Vec<Piece>)> {
         for mut event in events.drain() {
             let mut handover = None;
             match &mut event.kind {
@@ -180,7 +180,7 @@ impl Run {
     }
 
     /// Goes on as the child protocol does.
-    fn follow(&mut self, to: &'static str, at: Timestamp, dir: Direction, rest: &[u8]) {
+    fn follow(&mut self, to: &'static str, rest: &[Piece]) {
         let child =
             named(to).unwrap_or_else(|| panic!("{}: hands over to {to}, which is not there", self.protocol.name));
         self.depth += 1;
@@ -190,8 +190,8 @@ impl Run {
         }
         self.protocol = child;
         self.analyzer = (child.analyzer)();
-        if !rest.is_empty() {
-            self.feed(at, dir, rest, 0);
+        for piece in rest {
+            self.feed(piece.at, piece.dir, &piece.bytes, 0);
         }
     }
 }
