@@ -569,7 +569,7 @@ mod checker {
             ("src/pipeline/x.rs", "use crate::sink::SINKS;", "pipeline must not import sink (crate::sink::SINKS)"),
             ("src/pipeline/x.rs", "use crate::source::Next;", "pipeline must not import source (crate::source::Next)"),
             ("src/sink/mod.rs", "use crate::app::Run;", "sink must not import app (crate::app::Run)"),
-            ("src/evidence/x.rs", "fn f() { crate::flow::f() }", "evidence must not import flow (crate::flow::f)"),
+            ("src/evidence/x.rs", "fn f() { crate::wire::f() }", "evidence must not import wire (crate::wire::f)"),
             (
                 "src/base/mod.rs",
                 "use crate::wire::{\n    Packet,\n};",

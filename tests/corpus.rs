@@ -135,11 +135,38 @@ fn attribute<'a>(session: &'a Session, key: &str) -> Option<&'a str> {
     session.attributes.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str())
 }
 
-/// Fingerprints of one expected file: at least 99.5 % equal. docs/accuracy.md explains the others.
-fn fingerprints(file: &str, key: &str, pick: impl Fn(&HashMap<String, String>) -> Option<(String, u16, u16, String)>) {
+/// Why a fingerprint of an expected file is not ours, by the file's name (a part of it is enough). Every difference
+/// stands here; docs/accuracy.md tells more.
+const EXPLAINED: &[(&str, &str)] = &[
+    ("ja4__tls-non-ascii-alpn", "the reference is of an older JA4, which wrote 99 for an ALPN that is not ASCII"),
+    ("openvpn", "the hello is inside OpenVPN's control channel"),
+    ("shellfire_vpn", "the hello is inside OpenVPN's control channel"),
+    ("rdp2.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
+    ("rdp3.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
+    ("starttls", "TLS begins after a dialogue in clear of a protocol that isn't read (SMTP, IMAP, FTP, XMPP)"),
+    ("start-tls", "TLS begins after a dialogue in clear of a protocol that isn't read (SMTP, IMAP, FTP, XMPP)"),
+    ("imap2.pcap", "TLS begins after a dialogue in clear of a protocol that isn't read (IMAP)"),
+    ("mysql", "TLS begins after a dialogue in clear of a protocol that isn't read (MySQL)"),
+    ("psql", "TLS begins after a dialogue in clear of a protocol that isn't read (PostgreSQL)"),
+    ("adb_synthetic", "TLS begins after a dialogue in clear of a protocol that isn't read (ADB)"),
+    ("nomachine", "TLS begins after a dialogue in clear of a protocol that isn't read (NoMachine)"),
+    ("socks-with-ssl", "the hello is inside SOCKS, which isn't read"),
+    ("vmess", "the hello is inside SOCKS, which isn't read"),
+    ("tls_invalid_reads", "the hello contradicts its own lengths"),
+    ("tls_cipher_lens", "the hello contradicts its own lengths"),
+    ("6in4tunnel", "the expected row has the tunnel's addresses with the inner ports"),
+    ("gtp6_gtp", "the expected row has the tunnel's addresses with the inner ports"),
+];
+
+/// Fingerprints of one expected file: every difference is one of those explained.
+fn fingerprints(
+    file: &str,
+    keys: &[&str],
+    pick: impl Fn(&HashMap<String, String>) -> Option<(String, u16, u16, String)>,
+) {
     let Some(folder) = shared() else { return };
     let mut cache: HashMap<String, Analysis> = HashMap::new();
-    let (mut all, mut equal) = (0u32, 0u32);
+    let (mut all, mut equal, mut unexplained) = (0u32, 0u32, 0u32);
     for row in table(&folder.join("captures/expected").join(file)) {
         let Some((client, from, to, want)) = pick(&row) else { continue };
         all += 1;
@@ -148,16 +175,18 @@ fn fingerprints(file: &str, key: &str, pick: impl Fn(&HashMap<String, String>) -
         let of_flow = |s: &&Session| {
             s.tuple.orig.ip.to_string() == client && s.tuple.orig.port == from && s.tuple.resp.port == to
         };
-        let got: Vec<&str> = analysis.sessions.iter().filter(of_flow).filter_map(|s| attribute(s, key)).collect();
-        if got.contains(&want.as_str()) {
+        let said = |s: &Session| keys.iter().filter_map(|key| attribute(s, key)).any(|value| value == want);
+        if analysis.sessions.iter().filter(of_flow).any(said) {
             equal += 1;
-        } else {
-            println!("{} {client}:{from} -> {to}: {key} {got:?} not {want}", row["file"]);
+            continue;
         }
+        let why = EXPLAINED.iter().find(|(name, _)| row["file"].contains(name)).map(|(_, why)| *why);
+        unexplained += u32::from(why.is_none());
+        println!("{} {client}:{from} -> {to}: not {want}: {}", row["file"], why.unwrap_or("NOT EXPLAINED"));
     }
     println!("{file}: {equal} of {all} equal");
     assert!(all > 0);
-    assert!(f64::from(equal) >= 0.995 * f64::from(all), "{equal} of {all}");
+    assert_eq!(unexplained, 0);
 }
 
 fn port(row: &HashMap<String, String>, column: &str) -> Option<u16> {
@@ -166,7 +195,7 @@ fn port(row: &HashMap<String, String>, column: &str) -> Option<u16> {
 
 #[test]
 fn ja3_equals_tsharks() {
-    fingerprints("tls-ja3-tshark.tsv", "tls.ja3", |row| {
+    fingerprints("tls-ja3-tshark.tsv", &["tls.ja3", "tls.second_ja3"], |row| {
         let want = row.get("ja3_client").filter(|v| !v.is_empty())?.clone();
         Some((row.get("src").filter(|v| !v.is_empty())?.clone(), port(row, "src_port")?, port(row, "dst_port")?, want))
     });
@@ -174,7 +203,7 @@ fn ja3_equals_tsharks() {
 
 #[test]
 fn ja4_equals_the_reference() {
-    fingerprints("ja4.tsv", "tls.ja4", |row| {
+    fingerprints("ja4.tsv", &["tls.ja4"], |row| {
         let want = row.get("ja4").filter(|v| !v.is_empty())?.clone();
         Some((row["src"].clone(), port(row, "src_port")?, port(row, "dst_port")?, want))
     });
@@ -182,7 +211,7 @@ fn ja4_equals_the_reference() {
 
 #[test]
 fn hassh_equals_the_reference() {
-    fingerprints("ja4.tsv", "ssh.hassh", |row| {
+    fingerprints("ja4.tsv", &["ssh.hassh"], |row| {
         let want = row.get("hassh").filter(|v| !v.is_empty())?.clone();
         Some((row["src"].clone(), port(row, "src_port")?, port(row, "dst_port")?, want))
     });

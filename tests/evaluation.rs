@@ -123,7 +123,7 @@ fn judged(trial: &Trial) -> Vec<Judged> {
     for (number, truth) in outcome.truth.endpoints.into_iter().enumerate() {
         let address = truth.endpoint_ip;
         let place = places.lookup(address);
-        let finding = analysis.ledger.look(address, |account| judge(address, account, place.as_ref(), &site));
+        let finding = analysis.ledger.look(address, |account| judge(address, account, place.as_ref(), &site, true));
         all.push(Judged {
             scenario: trial.scenario,
             subject: number == 0,

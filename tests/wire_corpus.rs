@@ -97,6 +97,7 @@ fn name(wrapper: Wrapper) -> String {
         Wrapper::Erspan3(id) => format!("erspan3:{id}"),
         Wrapper::Vxlan(id) => format!("vxlan:{id}"),
         Wrapper::Geneve(id) => format!("geneve:{id}"),
+        Wrapper::Gtp(id) => format!("gtp:{id}"),
         Wrapper::Ipv4InIp => "ipv4".to_owned(),
         Wrapper::Ipv6InIp => "ipv6".to_owned(),
     }

@@ -11,6 +11,7 @@ use crate::base::{Direction, Ends, Layer, Timestamp};
 use crate::protocol::codec::Inbox;
 use crate::protocol::codec::client_hello::{ClientHello, Transport, is_tls13, version_name};
 use crate::protocol::codec::hello_attributes::{chosen, offered};
+use crate::protocol::codec::ja::{ja3, ja4};
 use crate::protocol::codec::server_hello::ServerHello;
 use crate::protocol::codec::tls_record::{
     HEADER, MAX_RECORD, RecordHeader, Shape, Ssl2ServerHello, content, handshake, is_ssl2_client_hello, shape,
@@ -34,6 +35,8 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.ja3",
         "tls.ja3s",
         "tls.ja4",
+        "tls.second_ja3",
+        "tls.second_ja4",
         "tls.resumed",
         "tls.hrr",
         "tls.ech",
@@ -372,7 +375,11 @@ impl Tls {
             offered(&hello, |key, value| events.attribute(last, dir, key, value));
             self.asked.client_hello = true;
             events.ask(last, dir, Layer::Tls, CLIENT_HELLO);
-        } else if std::mem::take(&mut self.asked.hello_retry) {
+            return;
+        }
+        events.attribute(last, dir, "tls.second_ja3", ja3(&hello));
+        events.attribute(last, dir, "tls.second_ja4", ja4(&hello));
+        if std::mem::take(&mut self.asked.hello_retry) {
             events.answer(first, dir, Layer::Tls, HELLO_RETRY);
         }
     }
