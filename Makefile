@@ -12,6 +12,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # How long each fuzz target runs, in seconds.
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS ?= frame file pdu_tcp pdu_udp
+# What they are seeded from: captures, and folders of captures.
+FUZZ_CAPTURES ?= captures
 
 .PHONY: help demo test check fmt clippy doc bench fuzz deps clean
 
@@ -59,11 +61,12 @@ fuzz:
 	@.ci/deps c++
 	cd tests/fuzz
 	host=$$(rustc -vV | sed -n 's/^host: //p')
-	RUSTFLAGS='$(FUZZ_RUSTFLAGS)' cargo build --release --target "$$host" $(FUZZ_TARGETS:%=--bin %)
+	RUSTFLAGS='$(FUZZ_RUSTFLAGS)' cargo build --release --target "$$host" --bin seeds $(FUZZ_TARGETS:%=--bin %)
+	"target/$$host/release/seeds" corpus $(abspath $(FUZZ_CAPTURES))
 	for target in $(FUZZ_TARGETS); do
 		echo "== $$target, $(FUZZ_SECONDS) s"
 		mkdir -p "corpus/$$target" "artifacts/$$target"
-		seeds=$$([[ $$target == file && -d ../../captures ]] && echo ../../captures || true)
+		seeds=$$([[ $$target == file ]] && echo $(abspath $(FUZZ_CAPTURES)) || true)
 		"target/$$host/release/$$target" -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="artifacts/$$target/" "corpus/$$target" $$seeds 2>&1 |
 			grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD|pulse)|NEW_FUNC|WARNING: Failed|# Uses:|dictionary\. ##'

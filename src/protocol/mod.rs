@@ -170,3 +170,53 @@ pub trait Analyzer: Send {
         let _ = (at, events);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// How the streams of some protocols begin, so that random bytes get past the first one.
+    const BEGINNINGS: [&[u8]; 12] = [
+        b"",
+        b"SSH-2.0-x\r\n",
+        b"hello\r\nSSH-2.0-x\r\n",
+        b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
+        b"\x03\0\0\x0b\x06\xd0\0\0\x12\x34\0",
+        b"RFB 003.008\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"CONNECT a:22 HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"\0\0\x12\x04\0\0\0\0\0",
+        b"\0\x0e\x38abcdefgh\0\0\0\0\0",
+        b"\0\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01",
+    ];
+
+    proptest! {
+        /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
+        #[test]
+        fn a_probe_that_said_no_stays_with_it(
+            begins in (0usize..12, 0usize..12),
+            tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
+            order in proptest::collection::vec(any::<bool>(), 80),
+        ) {
+            let said = [[BEGINNINGS[begins.0], &tails.0].concat(), [BEGINNINGS[begins.1], &tails.1].concat()];
+            let mut seen = [0, 0];
+            let mut refused = vec![false; REGISTRY.len()];
+            for from_resp in order {
+                let newest = if from_resp { Direction::Resp } else { Direction::Orig };
+                seen[newest.index()] = (seen[newest.index()] + 1).min(said[newest.index()].len());
+                let sent = Ends { orig: &said[0][..seen[0]], resp: &said[1][..seen[1]] };
+                let opening = Opening { carrier: Carrier::Stream, sent, newest, ports: Ends { orig: 50_000, resp: 443 } };
+                for (protocol, refused) in REGISTRY.iter().zip(&mut refused) {
+                    if !protocol.carriers.contains(&Carrier::Stream) {
+                        continue;
+                    }
+                    let answer = (protocol.probe)(&opening);
+                    prop_assert!(!*refused || answer == Probe::NoMatch, "{}: {:?} after no", protocol.name, answer);
+                    *refused = answer == Probe::NoMatch;
+                }
+            }
+        }
+    }
+}

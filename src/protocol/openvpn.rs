@@ -31,6 +31,8 @@ const HARD_RESET_CLIENT_V2: u8 = 7;
 const HARD_RESET_SERVER_V2: u8 = 8;
 const HARD_RESET_CLIENT_V3: u8 = 10;
 const CONTROL_WKC_V1: u8 = 11;
+/// What a server may send first: its reset, or the acknowledgment of the client's.
+const SERVER_OPENINGS: &[u8] = &[ACK_V1, HARD_RESET_SERVER_V2];
 
 /// Lengths of the HMACs that OpenVPN's `--auth` may choose, in bytes: MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512.
 const HMAC_LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
@@ -80,24 +82,28 @@ fn lone_server_reset(sent: Ends<&[u8]>) -> bool {
     })
 }
 
+/// The client speaks first: its reset tells. What the server sends can only rule OpenVPN out.
 fn probe_stream(sent: Ends<&[u8]>) -> Probe {
-    let mut reader = Reader::new(sent.orig);
-    let Some(length) = reader.u16().map(usize::from) else {
-        return if matches!(sent.orig, [] | [0..=4]) && sent.resp.is_empty() {
-            Probe::NeedMore
-        } else {
-            Probe::NoMatch
-        };
-    };
-    let plausible = reader.rest().first().is_none_or(|b| matches!(b >> 3, HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3));
-    if !(14..=1500).contains(&length) || !plausible {
+    let (Some(client), Some(_)) =
+        (framed(sent.orig, &[HARD_RESET_CLIENT_V2, HARD_RESET_CLIENT_V3]), framed(sent.resp, SERVER_OPENINGS))
+    else {
         return Probe::NoMatch;
+    };
+    match client {
+        [] => Probe::NeedMore,
+        packet if ClientReset::read(packet).is_some() => Probe::Match,
+        _ => Probe::NoMatch,
     }
-    match reader.take(length) {
-        None => Probe::NeedMore,
-        Some(packet) if ClientReset::read(packet).is_some() => Probe::Match,
-        Some(_) => Probe::NoMatch,
-    }
+}
+
+/// The first packet of a stream, empty while it is not whole; `None` if it is none of these kinds.
+fn framed<'a>(bytes: &'a [u8], kinds: &[u8]) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(bytes);
+    let Some(length) = reader.u16().map(usize::from) else {
+        return matches!(bytes, [] | [0..=5]).then_some(&[]);
+    };
+    let plausible = reader.rest().first().is_none_or(|b| kinds.contains(&(b >> 3)));
+    ((14..=1500).contains(&length) && plausible).then(|| reader.take(length).unwrap_or_default())
 }
 
 /// How the control channel is protected.

@@ -40,24 +40,32 @@ const CONNECTION_CONFIRM: u8 = 0xd0;
 const DATA: u8 = 0xf0;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let (orig, resp) = (opening.sent.orig, opening.sent.resp);
-    if orig.is_empty() {
-        return match Tpdu::read(resp) {
-            Unit::More => Probe::NeedMore,
-            Unit::Whole(tpdu) if tpdu.code == CONNECTION_CONFIRM => match Confirm::read(tpdu.body) {
-                Some(Confirm::Chosen(_) | Confirm::Failed(_)) => Probe::Match,
-                Some(Confirm::Bare) => Probe::NeedMore,
-                None => Probe::NoMatch,
-            },
-            Unit::Whole(_) | Unit::Not => Probe::NoMatch,
-        };
+    match [client_opening(opening.sent.orig), server_opening(opening.sent.resp)] {
+        [Probe::NoMatch, _] | [_, Probe::NoMatch] => Probe::NoMatch,
+        [Probe::Match, _] | [_, Probe::Match] => Probe::Match,
+        _ => Probe::NeedMore,
     }
-    match Tpdu::read(orig) {
+}
+
+fn client_opening(bytes: &[u8]) -> Probe {
+    match Tpdu::read(bytes) {
         Unit::More => Probe::NeedMore,
         Unit::Whole(tpdu) if tpdu.code == CONNECTION_REQUEST => match Request::read(tpdu.body) {
             Some(request) if !request.is_bare() => Probe::Match,
             // Every user of X.224 may say no more than this; only what comes next tells RDP.
-            Some(_) => connect_initial(orig.get(tpdu.size..).unwrap_or_default()),
+            Some(_) => connect_initial(bytes.get(tpdu.size..).unwrap_or_default()),
+            None => Probe::NoMatch,
+        },
+        Unit::Whole(_) | Unit::Not => Probe::NoMatch,
+    }
+}
+
+fn server_opening(bytes: &[u8]) -> Probe {
+    match Tpdu::read(bytes) {
+        Unit::More => Probe::NeedMore,
+        Unit::Whole(tpdu) if tpdu.code == CONNECTION_CONFIRM => match Confirm::read(tpdu.body) {
+            Some(Confirm::Chosen(_) | Confirm::Failed(_)) => Probe::Match,
+            Some(Confirm::Bare) => Probe::NeedMore,
             None => Probe::NoMatch,
         },
         Unit::Whole(_) | Unit::Not => Probe::NoMatch,

@@ -57,13 +57,9 @@ const WAITS_FOR_VERSION: [&str; 3] = ["OpenSSH", "PuTTY", "paramiko"];
 const WAITS_FOR_SERVICE: [&str; 1] = ["OpenSSH"];
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let (orig, resp) = (opening.sent.orig, opening.sent.resp);
-    match [version_line(orig), version_line(resp)] {
+    match [version_line(opening.sent.orig), server_lines(opening.sent.resp)] {
+        [Probe::NoMatch, _] | [_, Probe::NoMatch] => Probe::NoMatch,
         [Probe::Match, _] | [_, Probe::Match] => Probe::Match,
-        [Probe::NoMatch, _] => Probe::NoMatch,
-        [_, Probe::NoMatch] if late_version(resp) => Probe::Match,
-        [Probe::NeedMore, Probe::NoMatch] if !orig.is_empty() => Probe::NeedMore,
-        [_, Probe::NoMatch] => text_lines(resp),
         _ => Probe::NeedMore,
     }
 }
@@ -78,15 +74,20 @@ fn version_line(bytes: &[u8]) -> Probe {
     }
 }
 
-/// Whether a server says its version after other lines.
-fn late_version(bytes: &[u8]) -> bool {
-    bytes.windows(7).any(|w| matches!(w, b"\nSSH-2." | b"\nSSH-1."))
-}
-
-/// Lines of text that a version may still follow.
-fn text_lines(bytes: &[u8]) -> Probe {
-    let plain = bytes.iter().all(|b| matches!(b, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..));
-    if plain && bytes.len() < LINE_LIMIT { Probe::NeedMore } else { Probe::NoMatch }
+/// Whether a server says its version, at once or after other lines of text.
+fn server_lines(bytes: &[u8]) -> Probe {
+    let first = version_line(bytes);
+    if first != Probe::NoMatch {
+        return first;
+    }
+    let version = bytes.windows(7).position(|w| matches!(w, b"\nSSH-2." | b"\nSSH-1."));
+    let lines = version.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+    let plain = lines.iter().all(|b| matches!(b, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..));
+    match version {
+        _ if !plain || lines.len() >= LINE_LIMIT => Probe::NoMatch,
+        Some(_) => Probe::Match,
+        None => Probe::NeedMore,
+    }
 }
 
 /// What has been read of a stream so far.
@@ -753,6 +754,11 @@ mod tests {
         assert_eq!(probe(b"GET / HTTP/1.1", b""), Probe::NoMatch);
         assert_eq!(probe(b"SS", b""), Probe::NeedMore);
         assert_eq!(probe(b"", b"\0\0"), Probe::NoMatch);
+        // What one end has begun with rules SSH out, whatever comes later or from the other end.
+        assert_eq!(probe(b"", b"\0\0\nSSH-2.0-X\r\n"), Probe::NoMatch);
+        assert_eq!(probe(b"GET", b"SSH-2.0-X\r\n"), Probe::NoMatch);
+        assert_eq!(probe(b"SSH-2.0-x", b"\0\0"), Probe::NoMatch);
+        assert_eq!(probe(b"", b"SSH-2.0-X\r\n\0\0\x04\x14"), Probe::Match);
     }
 
     #[test]

@@ -4,10 +4,26 @@
 //! a probe that said "no" stays with it; an analyzer gives the same events however its stream is cut; it only emits
 //! keys that it declared, and hands over to protocols that exist; what it emits is bounded by what it read.
 
-use farmlight::base::{Direction, Ends, Reader, Timestamp};
+use farmlight::base::{Direction, Ends, LinkType, Reader, Timestamp};
 use farmlight::protocol::{
     Analyzer, Carrier, Event, EventKind, Events, Opening, Pdu, Piece, Probe, Protocol, REGISTRY, named,
 };
+
+/// The link types that are read, and one that is not.
+pub const LINKS: [LinkType; 12] = [
+    LinkType::ETHERNET,
+    LinkType::RAW,
+    LinkType::NULL,
+    LinkType::LOOP,
+    LinkType::PPP,
+    LinkType::PPP_HDLC,
+    LinkType::PPP_ETHER,
+    LinkType::LINUX_SLL,
+    LinkType::LINUX_SLL2,
+    LinkType::IPV4,
+    LinkType::IPV6,
+    LinkType(147),
+];
 
 /// How often a handover is followed.
 const MAX_DEPTH: usize = 4;
@@ -41,11 +57,32 @@ impl<'a> Dialogue<'a> {
         let mut reader = Reader::new(bytes);
         let chosen = usize::from(reader.u8()?);
         let piece = usize::from(reader.u8()?).max(1);
-        let readers: Vec<_> = REGISTRY.iter().copied().filter(|p| p.carriers.contains(&carrier)).collect();
+        let readers = readers(carrier);
         let protocol = readers.get(chosen.checked_rem(readers.len())?).copied()?;
         let turns = std::iter::from_fn(|| turn(&mut reader)).collect();
         Some(Self { protocol, piece, turns })
     }
+}
+
+/// The protocols on a carrier, as a dialogue's first byte counts them.
+#[must_use]
+pub fn readers(carrier: Carrier) -> Vec<&'static Protocol> {
+    REGISTRY.iter().copied().filter(|p| p.carriers.contains(&carrier)).collect()
+}
+
+/// Whether a protocol's probe refuses what both ends have sent.
+#[must_use]
+pub fn rules_out(protocol: &Protocol, carrier: Carrier, sent: Ends<&[u8]>, ports: Ends<u16>) -> bool {
+    let newest = if sent.resp.is_empty() { Direction::Orig } else { Direction::Resp };
+    (protocol.probe)(&Opening { carrier, sent, newest, ports }) == Probe::NoMatch
+}
+
+/// Adds a turn without anything missing to a dialogue, in the form that [`Dialogue::read`] reads.
+pub fn write_turn(out: &mut Vec<u8>, dir: Direction, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    out.push(u8::from(dir == Direction::Resp));
+    out.extend(len.to_be_bytes());
+    out.extend(&bytes[..usize::from(len)]);
 }
 
 /// A turn: direction and what goes missing in the first byte, the length in the next two; the last may be shorter.

@@ -1,25 +1,10 @@
 //! Frames: any bytes under any link type to the decoder, several in a row so that fragments meet.
 #![no_main]
 
-use farmlight::base::{Frame, LinkType, Reader, Timestamp};
+use farmlight::base::{Frame, Reader, Timestamp};
 use farmlight::wire::{Decoded, Decoder};
+use farmlight_fuzz::LINKS;
 use libfuzzer_sys::fuzz_target;
-
-/// The link types that are read, and one that is not.
-const LINKS: [LinkType; 12] = [
-    LinkType::ETHERNET,
-    LinkType::RAW,
-    LinkType::NULL,
-    LinkType::LOOP,
-    LinkType::PPP,
-    LinkType::PPP_HDLC,
-    LinkType::PPP_ETHER,
-    LinkType::LINUX_SLL,
-    LinkType::LINUX_SLL2,
-    LinkType::IPV4,
-    LinkType::IPV6,
-    LinkType(147),
-];
 
 fuzz_target!(|bytes: &[u8]| {
     let mut reader = Reader::new(bytes);
