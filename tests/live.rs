@@ -3,7 +3,13 @@
 //!
 //! Needs root and `ip`; says so and passes where they are not. Namespaces go when the test ends, failed or not.
 //! Does not: touch any interface that was there before.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test stops by panicking"
+)]
 
 use farmlight::simulate::{self, Options};
 use pcap::{Capture, Device};
