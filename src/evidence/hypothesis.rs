@@ -107,7 +107,8 @@ impl Hypothesis {
         match self {
             Self::HomeExit | Self::HomeProxy => 1.5e-4,
             Self::Direct => 0.95,
-            Self::Bufferbloat => 0.02,
+            // Full without a pause, whenever one looks: rarer than a queue that comes and goes.
+            Self::Bufferbloat => 5e-3,
             Self::GeoSatellite => match kind {
                 Kind::SatelliteGeo => 1.0,
                 Kind::Satellite => 0.5,
@@ -123,8 +124,8 @@ impl Hypothesis {
             Self::Mobile => match kind {
                 Kind::Mobile => 1.0,
                 Kind::Unknown => 0.1,
-                Kind::Residential => 0.02,
-                _ => 1e-3,
+                // Phones' hotspots have their carrier's addresses.
+                _ => 2e-3,
             },
             // Country-level errors of address databases are rarest for fixed lines of national providers.
             Self::Misplaced => match kind {

@@ -64,9 +64,9 @@ fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
     let Some((layer, rung, seen)) = look(case) else { return (String::new(), cites) };
     let (rtt, excess, spread, n) = (seen.rtt, seen.excess, seen.spread, rung.samples.n());
     let relation = if excess.abs() < 10.0 {
-        "what"
+        "about as long as"
     } else if excess > 0.0 {
-        "more than"
+        "longer than"
     } else {
         "less than"
     };
@@ -109,7 +109,7 @@ impl Seen {
             // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
             Hypothesis::GeoSatellite => ln_normal(self.rtt, 560.0 + self.distance, 60.0),
             Hypothesis::LeoSatellite => ln_normal(x, 30.0, 20.0),
-            Hypothesis::Mobile => ln_mix(&[(0.97, ln_normal(x, 25.0, 25.0)), (0.03, ln_exponential(x, 60.0))]),
+            Hypothesis::Mobile => ln_mix(&[(0.98, ln_normal(x, 25.0, 25.0)), (0.02, ln_exponential(x, 50.0))]),
             Hypothesis::Misplaced => ln_uniform(x, -100.0, 400.0),
             // TCP ends near the tap: whatever is below the expectation.
             Hypothesis::Accelerator => ln_mix(&[(0.5, honest), (0.5, ln_uniform(x, -150.0, 0.0))]),
@@ -117,9 +117,10 @@ impl Seen {
         }
     }
 
-    /// A home where it says it is: near the expectation, now and then with a worse path.
+    /// A home where it says it is: near the expectation, now and then with a worse path. The whole country is 66 ms
+    /// across (science note 0.1), so a detour that adds 60 ms again and again is rare already.
     fn ln_honest(&self, x: f64) -> f64 {
-        let tail = 20.0 + 0.15 * self.distance;
+        let tail = 12.0 + 0.1 * self.distance;
         ln_mix(&[(0.99, ln_normal(x, 0.0, self.sigma())), (0.01, ln_exponential(x, tail))])
     }
 
