@@ -489,6 +489,11 @@ fn a_closed_pipe_is_no_error_and_hides_no_exit_code() {
 
 // Signals.
 
+#[expect(clippy::disallowed_methods, reason = "measures how long a program takes to end")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// A child that does not outlive its test.
 struct Running(Child);
 
@@ -500,8 +505,7 @@ impl Running {
 
     /// Waits for the end: how long it took, and the exit code.
     fn end(&mut self) -> (Duration, Option<i32>) {
-        #[allow(clippy::disallowed_methods, reason = "a bound on waiting, not a measurement")]
-        let began = Instant::now();
+        let began = now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return (began.elapsed(), status.code());

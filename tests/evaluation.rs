@@ -202,7 +202,7 @@ fn wilson(hits: usize, n: usize) -> (f64, f64) {
 
 fn share(hits: usize, n: usize) -> String {
     let (low, high) = wilson(hits, n);
-    format!("{hits}/{n} | {:.1} % | {:.1}-{:.1} %", 100.0 * hits as f64 / n as f64, 100.0 * low, 100.0 * high)
+    format!("{hits}/{n} | {:.1} % | {:.2}-{:.2} %", 100.0 * hits as f64 / n as f64, 100.0 * low, 100.0 * high)
 }
 
 /// The value at this share of the sorted values.
@@ -222,16 +222,18 @@ fn grouped<'a, K: Ord>(
 }
 
 fn recall_table(all: &[Judged]) -> String {
-    let mut text =
-        String::from("| scenario | hidden leg, ms | seen | found | recall | 95 % |\n|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| scenario | hidden leg, ms | seen | called clear | found | recall | 95 % |\n|---|---|---|---|---|---|---|\n",
+    );
     let relayed = all.iter().filter(|j| j.is_relayed());
     let groups = grouped(relayed, |j| (RELAYED.iter().position(|s| *s == j.scenario), j.lossy, j.band(), j.amount));
     for ((_, _, band, amount), group) in groups {
         let found = group.iter().filter(|j| j.is_alarm()).count();
+        let clear = group.iter().filter(|j| j.verdict == Some(Verdict::Clear)).count();
         let one = group[0];
         let unit = if is_tunnel(one.scenario) { "min" } else { "sessions" };
         let (name, loss, leg) = (one.scenario, one.loss(), BANDS[band].1);
-        let _ = writeln!(text, "| {name}{loss} | {leg} | {amount} {unit} | {} |", share(found, group.len()));
+        let _ = writeln!(text, "| {name}{loss} | {leg} | {amount} {unit} | {clear} | {} |", share(found, group.len()));
     }
     text
 }
@@ -281,6 +283,11 @@ fn error_table(all: &[Judged]) -> String {
     text
 }
 
+/// The relays that are to be found: a hidden leg of 120 ms and more, and six sessions.
+fn in_reach(all: &[Judged]) -> impl Iterator<Item = &Judged> {
+    all.iter().filter(|j| j.is_relayed() && j.truth.hidden_leg_rtt_ms >= 120.0 && j.truth.sessions >= 6)
+}
+
 fn run(trials: &[Trial]) -> Vec<Judged> {
     trials.iter().flat_map(judged).collect()
 }
@@ -305,12 +312,8 @@ fn few_simulated_relays_are_missed_and_no_honest_home_is_accused() {
     println!("{}\n{}\n{}", recall_table(&all), alarm_table(&all), error_table(&all));
     let accused: Vec<String> = all.iter().filter(|j| !j.is_relayed() && j.is_alarm()).map(Judged::describe).collect();
     assert!(accused.is_empty(), "honest endpoints accused:\n{}", accused.join("\n"));
-    let subjects = || {
-        let enough = |j: &&Judged| j.truth.hidden_leg_rtt_ms >= 120.0 && j.truth.sessions >= 6;
-        all.iter().filter(|j| j.is_relayed()).filter(enough)
-    };
-    let missed: Vec<String> = subjects().filter(|j| !j.is_alarm()).map(Judged::describe).collect();
-    let (found, n) = (subjects().count() - missed.len(), subjects().count());
+    let missed: Vec<String> = in_reach(&all).filter(|j| !j.is_alarm()).map(Judged::describe).collect();
+    let (found, n) = (in_reach(&all).count() - missed.len(), in_reach(&all).count());
     assert!(n >= 20 && found * 10 >= n * 9, "{found} of {n} relays found; missed:\n{}", missed.join("\n"));
 }
 
@@ -345,6 +348,8 @@ fn tables() {
     let all = run(&trials);
     println!("{} simulations, {} endpoints, {:.0} s\n", trials.len(), all.len(), began.elapsed().as_secs_f64());
     println!("{}\n{}\n{}", recall_table(&all), alarm_table(&all), error_table(&all));
+    let (found, n) = (in_reach(&all).filter(|j| j.is_alarm()).count(), in_reach(&all).count());
+    println!("Hidden leg of 120 ms or more and six sessions or more: {}\n", share(found, n));
     println!("Honest endpoints accused:\n");
     for one in all.iter().filter(|j| !j.is_relayed() && j.is_alarm()) {
         println!("{}", one.describe());

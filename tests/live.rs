@@ -3,13 +3,8 @@
 //!
 //! Needs root and `ip`; says so and passes where they are not. Namespaces go when the test ends, failed or not.
 //! Does not: touch any interface that was there before.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
+#![allow(clippy::print_stdout, reason = "says what is skipped and how long things took")]
 
 use farmlight::simulate::{self, Options};
 use pcap::{Capture, Device};

@@ -1,6 +1,11 @@
 //! What the integration tests share: a run in memory, and the folder of outside captures where it is there.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part")]
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may stop, and tells what it saw")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops by panicking and says what it skips"
+)]
 
 use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
