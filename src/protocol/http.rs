@@ -96,12 +96,12 @@ fn method(bytes: &[u8]) -> Line<'_> {
 /// A request line is one only with its version at the end: RTSP, SIP and others look the same up to there.
 fn request_line(bytes: &[u8]) -> Probe {
     let window = bytes.get(..HEAD_LIMIT).unwrap_or(bytes);
-    match window.split(|b| *b == b'\n').next() {
-        Some(line) if line.len() < window.len() => {
-            let (_, version) = request_parts(line);
-            if version.is_some() { Probe::Match } else { Probe::NoMatch }
-        }
-        _ if window.contains(&0) || window.len() == HEAD_LIMIT => Probe::NoMatch,
+    let line = window.split(|b| *b == b'\n').next().unwrap_or_default();
+    let whole = line.len() < window.len();
+    match request_parts(line) {
+        _ if line.contains(&0) || line.len() == HEAD_LIMIT => Probe::NoMatch,
+        (_, Some(_)) if whole => Probe::Match,
+        _ if whole => Probe::NoMatch,
         _ => Probe::NeedMore,
     }
 }
@@ -577,6 +577,8 @@ mod tests {
         // What the server has begun with decides, also before and after the client's bytes are there.
         assert_eq!(probe(&HTTP, b"", b"\x11"), Probe::NoMatch);
         assert_eq!(probe(&HTTP, b"Z", b"\x11"), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"GET /\0", b""), Probe::NoMatch);
+        assert_eq!(probe(&HTTP, b"GET /\0 HTTP/1.1\r\n", b""), Probe::NoMatch);
         assert_eq!(probe(&HTTP_CONNECT, b"", b"HTTP/1.1 200 OK\r\n"), Probe::NeedMore);
         assert_eq!(probe(&HTTP_CONNECT, b"CONNECT a:1 HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n"), Probe::Match);
         assert_eq!(probe(&HTTP, b"", &[0, 0, 18, 4, 0, 0, 0, 0, 0, 0]), Probe::NeedMore);

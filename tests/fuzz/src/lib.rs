@@ -107,7 +107,7 @@ pub fn datagrams(dialogue: &Dialogue<'_>) {
     let mut sent = Ends::default();
     for turn in &dialogue.turns {
         *sent.of_mut(turn.dir) = turn.bytes;
-        for protocol in REGISTRY {
+        for protocol in readers(Carrier::Datagram) {
             let _ = (protocol.probe)(&opening(Carrier::Datagram, sent, turn.dir));
         }
     }
@@ -120,12 +120,13 @@ fn opening(carrier: Carrier, sent: Ends<&[u8]>, newest: Direction) -> Opening<'_
 
 fn probe_stream(turns: &[Turn<'_>]) {
     let mut sent: Ends<Vec<u8>> = Ends { orig: Vec::new(), resp: Vec::new() };
-    let mut refused = vec![false; REGISTRY.len()];
+    let readers = readers(Carrier::Stream);
+    let mut refused = vec![false; readers.len()];
     for turn in turns.iter().take_while(|turn| turn.missing == 0) {
         let room = OPENING - sent.of(turn.dir).len();
         sent.of_mut(turn.dir).extend(turn.bytes.iter().take(room));
         let seen = Ends { orig: sent.orig.as_slice(), resp: sent.resp.as_slice() };
-        for (protocol, refused) in REGISTRY.iter().zip(&mut refused) {
+        for (protocol, refused) in readers.iter().zip(&mut refused) {
             let answer = (protocol.probe)(&opening(Carrier::Stream, seen, turn.dir));
             assert!(!*refused || answer == Probe::NoMatch, "{}: said NoMatch before, now {answer:?}", protocol.name);
             *refused = answer == Probe::NoMatch;

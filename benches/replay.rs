@@ -1,0 +1,78 @@
+//! The whole engine over frames in memory: every capture of `captures/`, one after the other, again and again.
+//!
+//! Nothing is judged or written; criterion's throughput is frames a second.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // Captures of this repository, not of a network.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use farmlight::base::Timestamp;
+use farmlight::pipeline::{Engine, EngineConfig, Outlet};
+use farmlight::session::{News, Session};
+use farmlight::source::{Inputs, Memory, MemoryFrame};
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+/// How often the captures follow each other in one run.
+const ROUNDS: u32 = 20;
+/// Between two captures: longer than any flow waits.
+const PAUSE: Duration = Duration::from_secs(3_600);
+
+struct Nowhere;
+
+impl Outlet for Nowhere {
+    fn session(&mut self, session: Session) {
+        black_box(session);
+    }
+
+    fn news(&mut self, news: News<'_>) {
+        black_box(news);
+    }
+}
+
+/// The frames of all captures, moved so that each capture begins a while after the one before.
+fn frames() -> Vec<MemoryFrame> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("the captures are there")
+        .map(|entry| entry.unwrap().path().join("capture.pcap"))
+        .filter(|path| path.is_file())
+        .collect();
+    paths.sort();
+    let (mut all, mut begin) = (Vec::new(), Timestamp::default());
+    for path in paths {
+        let memory = Memory::collect(&mut Inputs::open(&[path], None).expect("a path was named"));
+        let first = memory.frames().first().map_or(Timestamp::default(), |frame| frame.at);
+        let moved = |frame: &MemoryFrame| begin.plus(frame.at.since(first).unwrap_or_default());
+        all.extend(memory.frames().iter().map(|frame| MemoryFrame { at: moved(frame), ..frame.clone() }));
+        begin = all.last().map_or(begin, |frame| frame.at.plus(PAUSE));
+    }
+    all
+}
+
+fn replay(frames: &[MemoryFrame], workers: usize) -> u64 {
+    let mut engine = Engine::start(&EngineConfig { workers, ..EngineConfig::default() }, || Nowhere);
+    let span = frames.last().map_or(PAUSE, |frame| frame.at.since(Timestamp::default()).unwrap_or(PAUSE) + PAUSE);
+    for round in 0..ROUNDS {
+        for frame in frames {
+            let mut frame = frame.frame();
+            frame.at = frame.at.plus(span * round);
+            engine.frame(&frame);
+        }
+    }
+    let (totals, _) = engine.finish();
+    assert_eq!(totals.time_backwards, 0);
+    totals.workers.flows
+}
+
+fn engine(c: &mut Criterion) {
+    let frames = frames();
+    let mut group = c.benchmark_group("replay");
+    group.throughput(Throughput::Elements(frames.len() as u64 * u64::from(ROUNDS))).sample_size(10);
+    for workers in [1, 2] {
+        group.bench_function(BenchmarkId::new("workers", workers), |b| b.iter(|| replay(black_box(&frames), workers)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, engine);
+criterion_main!(benches);

@@ -1,0 +1,227 @@
+//! A packet of a settled flow allocates nothing, from the frame's bytes to the flow's counters.
+//!
+//! Opens the flows of each capture of the repository, and some that no protocol knows; then lets each of their ends
+//! send its last data again and again, with sequence numbers and identifications that go on, and counts.
+#![allow(clippy::unwrap_used, reason = "a test stops by panicking")]
+
+use allocation_counter::measure;
+use etherparse::{IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, ip_number};
+use farmlight::base::{LinkType, Timestamp};
+use farmlight::flow::{FiveTuple, FlowKey};
+use farmlight::pipeline::{Input, Limits, Outlet, Worker};
+use farmlight::session::{News, Session};
+use farmlight::source::{Inputs, Memory, MemoryFrame};
+use farmlight::wire::{Decoded, Decoder, Packet, TcpFlags, Transport};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Ended(u64);
+
+impl Outlet for Ended {
+    fn session(&mut self, _: Session) {
+        self.0 += 1;
+    }
+
+    fn news(&mut self, _: News<'_>) {}
+}
+
+/// The core: what the engine does with a frame when it has no threads.
+struct Core {
+    decoder: Decoder,
+    worker: Worker,
+    out: Ended,
+}
+
+impl Core {
+    fn new() -> Self {
+        Self { decoder: Decoder::default(), worker: Worker::new(&Limits::default()), out: Ended::default() }
+    }
+
+    fn pass(&mut self, frames: &[MemoryFrame]) {
+        for frame in frames {
+            if let Decoded::Packet(packet) = self.decoder.decode(&frame.frame()) {
+                self.worker.handle(Input::Packet(&packet, packet.at), &mut self.out);
+            }
+        }
+    }
+}
+
+/// What one end of a flow goes on saying.
+#[derive(Clone)]
+struct End {
+    src: IpAddr,
+    dst: IpAddr,
+    transport: Transport,
+    payload: Vec<u8>,
+}
+
+impl End {
+    fn of(packet: &Packet<'_>) -> Self {
+        Self { src: packet.src, dst: packet.dst, transport: packet.transport, payload: packet.payload.to_vec() }
+    }
+
+    /// The same data again as the next of its stream.
+    fn say(&mut self, at: Timestamp, id: u16) -> MemoryFrame {
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ip(match (self.src, self.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let mut header = Ipv4Header::new(0, 57, ip_number::TCP, src.octets(), dst.octets()).unwrap();
+                header.identification = id;
+                IpHeaders::Ipv4(header, Default::default())
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => IpHeaders::Ipv6(
+                Ipv6Header { hop_limit: 57, source: src.octets(), destination: dst.octets(), ..Default::default() },
+                Default::default(),
+            ),
+            _ => panic!("both ends are of one family"),
+        });
+        let mut bytes = Vec::new();
+        match &mut self.transport {
+            Transport::Tcp(tcp) => {
+                builder
+                    .tcp(tcp.src_port, tcp.dst_port, tcp.seq, tcp.window)
+                    .ack(tcp.ack)
+                    .write(&mut bytes, &self.payload)
+                    .unwrap();
+                tcp.seq = tcp.seq.wrapping_add(u32::try_from(self.payload.len()).unwrap());
+            }
+            Transport::Udp { src_port, dst_port } => {
+                builder.udp(*src_port, *dst_port).write(&mut bytes, &self.payload).unwrap();
+            }
+            other => panic!("{other:?} has no data to repeat"),
+        }
+        frame(at, bytes)
+    }
+}
+
+fn frame(at: Timestamp, bytes: Vec<u8>) -> MemoryFrame {
+    (at, LinkType::ETHERNET, u32::try_from(bytes.len()).unwrap(), bytes).into()
+}
+
+fn captures() -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("capture.pcap"))
+        .filter(|path| path.is_file())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// The frames of a capture but for those that close a connection, and the last data of each end of its flows.
+fn opened(path: &Path) -> (Vec<MemoryFrame>, Vec<End>) {
+    let mut decoder = Decoder::default();
+    let mut ends: BTreeMap<(String, bool), End> = BTreeMap::new();
+    let mut keep = |frame: &MemoryFrame| {
+        let Decoded::Packet(packet) = decoder.decode(&frame.frame()) else { return true };
+        if let Transport::Tcp(tcp) = packet.transport
+            && (tcp.flags.has(TcpFlags::FIN) || tcp.flags.has(TcpFlags::RST))
+        {
+            return false;
+        }
+        if matches!(packet.transport, Transport::Tcp(_) | Transport::Udp { .. }) && !packet.payload.is_empty() {
+            let (key, low) = FlowKey::of(&FiveTuple::of(&packet));
+            let mut end = End::of(&packet);
+            if let Transport::Tcp(tcp) = &mut end.transport {
+                tcp.seq = tcp.seq.wrapping_add(packet.payload_len);
+            }
+            ends.insert((format!("{key:?}"), low), end);
+        }
+        true
+    };
+    let memory = Memory::collect(&mut Inputs::open(&[path.to_owned()], None).unwrap());
+    let frames = memory.frames().iter().filter(|frame| keep(frame)).cloned().collect();
+    (frames, ends.into_values().collect())
+}
+
+/// So many frames, each end in its turn.
+fn more(ends: &mut [End], from: Timestamp, spacing: Duration, count: u32) -> Vec<MemoryFrame> {
+    let turn = u32::try_from(ends.len()).unwrap();
+    (0..count)
+        .map(|i| {
+            let id = u16::try_from(i % 65_000).unwrap() + 1;
+            ends[usize::try_from(i % turn).unwrap()].say(from.plus(spacing * i), id)
+        })
+        .collect()
+}
+
+/// Allocations of the frames that follow the opening ones; panics if not all of them belonged to flows that go on.
+fn allocations(core: &mut Core, frames: &[MemoryFrame]) -> u64 {
+    let (before, ended) = (core.worker.counts(), core.out.0);
+    let counted = measure(|| core.pass(frames)).count_total;
+    let after = core.worker.counts();
+    assert_eq!(after.packets - before.packets, u64::try_from(frames.len()).unwrap());
+    assert_eq!(after.duplicates, before.duplicates, "a packet was taken for a copy");
+    assert_eq!(core.out.0, ended, "a flow ended");
+    counted
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(std::hint::black_box(vec![1u8; 10]))).count_total, 1);
+}
+
+#[test]
+fn data_of_flows_whose_handshake_was_read_allocates_nothing() {
+    for path in captures() {
+        let (opening, mut ends) = opened(&path);
+        let mut core = Core::new();
+        core.pass(&opening);
+        let last = opening.last().unwrap().at;
+        // Whatever the handshakes left to be read.
+        let spacing = Duration::from_micros(100);
+        core.pass(&more(&mut ends, last.plus(spacing), spacing, 2_000));
+        let frames = more(&mut ends, last.plus(Duration::from_secs(1)), spacing, 10_000);
+        assert_eq!(allocations(&mut core, &frames), 0, "{}, {} ends", path.display(), ends.len());
+    }
+}
+
+#[test]
+fn data_of_flows_that_no_protocol_knows_allocates_nothing() {
+    let (a, b) = ("192.0.2.1".parse().unwrap(), "198.51.100.7".parse().unwrap());
+    let (c, d) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+    let tcp = |src_port, dst_port, seq, ack, flags| {
+        Transport::Tcp(farmlight::wire::TcpHeader {
+            src_port,
+            dst_port,
+            seq,
+            ack,
+            flags: TcpFlags(flags),
+            window: 500,
+            ..Default::default()
+        })
+    };
+    let mut ends = Vec::new();
+    for (one, other) in [(a, b), (c, d)] {
+        for (src, dst, ports) in [(one, other, (50_000, 9_999)), (other, one, (9_999, 50_000))] {
+            let payload = vec![0xf5; 1_200];
+            ends.push(End { src, dst, transport: tcp(ports.0, ports.1, 1, 1, 0x18), payload: payload.clone() });
+            ends.push(End { src, dst, transport: Transport::Udp { src_port: ports.0, dst_port: ports.1 }, payload });
+        }
+    }
+    let mut core = Core::new();
+    let (start, spacing) = (Timestamp::from_parts(1_700_000_000, 0), Duration::from_micros(100));
+    core.pass(&more(&mut ends, start, spacing, 1_000));
+    let frames = more(&mut ends, start.plus(Duration::from_secs(1)), spacing, 10_000);
+    assert_eq!(allocations(&mut core, &frames), 0);
+}
+
+/// Time itself costs something: each flow is looked at once a minute, whatever the number of its packets.
+#[test]
+fn hours_of_traffic_allocate_for_time_and_not_for_packets() {
+    let (opening, mut ends) = opened(&captures()[0]);
+    let mut core = Core::new();
+    core.pass(&opening);
+    let begin = opening.last().unwrap().at;
+    let sparse = allocations(&mut core, &more(&mut ends, begin, Duration::from_millis(180), 20_000));
+    let dense = {
+        let begin = begin.plus(Duration::from_secs(3_600));
+        allocations(&mut core, &more(&mut ends, begin, Duration::from_millis(60), 60_000))
+    };
+    let flows = u64::try_from(ends.len()).unwrap();
+    println!("{flows} ends, an hour each: {sparse} allocations for 20,000 packets, {dense} for 60,000");
+    assert!(dense <= 60 * flows * 2, "{dense} allocations");
+}
