@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use farmlight::base::Timestamp;
 use farmlight::flow::{Table, Timeouts};
 use farmlight::pipeline::{Input, Limits, Outlet, Worker};
-use farmlight::session::{Connection, News, Session};
+use farmlight::session::{Connection, Ended, News};
 use farmlight::wire::{Encapsulation, Packet, TcpFlags, TcpHeader, TcpOptions, Transport};
 use oorandom::Rand32;
 use std::hint::black_box;
@@ -21,8 +21,8 @@ const SPACING: i64 = 20_000;
 struct Nowhere;
 
 impl Outlet for Nowhere {
-    fn session(&mut self, session: Session) {
-        black_box(session);
+    fn ended(&mut self, ended: Ended) {
+        black_box(ended);
     }
 
     fn news(&mut self, _: News<'_>) {}

@@ -6,7 +6,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use farmlight::base::Timestamp;
 use farmlight::pipeline::{Engine, EngineConfig, Outlet};
-use farmlight::session::{News, Session};
+use farmlight::session::{Ended, News};
 use farmlight::source::{Inputs, Memory, MemoryFrame};
 use std::hint::black_box;
 use std::path::Path;
@@ -20,8 +20,8 @@ const PAUSE: Duration = Duration::from_secs(3_600);
 struct Nowhere;
 
 impl Outlet for Nowhere {
-    fn session(&mut self, session: Session) {
-        black_box(session);
+    fn ended(&mut self, ended: Ended) {
+        black_box(ended);
     }
 
     fn news(&mut self, news: News<'_>) {

@@ -2,14 +2,14 @@
 //!
 //! Opens the flows of each capture of the repository, and some that no protocol knows; then lets each of their ends
 //! send its last data again and again, with sequence numbers and identifications that go on, and counts.
-#![allow(clippy::unwrap_used, reason = "a test stops by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
 
 use allocation_counter::measure;
 use etherparse::{IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, ip_number};
 use farmlight::base::{LinkType, Timestamp};
 use farmlight::flow::{FiveTuple, FlowKey};
 use farmlight::pipeline::{Input, Limits, Outlet, Worker};
-use farmlight::session::{News, Session};
+use farmlight::session::{Ended, News};
 use farmlight::source::{Inputs, Memory, MemoryFrame};
 use farmlight::wire::{Decoded, Decoder, Packet, TcpFlags, Transport};
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Default)]
-struct Ended(u64);
+struct Count(u64);
 
-impl Outlet for Ended {
-    fn session(&mut self, _: Session) {
+impl Outlet for Count {
+    fn ended(&mut self, _: Ended) {
         self.0 += 1;
     }
 
@@ -32,12 +32,12 @@ impl Outlet for Ended {
 struct Core {
     decoder: Decoder,
     worker: Worker,
-    out: Ended,
+    out: Count,
 }
 
 impl Core {
     fn new() -> Self {
-        Self { decoder: Decoder::default(), worker: Worker::new(&Limits::default()), out: Ended::default() }
+        Self { decoder: Decoder::default(), worker: Worker::new(&Limits::default()), out: Count::default() }
     }
 
     fn pass(&mut self, frames: &[MemoryFrame]) {
