@@ -334,7 +334,7 @@ fn the_duration_ends_a_watch_of_a_quiet_link() {
     let Some(namespace) = Namespace::new("duration") else { return };
     let out = tempfile::tempdir().unwrap();
     let watch = namespace.watch(&["--duration", "1"], out.path());
-    let (took, code, records) = watch.end(Duration::from_secs(15));
+    let (took, code, records) = watch.end(Duration::from_secs(60));
     println!("ended after {took:?}");
     assert_eq!((code, records.len()), (Some(0), 1));
     assert!(took > Duration::from_millis(500), "{took:?}");
@@ -351,7 +351,7 @@ fn an_interface_that_goes_away_ends_the_watch_with_what_was_seen() {
         if let Some(status) = watch.child.try_wait().unwrap() {
             break status;
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "still watching what is gone");
+        assert!(began.elapsed() < Duration::from_secs(60), "still watching what is gone");
         std::thread::sleep(Duration::from_millis(10));
     };
     let mut said = String::new();
