@@ -41,11 +41,48 @@ struct Slot<T> {
     live: bool,
 }
 
+/// Slots in blocks that never move: growing neither copies a million flows nor holds them twice.
+#[derive(Debug)]
+struct Slab<T>(Vec<Vec<Slot<T>>>);
+
+/// Slots in a block, as a power of two.
+const BLOCK_BITS: u32 = 10;
+const BLOCK: usize = 1 << BLOCK_BITS;
+
+impl<T> Slab<T> {
+    fn at(&self, index: u32) -> Option<&Slot<T>> {
+        self.0.get((index >> BLOCK_BITS) as usize)?.get(index as usize & (BLOCK - 1))
+    }
+
+    fn at_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        self.0.get_mut((index >> BLOCK_BITS) as usize)?.get_mut(index as usize & (BLOCK - 1))
+    }
+
+    fn len(&self) -> u32 {
+        let blocks = self.0.len().saturating_sub(1) * BLOCK;
+        u32::try_from(blocks + self.0.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a slot and gives its index.
+    fn push(&mut self, slot: Slot<T>) -> u32 {
+        let index = self.len();
+        match self.0.last_mut().filter(|block| block.len() < BLOCK) {
+            Some(block) => block.push(slot),
+            None => {
+                let mut block = Vec::with_capacity(BLOCK);
+                block.push(slot);
+                self.0.push(block);
+            }
+        }
+        index
+    }
+}
+
 /// Flows, each with a state `T`.
 #[derive(Debug)]
 pub struct Table<T> {
     index: HashTable<u32>,
-    slots: Vec<Slot<T>>,
+    slots: Slab<T>,
     free: Vec<u32>,
     hasher: RandomState,
     agenda: Agenda,
@@ -60,7 +97,7 @@ impl<T: Default> Table<T> {
     pub fn new(limit: usize, timeouts: Timeouts) -> Self {
         Self {
             index: HashTable::new(),
-            slots: Vec::new(),
+            slots: Slab(Vec::new()),
             free: Vec::new(),
             hasher: RandomState::default(),
             agenda: Agenda::default(),
@@ -90,7 +127,7 @@ impl<T: Default> Table<T> {
 
     /// The flow of `id` and its state.
     pub fn pair_mut(&mut self, id: FlowId) -> Option<(&mut Flow, &mut T)> {
-        let slot = self.slots.get_mut(id.0 as usize)?;
+        let slot = self.slots.at_mut(id.0)?;
         Some((&mut slot.flow, &mut slot.state))
     }
 
@@ -102,7 +139,7 @@ impl<T: Default> Table<T> {
         let tuple = FiveTuple::of(packet);
         let (key, from_low) = FlowKey::of(&tuple);
         let hash = self.hasher.hash_one(key);
-        let found = self.index.find(hash, |i| self.slots.get(*i as usize).is_some_and(|s| s.key == key)).copied();
+        let found = self.index.find(hash, |i| self.slots.at(*i).is_some_and(|s| s.key == key)).copied();
         let index = match found {
             Some(index) if self.goes_on(index, packet, clock) => index,
             Some(index) => {
@@ -117,7 +154,7 @@ impl<T: Default> Table<T> {
     }
 
     fn goes_on(&self, index: u32, packet: &Packet<'_>, clock: Timestamp) -> bool {
-        self.slots.get(index as usize).is_some_and(|slot| {
+        self.slots.at(index).is_some_and(|slot| {
             let reused = matches!(packet.transport, Transport::Tcp(tcp) if slot.flow.is_reuse(&tcp));
             !reused && !self.timeouts.is_over(&slot.flow, clock)
         })
@@ -125,7 +162,7 @@ impl<T: Default> Table<T> {
 
     fn count(&mut self, index: u32, from_low: bool, packet: &Packet<'_>, clock: Timestamp) -> Touch {
         let id = FlowId(index);
-        let Some(slot) = self.slots.get_mut(index as usize) else {
+        let Some(slot) = self.slots.at_mut(index) else {
             return Touch { id, dir: Direction::Orig, duplicate: true, flipped: false };
         };
         let flow = &mut slot.flow;
@@ -157,27 +194,24 @@ impl<T: Default> Table<T> {
         let when = self.timeouts.deadline(&flow);
         let index = match self.free.pop() {
             Some(index) => {
-                if let Some(slot) = self.slots.get_mut(index as usize) {
+                if let Some(slot) = self.slots.at_mut(index) {
                     slot.generation = slot.generation.wrapping_add(1);
                     (slot.key, slot.flow, slot.state, slot.live) = (key, flow, T::default(), true);
                 }
                 index
             }
-            None => {
-                self.slots.push(Slot { key, flow, state: T::default(), generation: 0, live: true });
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
+            None => self.slots.push(Slot { key, flow, state: T::default(), generation: 0, live: true }),
         };
-        let generation = self.slots.get(index as usize).map_or(0, |s| s.generation);
+        let generation = self.slots.at(index).map_or(0, |s| s.generation);
         self.agenda.note(when, index, generation);
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, index, |i| slots.get(*i as usize).map_or(0, |s| hasher.hash_one(s.key)));
+        self.index.insert_unique(hash, index, |i| slots.at(*i).map_or(0, |s| hasher.hash_one(s.key)));
         index
     }
 
     /// Takes a live slot's flow out and frees the slot.
     fn remove(&mut self, index: u32) -> Option<(Flow, T)> {
-        let slot = self.slots.get_mut(index as usize).filter(|s| s.live)?;
+        let slot = self.slots.at_mut(index).filter(|s| s.live)?;
         slot.live = false;
         let (key, flow, state) = (slot.key, slot.flow.clone(), std::mem::take(&mut slot.state));
         let hash = self.hasher.hash_one(key);
@@ -192,7 +226,7 @@ impl<T: Default> Table<T> {
     fn make_room(&mut self, clock: Timestamp, ended: &mut impl FnMut(Flow, T)) {
         const SAMPLE: u32 = 16;
         self.sweep(clock, &mut *ended);
-        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let count = self.slots.len();
         if self.index.len() < self.limit || count == 0 {
             return;
         }
@@ -200,7 +234,7 @@ impl<T: Default> Table<T> {
         let start = (self.evicted.wrapping_mul(0x9E37_79B9) as u32) % count;
         let oldest = (0..count.min(SAMPLE))
             .map(|i| (start.wrapping_add(i)) % count)
-            .filter_map(|i| self.slots.get(i as usize).filter(|s| s.live).map(|s| (s.flow.last_clock, i)))
+            .filter_map(|i| self.slots.at(i).filter(|s| s.live).map(|s| (s.flow.last_clock, i)))
             .min();
         if let Some((flow, state)) = oldest.and_then(|(_, i)| self.remove(i)) {
             self.evicted += 1;
@@ -212,7 +246,7 @@ impl<T: Default> Table<T> {
     pub fn sweep(&mut self, clock: Timestamp, mut ended: impl FnMut(Flow, T)) {
         while let Some(due) = self.agenda.due(clock) {
             for (index, generation) in due {
-                let Some(slot) = self.slots.get(index as usize) else { continue };
+                let Some(slot) = self.slots.at(index) else { continue };
                 if !slot.live || slot.generation != generation {
                     continue;
                 }
@@ -233,14 +267,14 @@ impl<T: Default> Table<T> {
         self.index.clear();
         self.agenda.clear();
         self.free.clear();
-        for slot in self.slots.drain(..).filter(|s| s.live) {
+        for slot in self.slots.0.drain(..).flatten().filter(|s| s.live) {
             ended(slot.flow, slot.state);
         }
     }
 
     /// Looks at every live flow and its state.
     pub fn for_each(&self, mut f: impl FnMut(&Flow, &T)) {
-        for slot in self.slots.iter().filter(|s| s.live) {
+        for slot in self.slots.0.iter().flatten().filter(|s| s.live) {
             f(&slot.flow, &slot.state);
         }
     }
