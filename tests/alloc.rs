@@ -2,7 +2,7 @@
 //!
 //! Opens the flows of each capture of the repository, and some that no protocol knows; then lets each of their ends
 //! send its last data again and again, with sequence numbers and identifications that go on, and counts.
-#![allow(clippy::unwrap_used, reason = "a test stops by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
 
 use allocation_counter::measure;
 use etherparse::{IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, ip_number};

@@ -1,5 +1,11 @@
 //! What the integration tests share: a run in memory, and the folder of outside captures where it is there.
-#![allow(dead_code, missing_docs, reason = "each test binary uses a part")]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests stop by panicking and say what they skip"
+)]
 
 use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
