@@ -169,7 +169,7 @@ fn data_of_flows_whose_handshake_was_read_allocates_nothing() {
     for path in captures() {
         let (opening, mut ends) = opened(&path);
         let mut core = Core::new();
-        core.pass(&opening);
+        assert!(measure(|| core.pass(&opening)).count_total > 0, "reading handshakes needs memory");
         let last = opening.last().unwrap().at;
         // Whatever the handshakes left to be read.
         let spacing = Duration::from_micros(100);
@@ -221,7 +221,6 @@ fn hours_of_traffic_allocate_for_time_and_not_for_packets() {
         let begin = begin.plus(Duration::from_secs(3_600));
         allocations(&mut core, &more(&mut ends, begin, Duration::from_millis(60), 60_000))
     };
-    let flows = u64::try_from(ends.len()).unwrap();
-    println!("{flows} ends, an hour each: {sparse} allocations for 20,000 packets, {dense} for 60,000");
-    assert!(dense <= 60 * flows * 2, "{dense} allocations");
+    println!("{} ends, an hour each: {sparse} allocations for 20,000 packets, {dense} for 60,000", ends.len());
+    assert!(sparse > 0 && dense <= sparse + sparse / 4, "{sparse} allocations for 20,000 packets, {dense} for 60,000");
 }

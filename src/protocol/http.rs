@@ -473,8 +473,10 @@ mod tests {
         attributes(events).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    #[allow(clippy::type_complexity, reason = "read by two asserts")]
-    fn handed(events: &[Event]) -> Option<(&'static str, bool, Vec<(Direction, &[u8])>)> {
+    /// Protocol, whether it is a carrier, and the pieces that were handed on.
+    type Handed<'a> = (&'static str, bool, Vec<(Direction, &'a [u8])>);
+
+    fn handed(events: &[Event]) -> Option<Handed<'_>> {
         events.iter().find_map(|e| match &e.kind {
             EventKind::Handover { to, as_carrier, rest } => {
                 Some((*to, *as_carrier, rest.iter().map(|piece| (piece.dir, piece.bytes.as_slice())).collect()))

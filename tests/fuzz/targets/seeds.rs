@@ -16,6 +16,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// A target and what it is fed.
+type Seed = (&'static str, Vec<u8>);
+
 /// Frames in one seed, seeds of one capture, and the size the fuzzer cuts seeds to.
 const RUN: usize = 8;
 const RUNS: usize = 24;
@@ -57,7 +60,7 @@ fn find(path: &Path, captures: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> 
 }
 
 /// The seeds of one capture, each with its target.
-fn seeds(capture: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn Error>> {
+fn seeds(capture: &Path) -> Result<Vec<Seed>, Box<dyn Error>> {
     let mut source = Inputs::open(&[capture.to_owned()], None)?;
     let (mut frames, mut flows) = (Frames::default(), Flows::default());
     let mut decoder = Decoder::default();
@@ -147,7 +150,7 @@ impl Flows {
     }
 
     /// Each talk once for every protocol that may be its own, in one of several cuts.
-    fn seeds(self) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    fn seeds(self) -> impl Iterator<Item = Seed> {
         self.talks.into_iter().enumerate().flat_map(|(n, (carrier, talk))| {
             let target = if carrier == Carrier::Stream { "pdu_tcp" } else { "pdu_udp" };
             let sent = talk.opening();
