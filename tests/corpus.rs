@@ -153,7 +153,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("socks-with-ssl", "the hello is inside SOCKS, which isn't read"),
     ("vmess", "the hello is inside SOCKS, which isn't read"),
     ("tls_invalid_reads", "the hello contradicts its own lengths"),
-    ("ws__tls-fragmented-handshakes", "several ClientHellos in one record, cut in the middle: no client may send that"),
     ("tls_cipher_lens", "the hello contradicts its own lengths"),
     ("6in4tunnel", "the expected row has the tunnel's addresses with the inner ports"),
     ("gtp6_gtp", "the expected row has the tunnel's addresses with the inner ports"),

@@ -209,11 +209,17 @@ fn hello_shape(bytes: &[u8]) -> Shape {
     let len = u32::from_be_bytes([0, high, mid, low]);
     let version = major == 3 && minor <= 4 || (major == 0x7f && kind == handshake::SERVER_HELLO);
     // Nothing may follow a ClientHello in its record; some testers put another one there.
+    let alone = kind == handshake::SERVER_HELLO || first.is_none_or(|first| first <= len + 4);
     let follows = usize::try_from(len).ok().and_then(|len| bytes.get(HEADER + 4 + len));
-    let alone = kind == handshake::SERVER_HELLO
-        || first.is_none_or(|first| first <= len + 4)
-        || follows == Some(&handshake::CLIENT_HELLO);
-    if version && alone && (SHORTEST_HELLO..=LONGEST_HELLO).contains(&len) { Shape::Hello } else { Shape::Other }
+    if !version || !(SHORTEST_HELLO..=LONGEST_HELLO).contains(&len) {
+        return Shape::Other;
+    }
+    match follows {
+        _ if alone => Shape::Hello,
+        Some(&handshake::CLIENT_HELLO) => Shape::Hello,
+        None => Shape::Open,
+        Some(_) => Shape::Other,
+    }
 }
 
 /// A header of which the last bytes are missing.
