@@ -6,9 +6,7 @@
 
 use super::{Observation, Rule};
 use crate::base::Layer;
-use crate::evidence::likelihood::{
-    ln_exponential, ln_hidden_leg, ln_least_of_gamma2, ln_mix, ln_normal, ln_two_sided, ln_uniform,
-};
+use crate::evidence::likelihood::{ln_exponential, ln_gamma2, ln_hidden_leg, ln_mix, ln_normal, ln_sum, ln_uniform};
 use crate::evidence::{Case, Hypothesis};
 use crate::fingerprint::Rung;
 
@@ -33,8 +31,13 @@ struct Seen {
     excess: f64,
     /// Median less minimum, ms.
     spread: f64,
-    /// Samples that can be called independent.
-    independent: f64,
+    /// What each of some evenly spread quantiles exceeds the shortest by, ms.
+    above: Vec<f64>,
+    /// Samples that can be called independent, for each of those quantiles.
+    weight: f64,
+    /// Log likelihood of the samples for each floor below the shortest, on a line in good order and on a radio link.
+    quiet: Vec<f64>,
+    restless: Vec<f64>,
     /// Round trip of the distance at 4/9 c, ms.
     distance: f64,
 }
@@ -82,13 +85,24 @@ fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
 
 impl Seen {
     fn of(rung: &Rung, expected: f64, distance: f64) -> Option<Self> {
+        const QUANTILES: u8 = 12;
         let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
         let rtt = ms(rung.samples.min()?);
         let spread = ms(rung.samples.quantile(0.5)?) - rtt;
         #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
         let n = rung.samples.n() as f64;
+        let kept = u8::try_from(rung.samples.n()).unwrap_or(QUANTILES).min(QUANTILES);
+        let above: Vec<f64> = (0..kept)
+            .filter_map(|i| rung.samples.quantile((f64::from(i) + 0.5) / f64::from(kept)))
+            .map(|d| (ms(d) - rtt).max(0.0))
+            .collect();
         let independent = n.min(1.0 + rung.span().as_secs_f64() / INDEPENDENT_AFTER);
-        Some(Self { rtt, excess: rtt - expected, spread, independent, distance })
+        let weight = independent / f64::from(kept);
+        let over = |ln_queue: fn(f64) -> f64| -> Vec<f64> {
+            floors().map(|below| weight * above.iter().map(|a| ln_queue(a + below)).sum::<f64>()).collect()
+        };
+        let (quiet, restless) = (over(ln_quiet), over(ln_restless));
+        Some(Self { rtt, excess: rtt - expected, spread, above, weight, quiet, restless, distance })
     }
 
     /// How well distance and access predict an honest minimum, ms: better for near places (design value).
@@ -97,24 +111,45 @@ impl Seen {
     }
 
     fn ln_likelihood(&self, hypothesis: Hypothesis) -> f64 {
-        self.ln_minimum(hypothesis) + self.ln_spread(hypothesis)
+        match hypothesis {
+            Hypothesis::HomeExit => self.ln_floor(&self.quiet, ln_hidden_leg),
+            Hypothesis::Bufferbloat => self.ln_full_queue(),
+            // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
+            Hypothesis::GeoSatellite => {
+                let offset = self.rtt - self.excess - self.distance;
+                self.ln_floor(&self.restless, |x| ln_normal(x + offset, 560.0, 60.0))
+            }
+            Hypothesis::LeoSatellite => self.ln_floor(&self.restless, |x| ln_normal(x, 30.0, 20.0)),
+            Hypothesis::Mobile => self.ln_floor(&self.restless, |x| {
+                ln_mix(&[(0.98, ln_normal(x, 25.0, 25.0)), (0.02, ln_exponential(x, 50.0))])
+            }),
+            Hypothesis::Misplaced => self.ln_floor(&self.quiet, |x| ln_uniform(x, -100.0, 400.0)),
+            // TCP ends near the tap: whatever is below the expectation.
+            Hypothesis::Accelerator => {
+                self.ln_floor(&self.quiet, |x| ln_mix(&[(0.5, self.ln_honest(x)), (0.5, ln_uniform(x, -150.0, 0.0))]))
+            }
+            _ => self.ln_floor(&self.quiet, |x| self.ln_honest(x)),
+        }
     }
 
-    fn ln_minimum(&self, hypothesis: Hypothesis) -> f64 {
-        let x = self.excess;
-        let honest = self.ln_honest(x);
-        match hypothesis {
-            Hypothesis::HomeExit => ln_hidden_leg(x),
-            Hypothesis::Bufferbloat => ln_least_of_gamma2(x + 15.0, 60.0, self.independent),
-            // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
-            Hypothesis::GeoSatellite => ln_normal(self.rtt, 560.0 + self.distance, 60.0),
-            Hypothesis::LeoSatellite => ln_normal(x, 30.0, 20.0),
-            Hypothesis::Mobile => ln_mix(&[(0.98, ln_normal(x, 25.0, 25.0)), (0.02, ln_exponential(x, 50.0))]),
-            Hypothesis::Misplaced => ln_uniform(x, -100.0, 400.0),
-            // TCP ends near the tap: whatever is below the expectation.
-            Hypothesis::Accelerator => ln_mix(&[(0.5, honest), (0.5, ln_uniform(x, -150.0, 0.0))]),
-            _ => honest,
-        }
+    /// A path with a floor and queues that come and go: the floor's density, times that of every sample above it.
+    /// The floor lies at the minimum or a little below.
+    fn ln_floor(&self, ln_queues: &[f64], ln_floor: impl Fn(f64) -> f64) -> f64 {
+        let terms: Vec<f64> = floors()
+            .zip(ln_queues)
+            .map(|(below, queues)| ln_floor(self.excess - below) + queues + f64::from(FLOOR_STEP).ln())
+            .collect();
+        ln_sum(terms.iter().copied())
+    }
+
+    /// An honest path under a queue that is never empty: every sample is a draw of the queue (science note 0.2: bursts
+    /// are gamma(2, 60 ms); a deep buffer behind a slow uplink is several times that).
+    fn ln_full_queue(&self) -> f64 {
+        let draws = |scale: f64| -> f64 {
+            let queues: f64 = self.above.iter().map(|above| ln_gamma2(self.excess + 15.0 + above, scale)).sum();
+            self.weight * queues
+        };
+        ln_mix(&[(0.5, draws(60.0)), (0.5, draws(150.0))])
     }
 
     /// A home where it says it is: near the expectation, now and then with a worse path. The whole country is 66 ms
@@ -123,20 +158,22 @@ impl Seen {
         let tail = 12.0 + 0.1 * self.distance;
         ln_mix(&[(0.99, ln_normal(x, 0.0, self.sigma())), (0.01, ln_exponential(x, tail))])
     }
+}
 
-    /// A full queue breathes; a long path does not.
-    fn ln_spread(&self, hypothesis: Hypothesis) -> f64 {
-        if self.independent < 3.0 {
-            return 0.0;
-        }
-        let quiet = ln_exponential(self.spread, 8.0);
-        let restless = ln_exponential(self.spread, 70.0);
-        match hypothesis {
-            Hypothesis::Bufferbloat => restless,
-            Hypothesis::Mobile | Hypothesis::LeoSatellite | Hypothesis::GeoSatellite => {
-                ln_mix(&[(0.5, quiet), (0.5, ln_two_sided(self.spread, 30.0, 1.0))])
-            }
-            _ => ln_mix(&[(0.85, quiet), (0.15, restless)]),
-        }
-    }
+/// How far below the shortest round trip its floor may lie, in steps, ms.
+fn floors() -> impl Iterator<Item = f64> {
+    const DEEPEST: u8 = 40;
+    (0..DEEPEST).step_by(usize::from(FLOOR_STEP)).map(f64::from)
+}
+
+const FLOOR_STEP: u8 = 2;
+
+/// Queueing above the floor of a line in good order, now and then filled by somebody's upload.
+fn ln_quiet(above: f64) -> f64 {
+    ln_mix(&[(0.8, ln_exponential(above, 8.0)), (0.2, ln_exponential(above, 60.0))])
+}
+
+/// Queueing above the floor of a radio link.
+fn ln_restless(above: f64) -> f64 {
+    ln_mix(&[(0.5, ln_exponential(above, 8.0)), (0.5, ln_exponential(above, 40.0))])
 }
