@@ -325,14 +325,14 @@ fn tables() {
     let mut trials = Vec::new();
     for scenario in RELAYED {
         for amount in amounts(scenario) {
-            for seed in 1..=20 {
+            for seed in 5_001..=5_020 {
                 for hidden in [80.0, 100.0, 120.0, 160.0, 200.0, 250.0, 300.0] {
                     trials.push(relay(scenario, seed, amount, Some(hidden)));
                 }
                 trials.push(relay(scenario, 100 + seed, amount, None));
             }
         }
-        for seed in (201..=220).filter(|_| scenario != "exit-vpn") {
+        for seed in (5_201..=5_220).filter(|_| scenario != "exit-vpn") {
             for hidden in [120.0, 200.0] {
                 let mut trial = relay(scenario, seed, 6, Some(hidden));
                 trial.options.loss = Some(0.03);
@@ -342,7 +342,7 @@ fn tables() {
     }
     for scenario in BENIGN {
         for amount in amounts(scenario) {
-            trials.extend((301..=400).map(|seed| honest(scenario, seed, amount, 3)));
+            trials.extend((5_301..=5_400).map(|seed| honest(scenario, seed, amount, 3)));
         }
     }
     let all = run(&trials);
