@@ -169,15 +169,18 @@ impl Connection {
         let limits = Limits::default();
         if tcp.flags.has(TcpFlags::ACK) {
             let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
-            peer.on_ack(at, tcp.ack, &mut |chunk| {
+            peer.on_ack(tcp.ack, &mut |chunk| {
                 on_chunk(reading, chunk, dir.flip(), budget, story, turnaround, news);
             });
             *reading.assemblers.of_mut(dir.flip()) = peer;
         }
         let mut own = std::mem::take(reading.assemblers.of_mut(dir));
-        own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
+        let repeated = own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
             on_chunk(reading, chunk, dir, budget, story, turnaround, news);
         });
+        if repeated {
+            turnaround.on_repeat(dir);
+        }
         *reading.assemblers.of_mut(dir) = own;
         if reading.is_over() {
             self.settle(flow, news);
