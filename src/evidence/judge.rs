@@ -6,7 +6,7 @@
 
 use super::likelihood::ln_sum;
 use super::rules::{Observation, RULES, Rule};
-use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict};
+use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict, signed};
 use crate::intel::{GeoPoint, Kind, Place, distance_km};
 use ring::digest::{SHA256, digest};
 use std::net::IpAddr;
@@ -121,7 +121,8 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
     let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
     let relayed = verdict == Verdict::Relayed;
     let hidden = readings.filter(|(h, _)| relayed && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
-    let hypothesis = if verdict == Verdict::Clear { innocent } else { suspect };
+    // What can't be told is no suspicion: it goes by the name of what is likelier.
+    let hypothesis = if verdict == Verdict::Relayed { suspect } else { innocent };
     Finding {
         id: if told { id(endpoint, hypothesis, account) } else { String::new() },
         endpoint,
@@ -174,7 +175,7 @@ fn story(innocent: Hypothesis, llr: f64) -> String {
     } else {
         "It explains the measurements better"
     };
-    format!("{}. {fits} (log ratio {:+.1}).", sentence(innocent.story()), -llr)
+    format!("{}. {fits} (log ratio {}).", sentence(innocent.story()), signed(-llr))
 }
 
 fn sentence(text: &str) -> String {
@@ -204,6 +205,11 @@ fn evidence(case: &Case<'_>, seen: &[Seen], suspect: Hypothesis, innocent: Hypot
 const ENOUGH_SAMPLES: u64 = 20;
 const ENOUGH_WINDOWS: usize = 3;
 
+/// A count and what is counted.
+fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
     let mut missing = Vec::new();
     if !site.has_places {
@@ -219,17 +225,17 @@ fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
         None => missing.push("a round trip to this endpoint: no handshake of it was captured whole".to_owned()),
         Some((_, rung)) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
             missing.push(format!(
-                "more time: {} round trips in {} five-minute windows, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a \
-                 full queue",
-                rung.samples.n(),
-                rung.windows(),
+                "more time: {} in {}, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a full queue",
+                plural(rung.samples.n(), "round trip"),
+                plural(u64::try_from(rung.windows()).unwrap_or(u64::MAX), "five-minute window"),
             ));
         }
         Some(_) => {}
     }
     if case.account.gap_count < 5 {
         missing.push(format!(
-            "more TLS or SSH handshakes seen from the first packet: {} so far, about 5 settle the layers",
+            "more round trips of TLS or SSH on connections seen from their first packet: {} so far, about 5 settle the \
+             layers",
             case.account.gap_count
         ));
     }

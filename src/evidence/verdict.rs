@@ -127,7 +127,7 @@ pub struct Finding {
     pub endpoint: IpAddr,
     /// What is said.
     pub verdict: Verdict,
-    /// The hypothesis behind it: the best malicious one, or for a clear endpoint the best of all.
+    /// The hypothesis behind it: of a relay the best malicious one, of every other verdict the best innocent one.
     pub hypothesis: Hypothesis,
     /// How urgent.
     pub severity: Severity,
@@ -149,4 +149,21 @@ pub struct Finding {
     pub first_seen: Option<Timestamp>,
     /// Latest packet.
     pub last_seen: Option<Timestamp>,
+}
+
+/// A log ratio with its sign and one digit; nothing is neither more nor less.
+#[must_use]
+pub fn signed(llr: f64) -> String {
+    if llr.abs() < 0.05 { "0.0".to_owned() } else { format!("{llr:+.1}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_sign() {
+        let said = [-0.0, 0.049, -0.049, 0.05, -12.0].map(signed);
+        assert_eq!(said, ["0.0", "0.0", "0.0", "+0.1", "-12.0"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Findings for people: a block each, at most 80 columns, the ladder first.
 
-use crate::evidence::{Account, Evidence, Finding, Verdict};
+use crate::evidence::{Account, Evidence, Finding, Verdict, signed};
 use crate::intel::{Kind, Place};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
@@ -170,7 +170,7 @@ impl<W: Write> Table<W> {
 }
 
 fn why(evidence: &Evidence) -> String {
-    format!("{} ({:+.1}): {}", evidence.rule, evidence.llr, evidence.text)
+    format!("{} ({}): {}", evidence.rule, signed(evidence.llr), evidence.text)
 }
 
 /// How sure the judgement is, in odds.
