@@ -7,6 +7,7 @@
 use super::likelihood::ln_sum;
 use super::rules::{Observation, RULES, Rule};
 use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict, signed};
+use crate::base::Layer;
 use crate::intel::{GeoPoint, Kind, Place, distance_km};
 use ring::digest::{SHA256, digest};
 use std::net::IpAddr;
@@ -48,7 +49,7 @@ impl Expected {
     }
 
     fn of(place: &Place, tap: GeoPoint) -> Option<Self> {
-        let distance_ms = distance_km(place.point?, tap) / 66.6;
+        let distance_ms = distance_km(place.point?, tap) / Distance::USUAL_KM_PER_MS;
         let access_ms = match place.kind {
             Kind::Hosting | Kind::Vpn | Kind::Business => 8.0,
             Kind::Residential | Kind::Unknown => 15.0,
@@ -137,12 +138,23 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
             text: if told { story(innocent, llr) } else { String::new() },
         },
         hidden_leg_ms: hidden,
-        operator: hidden.map(Distance::of_round_trip),
+        operator: hidden
+            .map(|ms| Distance::of_round_trip(ms, bound_ms(&case, suspect).map_or(ms, |most| most.max(ms)))),
         evidence: if told { evidence(&case, &weighing.seen, suspect, innocent) } else { Vec::new() },
         missing: if told { missing(&case, site) } else { Vec::new() },
         first_seen: account.first_seen,
         last_seen: account.last_seen,
     }
+}
+
+/// The most that the hidden leg can take, in ms: the shortest loop that must have passed it, less what light needs for
+/// the way between tap and home. How fast the home's line is does not come into it.
+fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
+    let passes = |layer: Layer| suspect != Hypothesis::HomeProxy || layer != Layer::TcpHandshake;
+    let loops = case.account.ladder.rungs().filter(|(layer, _)| passes(*layer));
+    let shortest = loops.filter_map(|(_, rung)| rung.samples.min()).min()?;
+    let light = case.expected.map_or(0.0, |e| e.distance_ms * Distance::USUAL_KM_PER_MS / Distance::LIGHT_KM_PER_MS);
+    Some(shortest.as_secs_f64() * 1e3 - light)
 }
 
 /// `measured`: at least one rule had round trips to go by.
@@ -248,4 +260,29 @@ fn id(endpoint: IpAddr, hypothesis: Hypothesis, account: &Account) -> String {
     let day = account.first_seen.map_or(0, |t| t.nanos().div_euclid(DAY));
     let hash = digest(&SHA256, format!("{endpoint}|{}|{day}", hypothesis.name()).as_bytes());
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{RttSample, Side, Timestamp};
+    use std::time::Duration;
+
+    /// An honest line may be quicker than what its place allows; then the excess is less than the leg it hides.
+    #[test]
+    fn the_farthest_distance_is_physics_and_not_what_a_line_usually_takes() {
+        let mut account = Account::default();
+        for (layer, ms) in [(Layer::TcpHandshake, 40), (Layer::Tls, 200)] {
+            let at = Timestamp::default();
+            let rtt = Duration::from_millis(ms);
+            account.ladder.add(&RttSample { at, side: Side::Client, rtt, layer, method: "test", ambiguous: false });
+        }
+        let expected = Some(Expected { distance_ms: 30.0, access_ms: 15.0 });
+        let case = Case { account: &account, place: None, expected };
+        // 30 ms at 66.6 km/ms are 20 ms at 99.9.
+        assert!((bound_ms(&case, Hypothesis::HomeProxy).unwrap() - 180.0).abs() < 0.01);
+        assert!((bound_ms(&case, Hypothesis::HomeExit).unwrap() - 20.0).abs() < 0.01);
+        let far = Distance::of_round_trip(155.0, 180.0);
+        assert_eq!([far.soft_min, far.best, far.max].map(f64::round), [5_500.0, 10_323.0, 17_982.0]);
+    }
 }

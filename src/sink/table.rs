@@ -104,8 +104,8 @@ impl<W: Write> Table<W> {
         self.labelled("", &belief(finding))?;
         if let (Some(ms), Some(km)) = (finding.hidden_leg_ms, finding.operator) {
             let text = format!(
-                "The part of the way that stays hidden takes at most {ms:.0} ms. That puts the operator {} to {} km \
-                 from the home by experience ({} km at the speed of light in fibre).",
+                "The hidden part of the way takes about {ms:.0} ms, less if it is passed more than once. That puts the \
+                 operator {} to {} km from the home by experience, {} km at most (light in fibre).",
                 thousands(km.soft_min),
                 thousands(km.best),
                 thousands(km.max),
