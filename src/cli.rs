@@ -8,9 +8,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// farmlight shows from the network alone whether a remote worker is where they claim to be.
+/// Shows from packet timing alone whether somebody far away works through a remote worker's connection.
 #[derive(Debug, Parser)]
-#[command(name = "farmlight", version, about, max_term_width = 80, arg_required_else_help = true)]
+#[command(name = "farmlight", version, max_term_width = 80, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -103,7 +103,9 @@ impl Run<'_> {
         }
         for input in &self.inputs {
             if let Some(fault) = &input.error {
-                tracing::error!("{}: {} (at byte {})", input.path, fault.reason, fault.offset);
+                // Before the first byte there is no place to tell.
+                let place = if fault.offset == 0 { String::new() } else { format!(" (at byte {})", fault.offset) };
+                tracing::error!("{}: {}{place}", input.path, fault.reason);
             }
         }
         match self.stdout(&judged.told, &summary) {
@@ -306,7 +308,10 @@ fn closing(summary: &SummaryRecord, all: bool) -> String {
     );
     let broken = summary.inputs.iter().filter(|i| i.error.is_some()).count();
     if broken > 0 {
-        text.push_str(&format!(" {broken} of {} inputs could not be read to the end.", summary.inputs.len()));
+        text.push_str(&match summary.inputs.len() {
+            1 => " The input could not be read to its end.".to_owned(),
+            all => format!(" {broken} of {all} inputs could not be read to their end."),
+        });
     }
     if !all && summary.endpoints > summary.findings {
         text.push_str(" --all tells of the others, too.");

@@ -11,7 +11,9 @@ pub(super) fn run(args: &Simulate) -> anyhow::Result<Outcome> {
     if args.scenario == "list" {
         let mut out = io::stdout().lock();
         for scenario in SCENARIOS {
-            writeln!(out, "{:<16} {}", scenario.name, scenario.about)?;
+            let name = format!("{:<16} ", scenario.name);
+            let column = textwrap::Options::new(80).initial_indent(&name).subsequent_indent("                 ");
+            writeln!(out, "{}", textwrap::fill(scenario.about, column))?;
         }
         return Ok(Outcome::Done);
     }

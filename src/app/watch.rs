@@ -46,7 +46,8 @@ fn list_interfaces() -> anyhow::Result<Outcome> {
     for interface in interfaces() {
         let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
         let state = if interface.up { "up" } else { "down" };
-        writeln!(out, "{:<16} {state:<5} {}", interface.name, addresses.join(" "))?;
+        let line = format!("{:<16} {state:<5} {}", interface.name, addresses.join(" "));
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(Outcome::Done)
 }
@@ -85,7 +86,7 @@ fn watch(
             }
             Next::End => break,
         };
-        if now >= looked.plus(JUDGE_EVERY) {
+        if apart(now, looked) >= JUDGE_EVERY {
             looked = now;
             engine.tick(now);
             if !teller.tell()? {
@@ -105,6 +106,11 @@ fn watch(
         file.flush()?;
     }
     Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: true }.report()
+}
+
+/// The time between two moments, whichever was first: a clock set back must not silence the watch.
+fn apart(a: Timestamp, b: Timestamp) -> Duration {
+    Duration::from_nanos(a.nanos().abs_diff(b.nanos()))
 }
 
 /// Tells a finding when it is new and when what it says has changed.
@@ -148,5 +154,18 @@ impl Teller<'_> {
                 lines.flush()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_set_back_is_a_reason_to_look_again() {
+        let noon = Timestamp::from_parts(43_200, 0);
+        assert!(apart(noon, Timestamp::MIN) >= JUDGE_EVERY);
+        assert!(apart(Timestamp::from_parts(39_600, 0), noon) >= JUDGE_EVERY);
+        assert!(apart(noon.plus(Duration::from_millis(1)), noon) < JUDGE_EVERY);
     }
 }

@@ -6,7 +6,8 @@
 
 use super::likelihood::ln_sum;
 use super::rules::{Observation, RULES, Rule};
-use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict};
+use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict, signed};
+use crate::base::Layer;
 use crate::intel::{GeoPoint, Kind, Place, distance_km};
 use ring::digest::{SHA256, digest};
 use std::net::IpAddr;
@@ -48,7 +49,7 @@ impl Expected {
     }
 
     fn of(place: &Place, tap: GeoPoint) -> Option<Self> {
-        let distance_ms = distance_km(place.point?, tap) / 66.6;
+        let distance_ms = distance_km(place.point?, tap) / Distance::USUAL_KM_PER_MS;
         let access_ms = match place.kind {
             Kind::Hosting | Kind::Vpn | Kind::Business => 8.0,
             Kind::Residential | Kind::Unknown => 15.0,
@@ -121,7 +122,8 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
     let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
     let relayed = verdict == Verdict::Relayed;
     let hidden = readings.filter(|(h, _)| relayed && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
-    let hypothesis = if verdict == Verdict::Clear { innocent } else { suspect };
+    // What can't be told is no suspicion: it goes by the name of what is likelier.
+    let hypothesis = if verdict == Verdict::Relayed { suspect } else { innocent };
     Finding {
         id: if told { id(endpoint, hypothesis, account) } else { String::new() },
         endpoint,
@@ -136,12 +138,23 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
             text: if told { story(innocent, llr) } else { String::new() },
         },
         hidden_leg_ms: hidden,
-        operator: hidden.map(Distance::of_round_trip),
+        operator: hidden
+            .map(|ms| Distance::of_round_trip(ms, bound_ms(&case, suspect).map_or(ms, |most| most.max(ms)))),
         evidence: if told { evidence(&case, &weighing.seen, suspect, innocent) } else { Vec::new() },
         missing: if told { missing(&case, site) } else { Vec::new() },
         first_seen: account.first_seen,
         last_seen: account.last_seen,
     }
+}
+
+/// The most that the hidden leg can take, in ms: the shortest loop that must have passed it, less what light needs for
+/// the way between tap and home. How fast the home's line is does not come into it.
+fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
+    let passes = |layer: Layer| suspect != Hypothesis::HomeProxy || layer != Layer::TcpHandshake;
+    let loops = case.account.ladder.rungs().filter(|(layer, _)| passes(*layer));
+    let shortest = loops.filter_map(|(_, rung)| rung.samples.min()).min()?;
+    let light = case.expected.map_or(0.0, |e| e.distance_ms * Distance::USUAL_KM_PER_MS / Distance::LIGHT_KM_PER_MS);
+    Some(shortest.as_secs_f64() * 1e3 - light)
 }
 
 /// `measured`: at least one rule had round trips to go by.
@@ -174,7 +187,7 @@ fn story(innocent: Hypothesis, llr: f64) -> String {
     } else {
         "It explains the measurements better"
     };
-    format!("{}. {fits} (log ratio {:+.1}).", sentence(innocent.story()), -llr)
+    format!("{}. {fits} (log ratio {}).", sentence(innocent.story()), signed(-llr))
 }
 
 fn sentence(text: &str) -> String {
@@ -204,6 +217,11 @@ fn evidence(case: &Case<'_>, seen: &[Seen], suspect: Hypothesis, innocent: Hypot
 const ENOUGH_SAMPLES: u64 = 20;
 const ENOUGH_WINDOWS: usize = 3;
 
+/// A count and what is counted.
+fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
     let mut missing = Vec::new();
     if !site.has_places {
@@ -219,17 +237,17 @@ fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
         None => missing.push("a round trip to this endpoint: no handshake of it was captured whole".to_owned()),
         Some((_, rung)) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
             missing.push(format!(
-                "more time: {} round trips in {} five-minute windows, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a \
-                 full queue",
-                rung.samples.n(),
-                rung.windows(),
+                "more time: {} in {}, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a full queue",
+                plural(rung.samples.n(), "round trip"),
+                plural(u64::try_from(rung.windows()).unwrap_or(u64::MAX), "five-minute window"),
             ));
         }
         Some(_) => {}
     }
     if case.account.gap_count < 5 {
         missing.push(format!(
-            "more TLS or SSH handshakes seen from the first packet: {} so far, about 5 settle the layers",
+            "more round trips of TLS or SSH on connections seen from their first packet: {} so far, about 5 settle the \
+             layers",
             case.account.gap_count
         ));
     }
@@ -242,4 +260,29 @@ fn id(endpoint: IpAddr, hypothesis: Hypothesis, account: &Account) -> String {
     let day = account.first_seen.map_or(0, |t| t.nanos().div_euclid(DAY));
     let hash = digest(&SHA256, format!("{endpoint}|{}|{day}", hypothesis.name()).as_bytes());
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{RttSample, Side, Timestamp};
+    use std::time::Duration;
+
+    /// An honest line may be quicker than what its place allows; then the excess is less than the leg it hides.
+    #[test]
+    fn the_farthest_distance_is_physics_and_not_what_a_line_usually_takes() {
+        let mut account = Account::default();
+        for (layer, ms) in [(Layer::TcpHandshake, 40), (Layer::Tls, 200)] {
+            let at = Timestamp::default();
+            let rtt = Duration::from_millis(ms);
+            account.ladder.add(&RttSample { at, side: Side::Client, rtt, layer, method: "test", ambiguous: false });
+        }
+        let expected = Some(Expected { distance_ms: 30.0, access_ms: 15.0 });
+        let case = Case { account: &account, place: None, expected };
+        // 30 ms at 66.6 km/ms are 20 ms at 99.9.
+        assert!((bound_ms(&case, Hypothesis::HomeProxy).unwrap() - 180.0).abs() < 0.01);
+        assert!((bound_ms(&case, Hypothesis::HomeExit).unwrap() - 20.0).abs() < 0.01);
+        let far = Distance::of_round_trip(155.0, 180.0);
+        assert_eq!([far.soft_min, far.best, far.max].map(f64::round), [5_500.0, 10_323.0, 17_982.0]);
+    }
 }

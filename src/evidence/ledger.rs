@@ -6,7 +6,7 @@
 
 use crate::base::{Key, Layer, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
-use crate::flow::FiveTuple;
+use crate::flow::{FiveTuple, Flow};
 use crate::intel::Networks;
 use crate::session::{Session, Story};
 use dashmap::DashMap;
@@ -110,7 +110,7 @@ impl Gap {
 /// What is known of one endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// Earliest packet of its sessions.
+    /// Earliest packet of its sessions, those that go on included.
     pub first_seen: Option<Timestamp>,
     /// Latest packet.
     pub last_seen: Option<Timestamp>,
@@ -159,12 +159,16 @@ impl Ledger {
     }
 
     /// New samples of a session that goes on.
-    pub fn on_samples(&self, tuple: &FiveTuple, story: &Story, fresh: &[RttSample], lag: Option<Duration>) {
+    pub fn on_samples(&self, flow: &Flow, story: &Story, fresh: &[RttSample], lag: Option<Duration>) {
+        let tuple = &flow.tuple;
         if lag.is_none() && !fresh.iter().any(counts) {
             return;
         }
         let said = Said { tuple, attributes: &story.attributes, samples: &story.samples };
-        self.with(tuple.orig.ip, |account| account.on_news(&said, fresh, lag));
+        self.with(tuple.orig.ip, |account| {
+            account.on_time(flow.first, flow.last);
+            account.on_news(&said, fresh, lag);
+        });
         self.note_change(tuple.orig.ip, fresh, lag);
     }
 
@@ -290,6 +294,12 @@ fn counts(sample: &RttSample) -> bool {
 }
 
 impl Account {
+    /// Also of sessions that go on: a finding's identifier holds the day of the first packet.
+    fn on_time(&mut self, first: Timestamp, last: Timestamp) {
+        self.first_seen = Some(self.first_seen.map_or(first, |t| t.min(first)));
+        self.last_seen = Some(self.last_seen.map_or(last, |t| t.max(last)));
+    }
+
     fn on_news(&mut self, said: &Said<'_>, fresh: &[RttSample], lag: Option<Duration>) {
         for sample in fresh.iter().filter(|s| counts(s)) {
             self.on_sample(said, sample);
@@ -356,8 +366,7 @@ impl Account {
     }
 
     fn on_session(&mut self, session: &Session) {
-        self.first_seen = Some(self.first_seen.map_or(session.start, |t| t.min(session.start)));
-        self.last_seen = Some(self.last_seen.map_or(session.end, |t| t.max(session.end)));
+        self.on_time(session.start, session.end);
         self.sessions += 1;
         self.bytes += session.ends.orig.bytes + session.ends.resp.bytes;
         self.path.add(&session.ends.orig, session.tuple.orig.ip.is_ipv6());

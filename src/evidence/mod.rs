@@ -16,4 +16,4 @@ mod verdict;
 pub use hypothesis::Hypothesis;
 pub use judge::{Case, Expected, Site, expected_ms, judge};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
-pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict};
+pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict, signed};

@@ -107,14 +107,22 @@ pub struct Distance {
 }
 
 impl Distance {
-    /// From a round trip in ms (science note 0.1: 99.9 km/ms is light in fibre, 66.6 km/ms the usual Internet path
-    /// of Katz-Bassett et al., IMC 2006; 55 km/ms beyond the first 55 ms the slow end of Weinberg et al., IMC 2018).
-    /// Never farther than half the Earth's circumference.
+    /// Light in fibre, for a round trip (science note 0.1).
+    pub const LIGHT_KM_PER_MS: f64 = 99.9;
+    /// The usual Internet path, for a round trip: 4/9 c (Katz-Bassett et al., IMC 2006).
+    pub const USUAL_KM_PER_MS: f64 = 66.6;
+
+    /// From a round trip as measured and the most that it can be, both in ms. The soft minimum takes 55 km/ms beyond the
+    /// first 55 ms, the slow end of Weinberg et al., IMC 2018. Never farther than half the Earth's circumference.
     #[must_use]
-    pub fn of_round_trip(ms: f64) -> Self {
+    pub fn of_round_trip(ms: f64, most_ms: f64) -> Self {
         const ANTIPODE: f64 = 20_037.5;
         let km = |km: f64| km.clamp(0.0, ANTIPODE);
-        Self { soft_min: km(55.0 * (ms - 55.0)), best: km(66.6 * ms), max: km(99.9 * ms) }
+        Self {
+            soft_min: km(55.0 * (ms - 55.0)),
+            best: km(Self::USUAL_KM_PER_MS * ms),
+            max: km(Self::LIGHT_KM_PER_MS * most_ms),
+        }
     }
 }
 
@@ -127,7 +135,7 @@ pub struct Finding {
     pub endpoint: IpAddr,
     /// What is said.
     pub verdict: Verdict,
-    /// The hypothesis behind it: the best malicious one, or for a clear endpoint the best of all.
+    /// The hypothesis behind it: of a relay the best malicious one, of every other verdict the best innocent one.
     pub hypothesis: Hypothesis,
     /// How urgent.
     pub severity: Severity,
@@ -137,7 +145,8 @@ pub struct Finding {
     pub llr: f64,
     /// The best innocent story.
     pub innocent: Innocent,
-    /// Round trip between home and operator, in ms.
+    /// Round trip between home and operator as far as it can be read off, in ms; less where loops pass it twice, a few
+    /// ms more where the home's line is quicker than usual.
     pub hidden_leg_ms: Option<f64>,
     /// The same as a distance.
     pub operator: Option<Distance>,
@@ -149,4 +158,21 @@ pub struct Finding {
     pub first_seen: Option<Timestamp>,
     /// Latest packet.
     pub last_seen: Option<Timestamp>,
+}
+
+/// A log ratio with its sign and one digit; nothing is neither more nor less.
+#[must_use]
+pub fn signed(llr: f64) -> String {
+    if llr.abs() < 0.05 { "0.0".to_owned() } else { format!("{llr:+.1}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_sign() {
+        let said = [-0.0, 0.049, -0.049, 0.05, -12.0].map(signed);
+        assert_eq!(said, ["0.0", "0.0", "0.0", "+0.1", "-12.0"]);
+    }
 }

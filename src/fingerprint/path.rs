@@ -60,10 +60,16 @@ impl Path {
         self.max_packet = self.max_packet.max(end.max_packet);
     }
 
+    /// Connections in which a segment size was announced.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.mss.iter().map(|(_, n)| n).sum()
+    }
+
     /// The segment size announced most often (the smaller of equals), for IPv4's 40 bytes of headers, and its share.
     #[must_use]
     pub fn mss(&self) -> Option<(u16, f64)> {
-        let total: u64 = self.mss.iter().map(|(_, n)| n).sum();
+        let total = self.announced();
         let ((v6, mss), n) = self.mss.iter().max_by_key(|((v6, mss), n)| (*n, !*v6, u16::MAX - *mss))?;
         let as_v4 = if *v6 { mss.saturating_add(20) } else { *mss };
         #[expect(clippy::cast_precision_loss, reason = "a share")]

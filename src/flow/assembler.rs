@@ -25,7 +25,8 @@ impl Default for Limits {
 /// The next piece of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk<'a> {
-    /// Bytes, and when the last missing byte before them had passed.
+    /// Bytes, and when both they and the last byte before them that was captured late had passed. Behind a gap nobody
+    /// knows when the missing bytes passed: then it is when these did, or a question would seem younger than it is.
     Bytes(Timestamp, &'a [u8]),
     /// So many bytes were never captured.
     Gap(Timestamp, u64),
@@ -33,6 +34,7 @@ pub enum Chunk<'a> {
 
 #[derive(Debug)]
 struct Held {
+    at: Timestamp,
     seq: u32,
     bytes: Vec<u8>,
     missing: u32,
@@ -60,7 +62,8 @@ impl Assembler {
         }
     }
 
-    /// A segment: `payload` of `len` bytes on the wire, of which the snap length may have cut the end.
+    /// A segment: `payload` of `len` bytes on the wire, of which the snap length may have cut the end. Says whether it
+    /// brought nothing new: a retransmission.
     pub fn on_segment(
         &mut self,
         at: Timestamp,
@@ -69,40 +72,44 @@ impl Assembler {
         len: u32,
         limits: &Limits,
         deliver: &mut impl FnMut(Chunk<'_>),
-    ) {
+    ) -> bool {
         if len == 0 {
-            return;
+            return false;
         }
         let next = *self.next.get_or_insert(seq);
         let missing = len.saturating_sub(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         if ahead(seq, next) > 0 {
-            self.hold(seq, payload, missing);
+            let repeated = self.hold(at, seq, payload, missing);
             if self.held.len() > limits.segments || self.held_bytes > limits.bytes {
-                self.skip_hole(at, deliver);
+                self.skip_hole(deliver);
             }
-            return;
+            return repeated;
         }
+        let repeated = ahead(seq.wrapping_add(len), next) <= 0;
         self.deliver(at, seq, payload, missing, deliver);
         self.release(at, deliver);
+        repeated
     }
 
     /// The other end acknowledged up to `ack`: what it has got and we have not, the capture missed.
-    pub fn on_ack(&mut self, at: Timestamp, ack: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
+    pub fn on_ack(&mut self, ack: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
         while let Some(first) = self.held.first() {
             if ahead(ack, first.seq) <= 0 {
                 return;
             }
-            self.skip_hole(at, deliver);
+            self.skip_hole(deliver);
         }
     }
 
-    fn hold(&mut self, seq: u32, payload: &[u8], missing: u32) {
+    /// Keeps a segment for later; whether it had been kept already.
+    fn hold(&mut self, at: Timestamp, seq: u32, payload: &[u8], missing: u32) -> bool {
         let place = self.held.partition_point(|h| ahead(h.seq, seq) < 0);
         if self.held.get(place).is_some_and(|h| h.seq == seq && h.bytes.len() >= payload.len()) {
-            return;
+            return true;
         }
         self.held_bytes += payload.len();
-        self.held.insert(place, Held { seq, bytes: payload.to_vec(), missing });
+        self.held.insert(place, Held { at, seq, bytes: payload.to_vec(), missing });
+        false
     }
 
     /// Hands out what of a segment at or before `next` is new.
@@ -116,29 +123,31 @@ impl Assembler {
         if let Some(fresh) = payload.get(old..).filter(|b| !b.is_empty()) {
             to(Chunk::Bytes(at, fresh));
         }
-        if missing > 0 {
-            to(Chunk::Gap(at, u64::from(missing)));
+        let lost = (total - old).min(missing as usize);
+        if lost > 0 {
+            to(Chunk::Gap(at, u64::try_from(lost).unwrap_or(u64::MAX)));
         }
         let end = seq.wrapping_add(u32::try_from(total).unwrap_or(0));
         self.next = Some(end);
     }
 
     /// Hands out held segments that have become due.
-    fn release(&mut self, at: Timestamp, to: &mut impl FnMut(Chunk<'_>)) {
+    fn release(&mut self, mut at: Timestamp, to: &mut impl FnMut(Chunk<'_>)) {
         while let (Some(next), Some(first)) = (self.next, self.held.first()) {
             if ahead(first.seq, next) > 0 {
                 return;
             }
             let held = self.held.remove(0);
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+            at = at.max(held.at);
             self.deliver(at, held.seq, &held.bytes, held.missing, to);
         }
     }
 
     /// Gives up on the bytes before the first held segment.
-    fn skip_hole(&mut self, at: Timestamp, to: &mut impl FnMut(Chunk<'_>)) {
+    fn skip_hole(&mut self, to: &mut impl FnMut(Chunk<'_>)) {
         let (Some(next), Some(first)) = (self.next, self.held.first()) else { return };
-        let hole = ahead(first.seq, next);
+        let (at, hole) = (first.at, ahead(first.seq, next));
         if let Ok(hole) = u64::try_from(hole) {
             to(Chunk::Gap(at, hole));
         }
@@ -177,10 +186,53 @@ mod tests {
         };
         let t = Timestamp::default();
         assembler.on_segment(t, 110, b"later", 5, &Limits::default(), &mut note);
-        assembler.on_ack(t, 105, &mut note);
-        assembler.on_ack(t, 115, &mut note);
+        assembler.on_ack(105, &mut note);
+        assembler.on_ack(115, &mut note);
         assembler.on_segment(t, 115, b"cut", 8, &Limits::default(), &mut note);
         assert_eq!(seen, ["gap 10", "bytes 5", "bytes 3", "gap 5"]);
+    }
+
+    /// A question told as late as its acknowledgment would make the loop shorter than the path.
+    #[test]
+    fn what_waited_behind_a_gap_keeps_the_time_it_passed() {
+        let t = Timestamp::from_nanos;
+        let mut assembler = Assembler::default();
+        assembler.on_syn(99);
+        let mut seen = Vec::new();
+        let mut note = |c: Chunk<'_>| {
+            seen.push(match c {
+                Chunk::Bytes(at, b) => (at, b.len()),
+                Chunk::Gap(at, _) => (at, 0),
+            });
+        };
+        assembler.on_segment(t(1), 110, b"later", 5, &Limits::default(), &mut note);
+        assembler.on_segment(t(2), 115, b"last", 4, &Limits::default(), &mut note);
+        assembler.on_ack(119, &mut note);
+        assembler.on_segment(t(10), 121, b"c", 1, &Limits::default(), &mut note);
+        assembler.on_segment(t(11), 119, b"ab", 2, &Limits::default(), &mut note);
+        assert_eq!(seen, [(t(1), 0), (t(1), 5), (t(2), 4), (t(11), 2), (t(11), 1)]);
+    }
+
+    #[test]
+    fn a_segment_with_nothing_new_is_a_retransmission() {
+        let t = Timestamp::default();
+        let (mut assembler, mut lost) = (Assembler::default(), 0);
+        assembler.on_syn(99);
+        let mut bring = |seq, bytes: &[u8], len| {
+            assembler.on_segment(t, seq, bytes, len, &Limits::default(), &mut |c| {
+                if let Chunk::Gap(_, n) = c {
+                    lost += n;
+                }
+            })
+        };
+        assert!(!bring(100, b"abcd", 4));
+        assert!(bring(100, b"abcd", 4) && bring(103, b"d", 1));
+        assert!(!bring(103, b"de", 2) && !bring(105, b"", 0));
+        assert!(!bring(107, b"hi", 2) && bring(107, b"hi", 2));
+        // The snap length cut each; what of the second's five bytes is new are the last two.
+        assert!(!bring(105, b"f", 2));
+        assert!(!bring(106, b"", 5));
+        assert_eq!(lost, 1 + 2);
     }
 
     #[test]

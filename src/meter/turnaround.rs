@@ -38,6 +38,11 @@ impl Turnaround {
         }
     }
 
+    /// `dir` sent again what it had sent: whichever copy the other end answers, the loop may be too long by the wait.
+    pub fn on_repeat(&mut self, dir: Direction) {
+        self.open.iter_mut().filter(|q| q.dir == dir).for_each(|q| q.repeated = true);
+    }
+
     fn ask(&mut self, question: Question) {
         if let Some(same) = self.open.iter_mut().find(|q| q.of == question.of && q.dir == question.dir) {
             same.repeated = true;
@@ -77,5 +82,18 @@ mod tests {
         m.on_event(&event(70, Direction::Resp, EventKind::Ask(of)));
         m.on_event(&event(80, Direction::Resp, EventKind::Ask(of)));
         assert!(m.on_event(&event(90, Direction::Orig, EventKind::Answer(of))).unwrap().ambiguous);
+    }
+
+    #[test]
+    fn a_retransmission_makes_open_questions_ambiguous() {
+        let of = Loop { layer: Layer::Tls, method: "server-flight" };
+        let event = |ms: i64, dir, kind| Event { at: Timestamp::from_nanos(ms * 1_000_000), dir, kind };
+        for (again, ambiguous) in [(Direction::Resp, true), (Direction::Orig, false)] {
+            let mut m = Turnaround::default();
+            m.on_event(&event(0, Direction::Resp, EventKind::Ask(of)));
+            m.on_repeat(again);
+            let sample = m.on_event(&event(240, Direction::Orig, EventKind::Answer(of))).unwrap();
+            assert_eq!(sample.ambiguous, ambiguous);
+        }
     }
 }

@@ -492,7 +492,7 @@ const HANDSHAKE: &str = "handshake";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testkit::{at, datagrams, probe as ask_probe};
+    use crate::protocol::testkit::{at, datagrams, loops, probe as ask_probe, said};
     use crate::protocol::{Event, EventKind};
     use Direction::{Orig, Resp};
     use proptest::prelude::*;
@@ -569,28 +569,6 @@ mod tests {
         out.extend([0x40, 40]);
         out.extend([0xee; 40]);
         out
-    }
-
-    fn loops(events: &[Event]) -> Vec<(Timestamp, Timestamp, &'static str)> {
-        let mut asked = std::collections::HashMap::new();
-        let mut out = Vec::new();
-        for event in events {
-            match &event.kind {
-                EventKind::Ask(l) => {
-                    asked.insert(l.method, event.at);
-                }
-                EventKind::Answer(l) => out.push((asked.remove(l.method).unwrap(), event.at, l.method)),
-                _ => {}
-            }
-        }
-        out
-    }
-
-    fn said<'e>(events: &'e [Event], wanted: &str) -> Option<&'e str> {
-        events.iter().find_map(|e| match &e.kind {
-            EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
-            _ => None,
-        })
     }
 
     fn confirmed(events: &[Event]) -> bool {

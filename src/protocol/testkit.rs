@@ -1,6 +1,6 @@
 //! Feeds an analyzer a dialogue, cut any way, and gives its events: for the tests beside the parsers.
 
-use super::{Carrier, Event, Events, Opening, Pdu, Probe, Protocol};
+use super::{Carrier, Event, EventKind, Events, Opening, Pdu, Probe, Protocol};
 use crate::base::{Direction, Ends, Timestamp};
 
 /// One end's turn: who, and the bytes.
@@ -42,5 +42,29 @@ pub(crate) fn probe(protocol: &Protocol, carrier: Carrier, orig: &[u8], resp: &[
         sent: Ends { orig, resp },
         newest: if resp.is_empty() { Direction::Orig } else { Direction::Resp },
         ports: Ends { orig: 50_000, resp: 50_001 },
+    })
+}
+
+/// Loops as (time of the question, time of the answer, method), those never answered left out.
+pub(crate) fn loops(events: &[Event]) -> Vec<(Timestamp, Timestamp, &'static str)> {
+    let mut asked = std::collections::HashMap::new();
+    let mut out = Vec::new();
+    for event in events {
+        match &event.kind {
+            EventKind::Ask(l) => {
+                asked.insert(l.method, event.at);
+            }
+            EventKind::Answer(l) => out.push((asked.remove(l.method).unwrap(), event.at, l.method)),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The value of an attribute, if it was said.
+pub(crate) fn said<'e>(events: &'e [Event], wanted: &str) -> Option<&'e str> {
+    events.iter().find_map(|e| match &e.kind {
+        EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
+        _ => None,
     })
 }

@@ -577,7 +577,7 @@ const SERVER_FLIGHT: &str = "server-flight";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testkit::{Turn, at, stream};
+    use crate::protocol::testkit::{Turn, at, loops, said, stream};
     use crate::protocol::{Event, EventKind, testkit};
     use Direction::{Orig, Resp};
     use proptest::prelude::*;
@@ -642,29 +642,6 @@ mod tests {
 
     fn run(dialogue: &[(Direction, Vec<u8>)]) -> Vec<Event> {
         stream(&PROTOCOL, &turns(dialogue), usize::MAX)
-    }
-
-    /// Loops as (turn of the question, turn of the answer, method), those never answered left out.
-    fn loops(events: &[Event]) -> Vec<(Timestamp, Timestamp, &'static str)> {
-        let mut asked = std::collections::HashMap::new();
-        let mut out = Vec::new();
-        for event in events {
-            match &event.kind {
-                EventKind::Ask(l) => {
-                    asked.insert(l.method, event.at);
-                }
-                EventKind::Answer(l) => out.push((asked.remove(l.method).unwrap(), event.at, l.method)),
-                _ => {}
-            }
-        }
-        out
-    }
-
-    fn said<'e>(events: &'e [Event], wanted: &str) -> Option<&'e str> {
-        events.iter().find_map(|e| match &e.kind {
-            EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
-            _ => None,
-        })
     }
 
     fn has(events: &[Event], kind: &EventKind) -> bool {

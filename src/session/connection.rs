@@ -156,32 +156,38 @@ impl Connection {
                 return;
             }
         }
-        let Self { live, story, .. } = self;
-        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Stream)));
-        self.stage = Stage::Reading;
-        let Live { reading, turnaround } = &mut **live;
+        let (Live { reading, turnaround }, story) = self.reading(flow, Carrier::Stream);
         let at = packet.at;
         let seq = if tcp.flags.has(TcpFlags::SYN) { tcp.seq.wrapping_add(1) } else { tcp.seq };
         if let Some(isn) = *flow.isn.of(dir) {
             reading.assemblers.of_mut(dir).on_syn(isn);
         }
-        let story = story.get_or_insert_default();
         let limits = Limits::default();
         if tcp.flags.has(TcpFlags::ACK) {
             let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
-            peer.on_ack(at, tcp.ack, &mut |chunk| {
+            peer.on_ack(tcp.ack, &mut |chunk| {
                 on_chunk(reading, chunk, dir.flip(), budget, story, turnaround, news);
             });
             *reading.assemblers.of_mut(dir.flip()) = peer;
         }
         let mut own = std::mem::take(reading.assemblers.of_mut(dir));
-        own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
+        let repeated = own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
             on_chunk(reading, chunk, dir, budget, story, turnaround, news);
         });
+        if repeated {
+            turnaround.on_repeat(dir);
+        }
         *reading.assemblers.of_mut(dir) = own;
         if reading.is_over() {
             self.settle(flow, news);
         }
+    }
+
+    /// From here on the flow is read.
+    fn reading(&mut self, flow: &Flow, carrier: Carrier) -> (&mut Live, &mut Story) {
+        self.stage = Stage::Reading;
+        let live = self.live.get_or_insert_with(|| Box::new(Live::new(flow, carrier)));
+        (live, self.story.get_or_insert_default())
     }
 
     /// Notes how long the client waited before it said something.
@@ -217,11 +223,7 @@ impl Connection {
             }
             return;
         }
-        let Self { live, story, .. } = self;
-        let live = live.get_or_insert_with(|| Box::new(Live::new(flow, Carrier::Datagram)));
-        self.stage = Stage::Reading;
-        let Live { reading, turnaround } = &mut **live;
-        let story = story.get_or_insert_default();
+        let (Live { reading, turnaround }, story) = self.reading(flow, Carrier::Datagram);
         reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
         if reading.is_over() {
             self.settle(flow, news);

@@ -33,7 +33,8 @@ fn ms(duration: Duration) -> f64 {
 
 /// Rounded to thousandths: what a judgement's figures are good for.
 fn milli(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
+    // Adding zero takes the sign off a negative one.
+    (value * 1e3).round() / 1e3 + 0.0
 }
 
 /// A line of sessions.jsonl.

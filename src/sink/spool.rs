@@ -70,13 +70,17 @@ impl Spool {
 
     /// Adds a line (without its line end). Trouble with the disk is told by [`merge`].
     pub fn push(&mut self, key: Key, line: impl FnOnce(&mut Vec<u8>)) {
+        if self.failed.is_some() {
+            return;
+        }
         let start = self.text.len();
         line(&mut self.text);
         self.lines.push((key, start, self.text.len()));
         if self.text.len() >= Self::HELD_BYTES {
             let spilled = self.spill();
             if let Err(error) = spilled {
-                self.failed.get_or_insert(error);
+                // A full disk must not fill the memory as well.
+                *self = Self { failed: Some(error), ..Self::new(&self.dir) };
             }
         }
     }
@@ -189,5 +193,16 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, (-500..500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn trouble_with_the_disk_is_told_and_holds_no_memory() {
+        let mut spool = Spool::new(Path::new("/nonexistent/farmlight"));
+        let server: IpAddr = "192.0.2.1".parse().unwrap();
+        for id in 0..5 {
+            spool.push(Key { start: 0, id, server }, |out| out.resize(out.len() + Spool::HELD_BYTES / 2, b'x'));
+        }
+        assert_eq!((spool.text.capacity(), spool.lines.len()), (0, 0));
+        assert_eq!(merge(vec![spool], |_, _| Ok(())).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,6 +1,6 @@
 //! Findings for people: a block each, at most 80 columns, the ladder first.
 
-use crate::evidence::{Account, Evidence, Finding, Verdict};
+use crate::evidence::{Account, Evidence, Finding, Verdict, signed};
 use crate::intel::{Kind, Place};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
@@ -104,8 +104,8 @@ impl<W: Write> Table<W> {
         self.labelled("", &belief(finding))?;
         if let (Some(ms), Some(km)) = (finding.hidden_leg_ms, finding.operator) {
             let text = format!(
-                "The part of the way that stays hidden takes at most {ms:.0} ms. That puts the operator {} to {} km \
-                 from the home by experience ({} km at the speed of light in fibre).",
+                "The hidden part of the way takes about {ms:.0} ms, less if it is passed more than once. That puts the \
+                 operator {} to {} km from the home by experience, {} km at most (light in fibre).",
                 thousands(km.soft_min),
                 thousands(km.best),
                 thousands(km.max),
@@ -170,7 +170,7 @@ impl<W: Write> Table<W> {
 }
 
 fn why(evidence: &Evidence) -> String {
-    format!("{} ({:+.1}): {}", evidence.rule, evidence.llr, evidence.text)
+    format!("{} ({}): {}", evidence.rule, signed(evidence.llr), evidence.text)
 }
 
 /// How sure the judgement is, in odds.

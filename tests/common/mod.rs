@@ -38,7 +38,7 @@ impl Outlet for Collect {
 
     fn news(&mut self, news: News<'_>) {
         match news {
-            News::Samples { flow, story, fresh, lag } => self.ledger.on_samples(&flow.tuple, story, fresh, lag),
+            News::Samples { flow, story, fresh, lag } => self.ledger.on_samples(flow, story, fresh, lag),
             News::Name { at, address, name } => self.ledger.on_name(at, address, name),
         }
     }

@@ -28,6 +28,8 @@ pub(super) static RULE: Rule = Rule {
 const LEAST_GAPS: usize = 2;
 /// Gaps below this are one machine's thoughts, in ms; the farm question begins at 60 (science note 0.1).
 const SMALL: f64 = 20.0;
+/// Flows cited.
+const CITED: usize = 3;
 
 fn observe(case: &Case<'_>) -> Option<Observation> {
     let account = case.account;
@@ -64,10 +66,19 @@ fn gap_of_ladder(gaps: &BTreeSet<Gap>) -> Option<f64> {
 
 fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
     let gaps = &case.account.gaps;
-    let mut flows: Vec<_> = gaps.iter().map(|g| (g.at, g.flow)).collect();
-    flows.sort_unstable();
-    flows.dedup_by_key(|(_, flow)| *flow);
-    (text(gaps, seen.value, seen.n), flows.iter().take(3).map(|(_, flow)| flow.community_id()).collect())
+    let mut by_time: Vec<_> = gaps.iter().map(|g| (g.at, g.flow)).collect();
+    by_time.sort_unstable();
+    let mut cites: Vec<String> = Vec::new();
+    for (_, flow) in by_time {
+        let id = flow.community_id();
+        if !cites.contains(&id) {
+            cites.push(id);
+        }
+        if cites.len() == CITED {
+            break;
+        }
+    }
+    (text(gaps, seen.value, seen.n), cites)
 }
 
 fn text(gaps: &BTreeSet<Gap>, value: f64, n: u64) -> String {
@@ -78,18 +89,37 @@ fn text(gaps: &BTreeSet<Gap>, value: f64, n: u64) -> String {
         1 => "one program".to_owned(),
         k => format!("{k} programs"),
     };
+    let (layers, kept) = (layers(gaps), u64::try_from(gaps.len()).unwrap_or(u64::MAX));
+    let of = if n > kept {
+        format!("{kept} of {n} round trips of {programs}")
+    } else {
+        format!("{n} round trips of {programs}")
+    };
     if value < SMALL {
         return format!(
-            "In {n} round trips of {programs} TLS or SSH answers as soon as TCP does (gap {:.0} ms): both end at the \
-             same machine.",
+            "In {of} {layers} answers as soon as TCP does (gap {:.0} ms): no long way lies between where the two end.",
             value.max(0.0)
         );
     }
     format!(
-        "In {n} round trips of {programs} TLS or SSH answers at least {value:.0} ms after TCP does ({low:.0} to \
-         {high:.0} ms). If TCP ends at the home and the program elsewhere, that is the way between them, once or \
-         twice; a program that thinks that long would look the same."
+        "In {of} {layers} answers about {value:.0} ms after TCP does ({low:.0} to {high:.0} ms). If TCP ends at the \
+         home and the program elsewhere, that is the way between them, once or twice; a program that thinks that long \
+         would look the same."
     )
+}
+
+/// The layers above TCP, for a sentence.
+fn layers(gaps: &BTreeSet<Gap>) -> String {
+    let names: BTreeSet<&str> = gaps
+        .iter()
+        .map(|gap| match gap.layer {
+            Layer::Tls => "TLS",
+            Layer::Ssh => "SSH",
+            Layer::OpenVpn => "OpenVPN",
+            other => other.name(),
+        })
+        .collect();
+    names.into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 /// What each hypothesis expects of the medians.

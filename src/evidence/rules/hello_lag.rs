@@ -50,14 +50,16 @@ fn shortest(lags: &BTreeSet<Lag>) -> Option<f64> {
 
 fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
     let (value, n) = (seen.value, seen.n);
+    // The value is a 5th percentile: of twenty and more, one may be below.
+    let hardly = if n < 20 { "no sooner" } else { "hardly ever sooner" };
     let text = if value < SMALL {
         format!(
-            "Its programs speak as soon as their connections stand ({value:.0} ms after, the quickest of {n}): no proxy \
-             that has to tell them first."
+            "Its programs speak as soon as their connections stand ({value:.0} ms after, {n} connections): no proxy has \
+             to tell them first."
         )
     } else {
         format!(
-            "In {n} connections its programs speak no sooner than {value:.0} ms after the connection stands, as if \
+            "In {n} connections its programs speak {hardly} than {value:.0} ms after the connection stands, as if \
              somebody had to tell them first; programs that open connections in advance wait, too."
         )
     };

@@ -19,7 +19,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     Some(Observation {
         value: f64::from(mss),
         unit: "bytes",
-        n: case.account.sessions.max(1),
+        n: path.announced(),
         ln_likelihood: *LN_SHARES.get(overhead as usize)?,
         hidden_leg_ms: None,
     })
