@@ -278,7 +278,7 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
 }
 
 /// The words nDPI uses for what we read, and ours.
-const LABELS: [(&str, &[&str]); 10] = [
+const LABELS: [(&str, &[&str]); 17] = [
     ("SSH", &["ssh"]),
     ("RDP", &["rdp"]),
     ("VNC", &["rfb"]),
@@ -289,6 +289,13 @@ const LABELS: [(&str, &[&str]); 10] = [
     ("HTTP_Connect", &["http-connect"]),
     ("MDNS", &["mdns"]),
     ("LLMNR", &["llmnr"]),
+    ("SMTP", &["smtp"]),
+    ("IMAP", &["imap"]),
+    ("POP3", &["pop3"]),
+    ("FTP_CONTROL", &["ftp"]),
+    ("Jabber", &["xmpp"]),
+    ("PostgreSQL", &["postgresql"]),
+    ("MySQL", &["mysql"]),
 ];
 
 /// The transport protocol in a label like `DNS.Google`.
