@@ -139,8 +139,6 @@ fn attribute<'a>(session: &'a Session, key: &str) -> Option<&'a str> {
 /// stands here; docs/accuracy.md tells more.
 const EXPLAINED: &[(&str, &str)] = &[
     ("ja4__tls-non-ascii-alpn", "the reference is of an older JA4, which wrote 99 for an ALPN that is not ASCII"),
-    ("openvpn", "the hello is inside OpenVPN's control channel"),
-    ("shellfire_vpn", "the hello is inside OpenVPN's control channel"),
     ("rdp2.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
     ("rdp3.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
     ("adb_synthetic", "TLS begins after a dialogue in clear of a protocol that isn't read (ADB)"),

@@ -139,6 +139,17 @@ impl Dialect {
         !matches!(self, Self::Xmpp | Self::PostgreSql)
     }
 
+    /// Whether a server, and not its client, opens a connection with this byte. Some clients don't wait for the greeting.
+    const fn is_servers(self, first: u8) -> bool {
+        match self {
+            Self::Smtp | Self::Ftp => first == b'2',
+            Self::Imap => first == b'*',
+            Self::Pop3 => first == b'+',
+            Self::Xmpp | Self::PostgreSql => false,
+            Self::MySql => true,
+        }
+    }
+
     /// Commands that ask for TLS, that leave the way to it open, and that close it, as far as a probe may see them.
     const fn verbs(self) -> Verbs {
         match self {
@@ -380,8 +391,9 @@ impl Analyzer for StartTls {
         if self.stage == Stage::Done || pdu.bytes.is_empty() {
             return;
         }
-        let first = if self.dialect.server_speaks_first() { pdu.dir.flip() } else { pdu.dir };
-        self.client.get_or_insert(first);
+        let dialect = self.dialect;
+        let of_server = || pdu.bytes.first().is_some_and(|first| dialect.is_servers(*first));
+        self.client.get_or_insert_with(|| if of_server() { pdu.dir.flip() } else { pdu.dir });
         if !self.inboxes.of_mut(pdu.dir).push(pdu.at, pdu.bytes) {
             return self.settle(pdu.at, pdu.dir, events);
         }
@@ -933,6 +945,9 @@ mod tests {
         let mut turns = upgrades().remove(0).1;
         turns[4].1 = b"454 not now\r\n".to_vec();
         assert_eq!(read(&SMTP, &turns, usize::MAX).2, None);
+        let mut eager = upgrades().remove(0).1;
+        eager.swap(0, 1);
+        assert_eq!(read(&SMTP, &eager, usize::MAX).2.as_deref(), Some(HELLO));
         // The reply to EHLO, sent after STARTTLS, is not the one to STARTTLS.
         let early = [
             (Resp, b"220 x\r\n".to_vec()),
