@@ -355,7 +355,7 @@ const EXPECTED: [(&str, u32, u32, u32); 16] = [
     ("imap", 1, 0, 1),
     ("ftp", 0, 0, 1),
     ("xmpp", 0, 2, 0),
-    ("postgresql", 7, 0, 0),
+    ("postgresql", 6, 0, 0),
     ("mysql", 2, 0, 0),
 ];
 

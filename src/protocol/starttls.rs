@@ -759,8 +759,11 @@ mod tests {
         [&MYSQL_SSL_REQUEST[..], &[0x05, 0xae, 0xff, 0x01], &[0; 28]].concat()
     }
 
+    /// A protocol, its dialogue, and what the greeting says.
+    type Upgrade = (&'static Protocol, Vec<(Direction, Vec<u8>)>, Option<&'static str>);
+
     /// A dialogue of each protocol up to the ClientHello, and what the server's greeting says.
-    fn upgrades() -> Vec<(&'static Protocol, Vec<(Direction, Vec<u8>)>, Option<&'static str>)> {
+    fn upgrades() -> Vec<Upgrade> {
         let turns = |list: &[Turn<'_>]| list.iter().map(|(dir, bytes)| (*dir, bytes.to_vec())).collect::<Vec<_>>();
         let mut mysql = turns(&[(Resp, &mysql_server())]);
         mysql.push((Orig, [&mysql_upgrade()[..], HELLO].concat()));
