@@ -139,15 +139,8 @@ fn attribute<'a>(session: &'a Session, key: &str) -> Option<&'a str> {
 /// stands here; docs/accuracy.md tells more.
 const EXPLAINED: &[(&str, &str)] = &[
     ("ja4__tls-non-ascii-alpn", "the reference is of an older JA4, which wrote 99 for an ALPN that is not ASCII"),
-    ("openvpn", "the hello is inside OpenVPN's control channel"),
-    ("shellfire_vpn", "the hello is inside OpenVPN's control channel"),
     ("rdp2.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
     ("rdp3.pcap", "the hello is DTLS or TLS inside RDP over UDP"),
-    ("starttls", "TLS begins after a dialogue in clear of a protocol that isn't read (SMTP, IMAP, FTP, XMPP)"),
-    ("start-tls", "TLS begins after a dialogue in clear of a protocol that isn't read (SMTP, IMAP, FTP, XMPP)"),
-    ("imap2.pcap", "TLS begins after a dialogue in clear of a protocol that isn't read (IMAP)"),
-    ("mysql", "TLS begins after a dialogue in clear of a protocol that isn't read (MySQL)"),
-    ("psql", "TLS begins after a dialogue in clear of a protocol that isn't read (PostgreSQL)"),
     ("adb_synthetic", "TLS begins after a dialogue in clear of a protocol that isn't read (ADB)"),
     ("nomachine", "TLS begins after a dialogue in clear of a protocol that isn't read (NoMachine)"),
     ("socks-with-ssl", "the hello is inside SOCKS, which isn't read"),

@@ -278,7 +278,7 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
 }
 
 /// The words nDPI uses for what we read, and ours.
-const LABELS: [(&str, &[&str]); 10] = [
+const LABELS: [(&str, &[&str]); 17] = [
     ("SSH", &["ssh"]),
     ("RDP", &["rdp"]),
     ("VNC", &["rfb"]),
@@ -289,6 +289,13 @@ const LABELS: [(&str, &[&str]); 10] = [
     ("HTTP_Connect", &["http-connect"]),
     ("MDNS", &["mdns"]),
     ("LLMNR", &["llmnr"]),
+    ("SMTP", &["smtp"]),
+    ("IMAP", &["imap"]),
+    ("POP3", &["pop3"]),
+    ("FTP_CONTROL", &["ftp"]),
+    ("Jabber", &["xmpp"]),
+    ("PostgreSQL", &["postgresql"]),
+    ("MySQL", &["mysql"]),
 ];
 
 /// The transport protocol in a label like `DNS.Google`.
@@ -330,8 +337,10 @@ fn table() {
 /// Missed DNS: captures in tunnels or fragments that this harness does not undo, an inverse query without question, a
 /// NetBIOS name sent to port 53. Missed HTTP: a tunnel, and bytes sent ahead of the request to lead astray.
 /// Missed RDP: RDP over UDP, which is another protocol here. Missed SSH: a person typing at an SSH server.
-/// False DNS, HTTP and OpenVPN are right: the label is a rule of the origin, or a guess by port.
-const EXPECTED: [(&str, u32, u32, u32); 10] = [
+/// Missed XMPP: port 5223, with bytes that aren't XMPP's.
+/// False DNS, HTTP and OpenVPN are right: the label is a rule of the origin, or a guess by port. False SMTP, IMAP and
+/// FTP are right too: the label tells that they went over to TLS.
+const EXPECTED: [(&str, u32, u32, u32); 16] = [
     ("ssh", 5, 1, 0),
     ("rdp", 2, 6, 0),
     ("rfb", 2, 0, 0),
@@ -342,6 +351,12 @@ const EXPECTED: [(&str, u32, u32, u32); 10] = [
     ("http-connect", 1, 0, 0),
     ("mdns", 10, 0, 0),
     ("llmnr", 5, 0, 0),
+    ("smtp", 1, 0, 2),
+    ("imap", 1, 0, 1),
+    ("ftp", 0, 0, 1),
+    ("xmpp", 0, 2, 0),
+    ("postgresql", 6, 0, 0),
+    ("mysql", 2, 0, 0),
 ];
 
 #[test]

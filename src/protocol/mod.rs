@@ -14,6 +14,7 @@ mod quic;
 mod rdp;
 mod rfb;
 mod ssh;
+mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
@@ -34,6 +35,13 @@ pub static REGISTRY: &[&Protocol] = &[
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
+    &starttls::SMTP,
+    &starttls::IMAP,
+    &starttls::POP3,
+    &starttls::FTP,
+    &starttls::XMPP,
+    &starttls::POSTGRESQL,
+    &starttls::MYSQL,
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
@@ -177,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 12] = [
+    const BEGINNINGS: [&[u8]; 21] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -190,13 +198,22 @@ mod tests {
         b"\0\0\x12\x04\0\0\0\0\0",
         b"\0\x0e\x38abcdefgh\0\0\0\0\0",
         b"\0\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01",
+        b"220 mail.example ESMTP\r\n",
+        b"EHLO client.example\r\n",
+        b"* OK ready\r\n",
+        b"a1 CAPABILITY\r\n",
+        b"+OK ready\r\n",
+        b"CAPA\r\n",
+        b"<?xml version='1.0'?><stream:stream to='example'>",
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"\x4a\0\0\0\x0a8.0.36\0",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..12, 0usize..12),
+            begins in (0usize..21, 0usize..21),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

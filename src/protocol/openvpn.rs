@@ -1,14 +1,18 @@
 //! OpenVPN: how its control channel is protected, and the round trip of the session's first packets.
 //!
 //! Reads: opcodes, session ids and acknowledgments of the first control packets, over UDP and over TCP. Emits: the
-//! protection of the control channel, the closed loops of the two resets. Does not: decrypt, read the TLS inside, or
-//! know data packets without the resets before them.
+//! protection of the control channel, the closed loops of the two resets, and what the ClientHello inside offers where
+//! it is not encrypted. Does not: decrypt, read the TLS behind that hello, or know data packets without the resets
+//! before them.
 //!
 //! Reference: OpenVPN wire protocol, draft-ietf-openvpn-protocol; `doc_protocol_overview.h` and `tls-crypt-v2.txt`
 //! of OpenVPN's sources.
 
 use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
 use crate::protocol::codec::Inbox;
+use crate::protocol::codec::client_hello::{ClientHello, Transport};
+use crate::protocol::codec::hello_attributes::{OFFERED, offered};
+use crate::protocol::codec::tls_record::{HEADER, RecordHeader, content, handshake};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
@@ -17,7 +21,10 @@ pub(crate) static OPENVPN: Protocol = Protocol {
     category: Category::Vpn,
     carriers: &[Carrier::Datagram, Carrier::Stream],
     ports: &[1194, 1195, 443],
-    attributes: &[AUTH, HMAC],
+    attributes: &{
+        let [sni, alpn, ech, ja3, ja4] = OFFERED;
+        [AUTH, HMAC, sni, alpn, ech, ja3, ja4]
+    },
     probe,
     analyzer: || Box::new(OpenVpn::default()),
 };
@@ -51,6 +58,9 @@ const RESET_PACKET_ID: u32 = 64;
 const EARLY_NEGOTIATION: [u32; 2] = [0x0f00, 0x0a01];
 /// Packets that are read for an answer to the resets before the flow is left alone.
 const PATIENCE: u8 = 64;
+/// Control packets over which a ClientHello may be spread, and its bytes.
+const HELLO_PACKETS: u32 = 32;
+const HELLO_LIMIT: usize = 8 * 1024;
 /// Over TCP a packet has its length before it.
 const INBOX_LIMIT: usize = 65_535 + 2;
 
@@ -237,6 +247,65 @@ fn acknowledged(bytes: &[u8]) -> Option<(Option<[u8; 8]>, Reader<'_>)> {
     Some((echo, reader))
 }
 
+/// The client's first control payloads, until the ClientHello in them is whole.
+#[derive(Debug, Default)]
+struct Payloads {
+    /// By message packet id, ascending.
+    pieces: Vec<(u32, Vec<u8>)>,
+    held: usize,
+}
+
+/// What the payloads held so far are.
+enum Hello {
+    More,
+    /// The body of the ClientHello.
+    Whole(Vec<u8>),
+    /// They are none, or too many.
+    Not,
+}
+
+impl Payloads {
+    fn add(&mut self, id: u32, payload: &[u8]) -> Hello {
+        let Err(place) = self.pieces.binary_search_by_key(&id, |(known, _)| *known) else { return Hello::More };
+        self.held = self.held.saturating_add(payload.len());
+        if self.held > HELLO_LIMIT {
+            return Hello::Not;
+        }
+        self.pieces.insert(place, (id, payload.to_vec()));
+        self.hello()
+    }
+
+    /// The payloads in order of their ids, which begin at 1 behind the reset's, up to the first that is missing.
+    fn hello(&self) -> Hello {
+        let in_order = self.pieces.iter().zip(1..).take_while(|((id, _), wanted)| id == wanted);
+        let bytes: Vec<u8> = in_order.flat_map(|((_, payload), _)| payload).copied().collect();
+        let mut reader = Reader::new(&bytes);
+        let mut message = Vec::new();
+        while let Some(header) = reader.array::<HEADER>() {
+            match RecordHeader::parse(header) {
+                Ok(RecordHeader { kind: content::HANDSHAKE, len }) if len > 0 => {
+                    let here = usize::from(len).min(reader.len());
+                    message.extend_from_slice(reader.take(here).unwrap_or_default());
+                }
+                _ => return Hello::Not,
+            }
+            if let Some(answer) = whole_message(&message) {
+                return answer;
+            }
+        }
+        Hello::More
+    }
+}
+
+/// The ClientHello at the beginning of handshake content; `None` while more of it must come.
+fn whole_message(content: &[u8]) -> Option<Hello> {
+    let mut reader = Reader::new(content);
+    if reader.u8()? != handshake::CLIENT_HELLO {
+        return Some(Hello::Not);
+    }
+    reader.block_u24().map(|body| Hello::Whole(body.rest().to_vec()))
+}
+
 #[derive(Debug)]
 struct OpenVpn {
     inboxes: Ends<Inbox>,
@@ -245,6 +314,10 @@ struct OpenVpn {
     /// The server's reset came without any of the client's.
     headless: bool,
     confirmed: bool,
+    /// The client acknowledged the server's reset: no loop is open.
+    acknowledged: bool,
+    /// Where a ClientHello in clear is still to come.
+    payloads: Option<Payloads>,
     packets: u8,
     done: bool,
 }
@@ -252,7 +325,17 @@ struct OpenVpn {
 impl Default for OpenVpn {
     fn default() -> Self {
         let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
-        Self { inboxes, client: None, server: None, headless: false, confirmed: false, packets: 0, done: false }
+        Self {
+            inboxes,
+            client: None,
+            server: None,
+            headless: false,
+            confirmed: false,
+            acknowledged: false,
+            payloads: None,
+            packets: 0,
+            done: false,
+        }
     }
 }
 
@@ -290,6 +373,7 @@ impl OpenVpn {
     fn on_packet(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
         let opcode = bytes.first().map(|b| b >> 3);
         match opcode {
+            _ if self.acknowledged => {}
             Some(HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3) => self.on_client_reset(dir, span, bytes, events),
             Some(HARD_RESET_SERVER_V2) => self.on_server_reset(dir, span, bytes, events),
             Some(CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1) => self.on_control(dir, span, bytes, events),
@@ -297,6 +381,13 @@ impl OpenVpn {
                 self.give_up(span.1, dir, "openvpn.not-a-control-packet", events)
             }
             _ => {}
+        }
+        if opcode == Some(CONTROL_V1) && !self.done {
+            self.on_payload(dir, span.1, bytes, events);
+        }
+        if self.acknowledged && self.payloads.is_none() && !self.done {
+            self.done = true;
+            events.settled(span.1, dir);
         }
         self.packets = self.packets.saturating_add(1);
         if !self.done && self.packets >= PATIENCE {
@@ -319,6 +410,7 @@ impl OpenVpn {
         if self.client.is_none_or(|(_, before)| before.session != reset.session) {
             self.client = Some((dir, reset));
             self.server = None;
+            self.payloads = reset.protection.acknowledgments().map(|_| Payloads::default());
         }
     }
 
@@ -369,9 +461,30 @@ impl OpenVpn {
         };
         if acknowledges {
             events.answer(span.0, dir, Layer::OpenVpn, "server-reset");
-            self.done = true;
-            events.settled(span.1, dir);
+            self.acknowledged = true;
         }
+    }
+
+    /// A control packet of the client may hold a piece of its ClientHello.
+    fn on_payload(&mut self, dir: Direction, at: Timestamp, bytes: &[u8], events: &mut Events) {
+        let (Some(payloads), Some((client_dir, client))) = (&mut self.payloads, self.client) else { return };
+        let ours = opening(bytes).is_some_and(|(_, session)| session == client.session);
+        if dir != client_dir || !ours {
+            return;
+        }
+        let inner = client.protection.acknowledgments().and_then(|at| bytes.get(at..));
+        let Some((_, mut reader)) = inner.and_then(acknowledged) else { return };
+        let Some(id) = reader.u32().filter(|id| (1..=HELLO_PACKETS).contains(id)) else { return };
+        match payloads.add(id, reader.rest()) {
+            Hello::More => return,
+            Hello::Whole(body) => {
+                if let Some(hello) = ClientHello::parse(&body, Transport::Tls) {
+                    offered(&hello, |key, value| events.attribute(at, dir, key, value));
+                }
+            }
+            Hello::Not => {}
+        }
+        self.payloads = None;
     }
 
     fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
@@ -433,6 +546,24 @@ mod tests {
         ]
     }
 
+    /// A record with a ClientHello of 300 bytes and more.
+    fn hello() -> Vec<u8> {
+        let names = [&[0, 0, 0, 16, 0, 14, 0, 0, 11][..], b"example.org", &[0, 21, 0x01, 0x00], &[0; 256]].concat();
+        let mut body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 0x01, 1, 0]].concat();
+        body.extend(u16::try_from(names.len()).unwrap().to_be_bytes());
+        body.extend(names);
+        let len = u16::try_from(body.len()).unwrap();
+        let message = [&[1, 0][..], &len.to_be_bytes(), &body].concat();
+        [&[22, 3, 1][..], &(len + 4).to_be_bytes(), &message].concat()
+    }
+
+    /// The client's control packets that carry these bytes, each so many of them.
+    fn control(protection: Protection, bytes: &[u8], each: usize) -> Vec<(Direction, Vec<u8>)> {
+        let inner = |id: u32, part: &[u8]| [&[0][..], &id.to_be_bytes(), part].concat();
+        let parts = bytes.chunks(each).zip(1..);
+        parts.map(|(part, id)| (Orig, packet(CONTROL_V1, CLIENT, protection, &inner(id, part)))).collect()
+    }
+
     fn borrowed(turns: &[(Direction, Vec<u8>)]) -> Vec<Turn<'_>> {
         turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect()
     }
@@ -463,8 +594,12 @@ mod tests {
         for protection in all.chain(HMAC_LENGTHS.map(Protection::TlsAuth)) {
             let turns = dialogue(protection);
             assert_eq!(probe(&turns[0].1, b""), Probe::Match, "{protection:?}");
+            let mut turns = turns;
+            if protection.acknowledgments().is_some() {
+                turns.extend(control(protection, &hello(), 400));
+            }
             let mut told = told(&run(&turns));
-            told.retain(|t| !t.starts_with("openvpn.hmac"));
+            told.retain(|t| !t.starts_with("openvpn.hmac") && !t.starts_with("tls."));
             let auth = format!("openvpn.auth={}", protection.name());
             let expected = [
                 "ask client-reset",
@@ -551,7 +686,64 @@ mod tests {
         }
     }
 
+    fn offers(events: &[Event]) -> Vec<String> {
+        told(events).into_iter().filter(|t| t.starts_with("tls.")).collect()
+    }
+
+    #[test]
+    fn the_hello_inside_is_read_and_ends_the_reading() {
+        for protection in [Protection::None, Protection::TlsAuth(20), Protection::TlsCrypt] {
+            let mut turns = dialogue(protection);
+            turns.extend(control(protection, &[&hello()[..], b"more"].concat(), 100));
+            let told = run(&turns);
+            let offers = offers(&told);
+            let readable = protection.acknowledgments().is_some();
+            assert_eq!(offers.first().map(String::as_str), readable.then_some("tls.sni=example.org"), "{told:?}");
+            assert_eq!(offers.iter().filter(|t| t.starts_with("tls.ja3=")).count(), usize::from(readable));
+            assert_eq!(told.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        }
+    }
+
+    #[test]
+    fn what_is_no_hello_or_too_much_ends_the_reading() {
+        let mut endless = hello();
+        endless[3..5].copy_from_slice(&[0x40, 0]);
+        endless[6..9].copy_from_slice(&[0, 0x7f, 0xff]);
+        endless.resize(HELLO_LIMIT + 1, 0);
+        for bytes in [b"no TLS".to_vec(), endless] {
+            let mut turns = dialogue(Protection::None);
+            turns.extend(control(Protection::None, &bytes, 1000));
+            let told = run(&turns);
+            assert!(offers(&told).is_empty());
+            assert_eq!(told.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_order_of_datagrams_changes_what_is_offered(
+            each in 20usize..400,
+            keys in proptest::collection::vec(any::<u16>(), 40),
+            again in any::<bool>(),
+        ) {
+            let mut turns = dialogue(Protection::TlsAuth(20));
+            let wanted = [&turns[..], &control(Protection::TlsAuth(20), &hello(), 400)].concat();
+            let mut parts = control(Protection::TlsAuth(20), &hello(), each);
+            if again {
+                parts.extend(parts.clone());
+            }
+            let mut parts: Vec<_> = parts.into_iter().zip(&keys).collect();
+            parts.sort_by_key(|(_, key)| **key);
+            turns.extend(parts.into_iter().map(|(turn, _)| turn));
+            prop_assert_eq!(offers(&run(&turns)), offers(&run(&wanted)));
+            prop_assert!(!offers(&run(&wanted)).is_empty());
+            let framed = |(dir, bytes): &(Direction, Vec<u8>)| {
+                (*dir, [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat())
+            };
+            let stream: Vec<_> = turns.iter().map(framed).collect();
+            prop_assert_eq!(offers(&testkit::stream(&OPENVPN, &borrowed(&stream), each)), offers(&run(&wanted)));
+        }
+
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..120, crypt: bool) {
             let protection = if crypt { Protection::TlsCrypt } else { Protection::TlsAuth(64) };
