@@ -128,8 +128,8 @@ pub struct Account {
     pub gap_count: u64,
     /// How long its programs waited before they spoke; at most 64, chosen by hash.
     pub lags: BTreeSet<Lag>,
-    /// Flows with its shortest TCP handshakes.
-    pub quickest: Vec<(u32, CitedFlow)>,
+    /// Flows with the shortest round trips of its lowest layer, then of the next: layer, microseconds, flow.
+    pub quickest: Vec<(Layer, u32, CitedFlow)>,
 }
 
 /// Accounts and names.
@@ -313,14 +313,16 @@ impl Account {
         let tuple = said.tuple;
         self.ladder.add(sample);
         let micros = u32::try_from(sample.rtt.as_micros()).unwrap_or(u32::MAX);
-        if sample.layer == Layer::TcpHandshake {
-            let entry = (micros, CitedFlow::of(tuple));
-            let place = self.quickest.partition_point(|known| *known < entry);
+        let entry = (sample.layer, micros, CitedFlow::of(tuple));
+        let place = self.quickest.partition_point(|known| *known < entry);
+        if place < CITED {
             if self.quickest.is_empty() {
                 self.quickest.reserve_exact(1);
             }
             self.quickest.insert(place, entry);
             self.quickest.truncate(CITED);
+        }
+        if sample.layer == Layer::TcpHandshake {
             return;
         }
         if let Some(tcp) = said.samples.iter().find(|s| s.layer == Layer::TcpHandshake && counts(s)) {

@@ -42,6 +42,11 @@ impl TcpHandshake {
         self.completed
     }
 
+    /// The segment that ended the handshake tells nothing of when the connection stood.
+    pub const fn forget_completion(&mut self) {
+        self.completed = None;
+    }
+
     /// A segment sent by `dir`.
     pub fn on_segment(&mut self, at: Timestamp, dir: Direction, tcp: &TcpHeader) -> Option<RttSample> {
         if tcp.flags.has(TcpFlags::RST) {

@@ -99,6 +99,10 @@ impl Connection {
                     && let Some(sample) = self.handshake.on_segment(packet.at, dir, &tcp)
                 {
                     self.story_mut().on_sample(sample);
+                    if packet.payload_len > 0 {
+                        // The acknowledgment before it was lost, or never sent: how long the client waited is unknown.
+                        self.handshake.forget_completion();
+                    }
                 }
                 if self.stage != Stage::Settled {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
@@ -299,5 +303,59 @@ fn take(found: Found, story: &mut Story, turnaround: &mut Turnaround, news: &mut
                 story.on_event(event);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Table, Timeouts};
+    use crate::wire::Encapsulation;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// Milliseconds, sender, flags, sequence number, acknowledgment, payload.
+    type Segment<'a> = (i64, Direction, u8, u32, u32, &'a [u8]);
+
+    fn lag_of(segments: &[Segment<'_>]) -> Option<Duration> {
+        let mut table = Table::<Connection>::new(16, Timeouts::default());
+        for (ms, dir, flags, seq, ack, payload) in segments {
+            let ends =
+                [(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000), (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 443)];
+            let ((src, src_port), (dst, dst_port)) = (ends[dir.index()], ends[dir.flip().index()]);
+            let flags = TcpFlags(*flags);
+            let tcp = TcpHeader { src_port, dst_port, seq: *seq, ack: *ack, flags, ..TcpHeader::default() };
+            let payload_len = u32::try_from(payload.len()).unwrap();
+            let packet = Packet {
+                at: Timestamp::from_nanos(ms * 1_000_000),
+                src,
+                dst,
+                ttl: 64,
+                ip_id: 0,
+                ip_len: 40 + payload_len,
+                transport: Transport::Tcp(tcp),
+                payload_len,
+                payload,
+                encapsulation: Encapsulation::default(),
+            };
+            let touch = table.touch(&packet, packet.at, |_, _| {});
+            let (flow, connection) = table.pair_mut(touch.id).unwrap();
+            connection.on_packet(flow, touch.dir, &packet, &Budget::default(), &mut |_| {});
+        }
+        let mut lag = None;
+        table.drain(|flow, connection| lag = connection.close(&flow, &mut |_| {}).session.hello_lag);
+        lag
+    }
+
+    /// Where the first acknowledgment was lost, the first bytes end the handshake, and the client seemed not to wait.
+    #[test]
+    fn a_client_waited_only_if_the_end_of_the_handshake_was_seen_by_itself() {
+        use Direction::{Orig, Resp};
+        let hello = &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..];
+        let syn = (0, Orig, 0x02, 9, 0, &b""[..]);
+        let syn_ack = (10, Resp, 0x12, 99, 10, &b""[..]);
+        let ack = (40, Orig, 0x10, 10, 100, &b""[..]);
+        let first = (200, Orig, 0x18, 10, 100, hello);
+        assert_eq!(lag_of(&[syn, syn_ack, ack, first]), Some(Duration::from_millis(160)));
+        assert_eq!(lag_of(&[syn, syn_ack, first]), None);
     }
 }

@@ -63,7 +63,13 @@ fn look<'a>(case: &Case<'a>) -> Option<(Layer, &'a Rung, Seen)> {
 }
 
 fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
-    let cites = case.account.quickest.iter().take(3).map(|(_, flow)| flow.community_id()).collect();
+    let mut cites: Vec<String> = Vec::new();
+    for (.., flow) in &case.account.quickest {
+        let id = flow.community_id();
+        if cites.len() < 3 && !cites.contains(&id) {
+            cites.push(id);
+        }
+    }
     let Some((layer, rung, seen)) = look(case) else { return (String::new(), cites) };
     let (rtt, excess, spread, n) = (seen.rtt, seen.excess, seen.spread, rung.samples.n());
     let relation = if excess.abs() < 10.0 {

@@ -41,7 +41,7 @@ fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
             share * 100.0
         ),
     };
-    (text, case.account.quickest.iter().take(1).map(|(_, flow)| flow.community_id()).collect())
+    (text, case.account.quickest.iter().take(1).map(|(.., flow)| flow.community_id()).collect())
 }
 
 /// The logarithms of the shares, for each overhead.
