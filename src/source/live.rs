@@ -126,6 +126,8 @@ pub struct Live {
     dry: bool,
     ended: bool,
     until_stats: u32,
+    /// Waits in a row, modulo [`LOOK_AFTER`], that brought nothing.
+    quiet: u32,
     /// libpcap's drop counter when it was last read; it has 32 bits and wraps.
     counter: u32,
     report: InputReport,
@@ -140,6 +142,9 @@ const HOLD: Duration = Duration::from_millis(50);
 
 /// The drop counter is read once in so many frames.
 const STATS_EVERY: u32 = 1 << 20;
+
+/// After so many quiet waits it is looked whether the interface is still there.
+const LOOK_AFTER: u32 = 5;
 
 impl Live {
     /// Starts a capture.
@@ -171,7 +176,18 @@ impl Live {
         }
         let link = link_type(capture.get_datalink());
         let report = InputReport { path: name, kernel_dropped: Some(0), ..InputReport::default() };
-        Ok(Self { capture, link, unit, stop, dry: false, ended: false, until_stats: STATS_EVERY, counter: 0, report })
+        Ok(Self {
+            capture,
+            link,
+            unit,
+            stop,
+            dry: false,
+            ended: false,
+            until_stats: STATS_EVERY,
+            quiet: 0,
+            counter: 0,
+            report,
+        })
     }
 
     /// The link type of the interface.
@@ -186,6 +202,13 @@ impl Live {
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) };
         // A signal ends the wait early, which is as good as silence: the stop flag is looked at next.
         matches!(poll(&mut fds, Some(&timeout)), Ok(ready) if ready > 0)
+    }
+
+    /// Whether the interface was taken away while it was quiet. libpcap is told of that once, through an error pending
+    /// on its socket, and another call may have taken that error: a quiet link would be watched for ever.
+    fn is_gone(&mut self) -> bool {
+        self.quiet = (self.quiet + 1) % LOOK_AFTER;
+        self.quiet == 0 && self.report.path != ANY && !interfaces().iter().any(|i| i.name == self.report.path)
     }
 
     fn read_stats(&mut self) {
@@ -228,6 +251,12 @@ impl Source for Live {
         }
         if self.dry && !self.wait() {
             self.read_stats();
+            if self.is_gone() {
+                let reason = "The interface disappeared".to_owned();
+                self.report.error = Some(InputFault { offset: self.report.bytes, reason });
+                self.ended = true;
+                return Next::End;
+            }
             return Next::Idle(idle_time(self.report.end));
         }
         self.until_stats -= 1;

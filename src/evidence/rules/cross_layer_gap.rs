@@ -59,7 +59,7 @@ fn gap_of_ladder(gaps: &BTreeSet<Gap>) -> Option<f64> {
     let p05 = |pick: fn(&Gap) -> u32| {
         let mut sorted: Vec<u32> = gaps.iter().map(pick).collect();
         sorted.sort_unstable();
-        sorted.get(sorted.len() / 20).copied().map(|us| f64::from(us) / 1e3)
+        sorted.get(sorted.len().div_ceil(20).saturating_sub(1)).copied().map(|us| f64::from(us) / 1e3)
     };
     Some(p05(|g| g.upper_us)? - p05(|g| g.tcp_us)?)
 }

@@ -45,7 +45,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
 fn shortest(lags: &BTreeSet<Lag>) -> Option<f64> {
     let mut all: Vec<u32> = lags.iter().map(|lag| lag.us).collect();
     all.sort_unstable();
-    all.get(all.len() / 20).map(|us| f64::from(*us) / 1e3)
+    all.get(all.len().div_ceil(20).saturating_sub(1)).map(|us| f64::from(*us) / 1e3)
 }
 
 fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
