@@ -99,8 +99,9 @@ impl Weighing {
 
     /// The best explanation of one sort, and the log weight of all of that sort.
     fn best(&self, malicious: bool) -> (Hypothesis, f64) {
-        let all = Hypothesis::ALL.into_iter().filter(|h| h.is_malicious() == malicious);
-        let weighed: Vec<(f64, Hypothesis)> = all.map(|h| (self.posterior(h), h)).collect();
+        // Those of the other sort weigh nothing.
+        let weighed = Hypothesis::ALL
+            .map(|h| (if h.is_malicious() == malicious { self.posterior(h) } else { f64::NEG_INFINITY }, h));
         let best = weighed.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Hypothesis::Direct, |(_, h)| *h);
         (best, ln_sum(weighed.iter().map(|(weight, _)| *weight)))
     }

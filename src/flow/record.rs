@@ -53,7 +53,7 @@ pub struct Flow {
     /// A SYN or SYN-ACK was seen: the capture holds the beginning.
     pub opening_seen: bool,
     /// What was wrapped around its first packet.
-    pub encapsulation: Encapsulation,
+    pub encapsulation: Option<Box<Encapsulation>>,
     /// The run's clock at the latest packet.
     pub(super) last_clock: Timestamp,
     /// Initial sequence numbers, where the SYN or SYN-ACK was seen.
@@ -71,7 +71,7 @@ impl Flow {
             ends: Ends::default(),
             tcp: TcpState::Unknown,
             opening_seen: false,
-            encapsulation: packet.encapsulation,
+            encapsulation: (!packet.encapsulation.is_empty()).then(|| Box::new(packet.encapsulation)),
             last_clock: clock,
             isn: Ends::default(),
             finished: Ends::default(),

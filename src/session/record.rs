@@ -104,7 +104,7 @@ impl Session {
             confidence,
             category,
             carrier: story.carrier,
-            encapsulation: flow.encapsulation,
+            encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             attributes: story.attributes,
             samples: story.samples,
             hello_lag: story.hello_lag,
