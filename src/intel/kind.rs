@@ -3,7 +3,8 @@
 //! Reads: the names of the CSV's `kind` field; AS numbers. Emits: [`Kind`].
 //! Does not: list hosting or VPN networks (they change weekly: name them in the CSV).
 //!
-//! Reference for the AS numbers: the ARIN registrations named beside them.
+//! The AS numbers are those commonly given for the operators named beside them (the project's science note, section 4);
+//! the registry was not consulted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -97,7 +98,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Satellite operators by AS number: their registered names at ARIN say whose they are.
+/// Satellite operators by AS number. A CSV or a database that knows better goes first.
 const AS_KINDS: [(u32, Kind); 3] = [
     // HNS-DIRECPC, Hughes Network Systems (HughesNet).
     (6_621, Kind::SatelliteGeo),
