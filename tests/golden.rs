@@ -86,7 +86,7 @@ fn every_capture_has_its_test() {
     let mut folders: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"))
         .unwrap()
         .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().is_dir())
+        .filter(|entry| entry.path().join("capture.pcap").is_file())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     folders.sort();

@@ -3,7 +3,7 @@
 //! Stands here and not in `protocol` because protocols write events and meters read them, and neither knows the other.
 
 use super::{Direction, Layer, Timestamp};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The name of an attribute, as `protocol.field`.
 pub type Key = &'static str;
@@ -19,6 +19,43 @@ pub struct Loop {
     pub layer: Layer,
     /// The method's name in records; its bias is documented in `docs/meters.md`.
     pub method: &'static str,
+}
+
+/// What makes two flows parts of one session: flows that give equal links, at about the same time, are joined.
+///
+/// The word names the kind of session (`ipsec`, `webrtc`): links of different kinds never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// All flows of this kind between the same two addresses (IKE and ESP, RDP over TCP and over UDP).
+    Pair(&'static str),
+    /// Flows that know the same secret or random value (ICE's user fragments), whatever their addresses.
+    Token(&'static str, u64),
+    /// As [`Link::Token`], for values that are unique at one server only (WireGuard's index): meets only flows with
+    /// the same responder address.
+    AtServer(&'static str, u64),
+    /// The responder's address and port of this flow, as another flow names it with [`Link::Endpoint`].
+    Here(&'static str),
+    /// This flow names the address and port where another flow's responder listens (SOCKS' UDP ASSOCIATE). An
+    /// unspecified address means the responder of this flow.
+    Endpoint(&'static str, SocketAddr),
+}
+
+impl Link {
+    /// A token of bytes, by their hash (FNV-1a, 64 bits).
+    #[must_use]
+    pub fn token(kind: &'static str, bytes: &[u8]) -> Self {
+        Self::Token(kind, fnv(bytes))
+    }
+
+    /// A token of bytes that are unique at one server, by their hash.
+    #[must_use]
+    pub fn at_server(kind: &'static str, bytes: &[u8]) -> Self {
+        Self::AtServer(kind, fnv(bytes))
+    }
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Something an analyzer saw.
@@ -66,6 +103,10 @@ pub enum EventKind {
         /// The name asked for.
         name: String,
     },
+    /// The program behind the protocol, where the bytes tell it (`realvnc`); lower-case kebab. The first stays.
+    Application(&'static str),
+    /// The flow is one of several of one session.
+    Link(Link),
     /// Nothing more is to be learned: the analyzer may be dropped.
     Settled,
 }
@@ -123,6 +164,16 @@ impl Events {
     /// See [`EventKind::Name`].
     pub fn name(&mut self, at: Timestamp, dir: Direction, address: IpAddr, name: impl Into<String>) {
         self.push(at, dir, EventKind::Name { address, name: name.into() });
+    }
+
+    /// See [`EventKind::Application`].
+    pub fn application(&mut self, at: Timestamp, dir: Direction, name: &'static str) {
+        self.push(at, dir, EventKind::Application(name));
+    }
+
+    /// See [`EventKind::Link`].
+    pub fn link(&mut self, at: Timestamp, dir: Direction, link: Link) {
+        self.push(at, dir, EventKind::Link(link));
     }
 
     /// See [`EventKind::Settled`].

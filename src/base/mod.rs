@@ -6,12 +6,14 @@ mod event;
 mod frame;
 mod reader;
 mod rtt;
+mod sign;
 mod time;
 
-pub use event::{Event, EventKind, Events, Fault, Key, Loop, Piece};
+pub use event::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
+pub use sign::{Said, Shows, Sign};
 pub use time::Timestamp;
 
 /// Who of the two ends of a flow sent something (Zeek's `is_orig`).

@@ -19,6 +19,8 @@ pub(crate) static DNS: Protocol = Protocol {
     carriers: &[Carrier::Datagram, Carrier::Stream],
     ports: &[DNS_PORT],
     attributes: ATTRIBUTES,
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Dns::default()),
 };
@@ -30,6 +32,8 @@ pub(crate) static MDNS: Protocol = Protocol {
     carriers: &[Carrier::Datagram],
     ports: &[MDNS_PORT],
     attributes: ATTRIBUTES,
+    signs: &[],
+    lasting: false,
     probe: |opening| probe_link(opening, MDNS_PORT),
     analyzer: || Box::new(Dns::default()),
 };
@@ -41,6 +45,8 @@ pub(crate) static LLMNR: Protocol = Protocol {
     carriers: &[Carrier::Datagram],
     ports: &[LLMNR_PORT],
     attributes: ATTRIBUTES,
+    signs: &[],
+    lasting: false,
     probe: |opening| probe_link(opening, LLMNR_PORT),
     analyzer: || Box::new(Dns::default()),
 };
@@ -82,7 +88,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let usual = ports.contains(&DNS_PORT);
     let read = |bytes| match opening.carrier {
         Carrier::Datagram => datagram(bytes, usual),
-        Carrier::Stream => framed(bytes),
+        Carrier::Stream | Carrier::Ip(_) => framed(bytes),
     };
     match [read(opening.sent.orig), read(opening.sent.resp)] {
         [Seen::Other, _] | [_, Seen::Other] => Probe::NoMatch,

@@ -17,6 +17,8 @@ pub(crate) static HTTP: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[80, 8080, 8000, 3128, 5985],
     attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, false),
     analyzer: || Box::new(Http::default()),
 };
@@ -28,6 +30,8 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[3128, 8080, 8000, 80, 8888],
     attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, TARGET],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, true),
     analyzer: || Box::new(Http::default()),
 };

@@ -22,7 +22,7 @@ mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Event, EventKind, Events, Fault, Key, Loop, Piece};
+pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -66,6 +66,11 @@ pub struct Protocol {
     pub ports: &'static [u16],
     /// Every attribute key its analyzer may emit.
     pub attributes: &'static [Key],
+    /// What gives it away inside another protocol (a name in TLS, an ALPN, a certificate): see [`Sign`].
+    pub signs: &'static [Sign],
+    /// Its analyzer stays for the whole flow instead of for the handshake, and costs next to nothing a piece: what it
+    /// reads does not count against the budget.
+    pub lasting: bool,
     /// Looks at the first bytes. Cheap: runs for each new flow.
     pub probe: fn(&Opening<'_>) -> Probe,
     /// Makes the reader of a flow that matched (or was handed over by another protocol).
@@ -120,6 +125,9 @@ pub enum Carrier {
     Stream,
     /// Datagrams (UDP): one PDU is one whole datagram.
     Datagram,
+    /// Packets of another IP protocol, by its number (ESP is 50): one PDU is what the IP packet carries. Of ICMP (1
+    /// and 58) it is what follows the checksum; type and code of the flow's first packet are its ports.
+    Ip(u8),
 }
 
 /// What of a flow a probe gets to see.
@@ -127,7 +135,8 @@ pub enum Carrier {
 pub struct Opening<'a> {
     /// Stream or datagrams.
     pub carrier: Carrier,
-    /// Stream: the first bytes each end sent, as far as seen. Datagrams: the newest one of each end. Empty when none.
+    /// Stream: the first bytes each end sent, as far as seen. Datagrams and packets: the newest one of each end. Empty
+    /// when none.
     pub sent: Ends<&'a [u8]>,
     /// The end that sent the newest bytes.
     pub newest: Direction,

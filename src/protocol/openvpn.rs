@@ -25,6 +25,8 @@ pub(crate) static OPENVPN: Protocol = Protocol {
         let [sni, alpn, ech, ja3, ja4] = OFFERED;
         [AUTH, HMAC, sni, alpn, ech, ja3, ja4]
     },
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(OpenVpn::default()),
 };
@@ -67,7 +69,7 @@ const INBOX_LIMIT: usize = 65_535 + 2;
 fn probe(opening: &Opening<'_>) -> Probe {
     match opening.carrier {
         Carrier::Datagram => probe_datagrams(opening.sent),
-        Carrier::Stream => probe_stream(opening.sent),
+        Carrier::Stream | Carrier::Ip(_) => probe_stream(opening.sent),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.hrr",
         "tls.ech",
     ],
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Quic::default()),
 };

@@ -17,6 +17,8 @@ pub(crate) static RDP: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[3389, 3388, 3390],
     attributes: &[COOKIE, TOKEN, FLAGS, REQUESTED, SELECTED, FAILURE, CLIENT_NAME, CLIENT_BUILD],
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Rdp::default()),
 };

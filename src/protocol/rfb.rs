@@ -17,6 +17,8 @@ pub(crate) static RFB: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[5900, 5901, 5902, 5903, 5500],
     attributes: &[CLIENT_VERSION, SERVER_VERSION, OFFERED, CHOSEN, RESULT, REASON, DESKTOP_NAME, DESKTOP_SIZE],
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Rfb::default()),
 };

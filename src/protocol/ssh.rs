@@ -22,6 +22,8 @@ pub(crate) static SSH: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[22, 2222],
     attributes: &[CLIENT_BANNER, SERVER_BANNER, PRE_BANNER, KEX, HOST_KEY, CIPHER, MAC, HASSH, HASSH_SERVER],
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Ssh::default()),
 };

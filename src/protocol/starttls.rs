@@ -19,6 +19,8 @@ pub(crate) static SMTP: Protocol = Protocol {
     carriers: &[Carrier::Stream],
     ports: &[25, 587, 2525],
     attributes: &["smtp.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::Smtp),
     analyzer: || Box::new(StartTls::new(Dialect::Smtp)),
 };
@@ -28,6 +30,8 @@ pub(crate) static IMAP: Protocol = Protocol {
     name: "imap",
     ports: &[143],
     attributes: &["imap.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::Imap),
     analyzer: || Box::new(StartTls::new(Dialect::Imap)),
     ..SMTP
@@ -38,6 +42,8 @@ pub(crate) static POP3: Protocol = Protocol {
     name: "pop3",
     ports: &[110],
     attributes: &["pop3.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::Pop3),
     analyzer: || Box::new(StartTls::new(Dialect::Pop3)),
     ..SMTP
@@ -48,6 +54,8 @@ pub(crate) static FTP: Protocol = Protocol {
     name: "ftp",
     ports: &[21],
     attributes: &["ftp.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::Ftp),
     analyzer: || Box::new(StartTls::new(Dialect::Ftp)),
     ..SMTP
@@ -58,6 +66,8 @@ pub(crate) static XMPP: Protocol = Protocol {
     name: "xmpp",
     ports: &[5222, 5269],
     attributes: &["xmpp.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::Xmpp),
     analyzer: || Box::new(StartTls::new(Dialect::Xmpp)),
     ..SMTP
@@ -68,6 +78,8 @@ pub(crate) static POSTGRESQL: Protocol = Protocol {
     name: "postgresql",
     ports: &[5432],
     attributes: &[],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::PostgreSql),
     analyzer: || Box::new(StartTls::new(Dialect::PostgreSql)),
     ..SMTP
@@ -78,6 +90,8 @@ pub(crate) static MYSQL: Protocol = Protocol {
     name: "mysql",
     ports: &[3306],
     attributes: &["mysql.server"],
+    signs: &[],
+    lasting: false,
     probe: |opening| probe(opening, Dialect::MySql),
     analyzer: || Box::new(StartTls::new(Dialect::MySql)),
     ..SMTP

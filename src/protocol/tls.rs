@@ -45,6 +45,8 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.cert_san",
         "tls.client_cert_subject",
     ],
+    signs: &[],
+    lasting: false,
     probe,
     analyzer: || Box::new(Tls::default()),
 };

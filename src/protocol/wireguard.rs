@@ -18,6 +18,8 @@ pub(crate) static WIREGUARD: Protocol = Protocol {
     carriers: &[Carrier::Datagram],
     ports: &[51_820],
     attributes: &[VARIANT, COOKIE],
+    signs: &[],
+    lasting: true,
     probe,
     analyzer: || Box::new(WireGuard::default()),
 };

@@ -108,10 +108,9 @@ impl Connection {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
-            Transport::Udp { .. } if self.stage != Stage::Settled => {
-                self.on_datagram(flow, dir, packet, budget, news);
-            }
-            _ => {}
+            _ if self.stage == Stage::Settled => {}
+            Transport::Udp { .. } => self.on_datagram(flow, dir, packet, Carrier::Datagram, budget, news),
+            _ => self.on_datagram(flow, dir, packet, Carrier::Ip(flow.tuple.proto.0), budget, news),
         }
     }
 
@@ -209,17 +208,13 @@ impl Connection {
         flow: &Flow,
         dir: Direction,
         packet: &Packet<'_>,
+        carrier: Carrier,
         budget: &Budget,
         news: &mut impl FnMut(News<'_>),
     ) {
         let cut = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
-        let pdu = Pdu {
-            at: packet.at,
-            dir,
-            bytes: packet.payload,
-            carrier: Carrier::Datagram,
-            missing: packet.payload_len.saturating_sub(cut),
-        };
+        let pdu =
+            Pdu { at: packet.at, dir, bytes: packet.payload, carrier, missing: packet.payload_len.saturating_sub(cut) };
         if self.stage == Stage::Fresh && is_nothing(&pdu, &flow.tuple) {
             self.looks += 1;
             if self.looks >= budget.probe_datagrams {
@@ -227,7 +222,7 @@ impl Connection {
             }
             return;
         }
-        let (Live { reading, turnaround }, story) = self.reading(flow, Carrier::Datagram);
+        let (Live { reading, turnaround }, story) = self.reading(flow, carrier);
         reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
         if reading.is_over() {
             self.settle(flow, news);

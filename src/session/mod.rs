@@ -6,6 +6,7 @@
 mod connection;
 mod reading;
 mod record;
+mod signs;
 mod story;
 
 pub use connection::{Budget, Connection, Ended, News};

@@ -40,6 +40,8 @@ pub(super) fn is_nothing(pdu: &Pdu<'_>, tuple: &FiveTuple) -> bool {
 /// A set of registry entries.
 type Candidates = u128;
 
+const _: () = assert!(REGISTRY.len() <= Candidates::BITS as usize, "more entries than a set holds");
+
 enum State {
     Probing(Probing),
     Analyzing(Box<dyn Analyzer>),
@@ -63,6 +65,8 @@ pub(super) struct Reading {
     ports: Ends<u16>,
     carrier: Carrier,
     read: u32,
+    /// What is read counts against the budget.
+    metered: bool,
     events: Events,
 }
 
@@ -86,6 +90,7 @@ impl Reading {
             ports: Ends { orig: tuple.orig.port, resp: tuple.resp.port },
             carrier,
             read: 0,
+            metered: true,
             events: Events::default(),
         }
     }
@@ -103,7 +108,7 @@ impl Reading {
             State::Probing(probing) => {
                 let verdict = match pdu.carrier {
                     Carrier::Stream => probing.stream(pdu, self.ports, budget),
-                    Carrier::Datagram => probing.datagram(pdu, self.ports, budget),
+                    Carrier::Datagram | Carrier::Ip(_) => probing.datagram(pdu, self.ports, budget),
                 };
                 match verdict {
                     Verdict::Open => {}
@@ -139,6 +144,7 @@ impl Reading {
     /// Hands the analyzer what was kept while probing, then the PDU that settled it.
     fn begin(&mut self, protocol: &'static Protocol, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
         found(Found::Protocol(protocol));
+        self.metered = !protocol.lasting;
         let State::Probing(probing) = std::mem::replace(&mut self.state, State::Analyzing((protocol.analyzer)()))
         else {
             return;
@@ -151,15 +157,17 @@ impl Reading {
                 self.analyze(&Pdu { at, dir, bytes, ..*pdu }, budget, found);
             }
         }
-        if pdu.carrier == Carrier::Datagram {
+        if pdu.carrier != Carrier::Stream {
             self.analyze(pdu, budget, found);
         }
     }
 
     fn analyze(&mut self, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
         let State::Analyzing(analyzer) = &mut self.state else { return };
-        self.read = self.read.saturating_add(u32::try_from(pdu.bytes.len()).unwrap_or(u32::MAX));
         analyzer.on_pdu(pdu, &mut self.events);
+        if self.metered {
+            self.read = self.read.saturating_add(u32::try_from(pdu.bytes.len()).unwrap_or(u32::MAX));
+        }
         self.tell(budget, found);
         if self.read > budget.read_bytes {
             self.state = State::Over;
@@ -186,6 +194,7 @@ impl Reading {
                 return;
             };
             self.state = State::Analyzing((child.analyzer)());
+            self.metered = !child.lasting;
             for Piece { at, dir, bytes } in rest {
                 self.analyze(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
             }
@@ -220,7 +229,7 @@ impl Probing {
         self.datagrams += 1;
         let mut sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
         *sent.of_mut(pdu.dir) = pdu.bytes;
-        let opening = Opening { carrier: Carrier::Datagram, sent, newest: pdu.dir, ports };
+        let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
         let mut candidates = Candidates::MAX;
         let verdict = consult(&opening, &mut candidates);
         if !matches!(verdict, Verdict::Is(_)) && self.datagrams >= budget.probe_datagrams {
@@ -249,6 +258,7 @@ fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
         & match opening.carrier {
             Carrier::Stream => hints.streams,
             Carrier::Datagram => hints.datagrams,
+            Carrier::Ip(number) => hints.of_number(number),
         };
     let hinted = fitting & (hints.of_port(opening.ports.resp) | hints.of_port(opening.ports.orig));
     let mut open = false;
@@ -271,17 +281,27 @@ fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
 struct Hints {
     streams: Candidates,
     datagrams: Candidates,
+    /// By IP protocol number.
+    packets: Vec<(u8, Candidates)>,
     /// Ascending by port.
     ports: Vec<(u16, Candidates)>,
 }
 
 static HINTS: LazyLock<Hints> = LazyLock::new(|| {
-    let mut hints = Hints { streams: 0, datagrams: 0, ports: Vec::new() };
+    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), ports: Vec::new() };
     let mut ports = BTreeMap::<u16, Candidates>::new();
-    for (i, protocol) in REGISTRY.iter().enumerate().take(128) {
+    for (i, protocol) in REGISTRY.iter().enumerate() {
         let bit: Candidates = 1 << i;
-        hints.streams |= if protocol.carriers.contains(&Carrier::Stream) { bit } else { 0 };
-        hints.datagrams |= if protocol.carriers.contains(&Carrier::Datagram) { bit } else { 0 };
+        for carrier in protocol.carriers {
+            match carrier {
+                Carrier::Stream => hints.streams |= bit,
+                Carrier::Datagram => hints.datagrams |= bit,
+                Carrier::Ip(number) => match hints.packets.iter_mut().find(|(known, _)| known == number) {
+                    Some((_, candidates)) => *candidates |= bit,
+                    None => hints.packets.push((*number, bit)),
+                },
+            }
+        }
         protocol.ports.iter().for_each(|port| *ports.entry(*port).or_default() |= bit);
     }
     hints.ports = ports.into_iter().collect();
@@ -289,6 +309,10 @@ static HINTS: LazyLock<Hints> = LazyLock::new(|| {
 });
 
 impl Hints {
+    fn of_number(&self, number: u8) -> Candidates {
+        self.packets.iter().find(|(known, _)| *known == number).map_or(0, |(_, candidates)| *candidates)
+    }
+
     fn of_port(&self, port: u16) -> Candidates {
         let found = self.ports.binary_search_by_key(&port, |(known, _)| *known);
         found.ok().and_then(|i| self.ports.get(i)).map_or(0, |(_, candidates)| *candidates)

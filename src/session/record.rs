@@ -1,7 +1,7 @@
 //! One finished session, as it goes to the ledger and the sinks.
 
 use super::Story;
-use crate::base::{Ends, Fault, Key, Layer, RttSample, Side, Timestamp};
+use crate::base::{Ends, Fault, Key, Layer, Link, RttSample, Side, Timestamp};
 use crate::flow::{End, FiveTuple, Flow, Protocol as IpProtocol, community_id};
 use crate::protocol::{Category, REGISTRY};
 use crate::wire::Encapsulation;
@@ -49,6 +49,10 @@ pub struct Session {
     pub category: Option<Category>,
     /// What carries it.
     pub carrier: Option<&'static str>,
+    /// The program or service behind it, where known.
+    pub application: Option<&'static str>,
+    /// What makes it a part of a session of several flows.
+    pub links: Vec<Link>,
     /// What was wrapped around its packets.
     pub encapsulation: Encapsulation,
     /// What was said in clear.
@@ -91,8 +95,10 @@ impl Session {
     pub fn of(flow: &Flow, story: Option<Story>) -> Self {
         let from_the_start = !flow.is_tcp() || flow.opening_seen;
         let story = story.unwrap_or_default();
-        let (protocol, category, confidence) = match story.protocol {
-            Some(p) => (Some(p.name), Some(p.category), Some(story.confidence(from_the_start))),
+        let named = story.named(from_the_start);
+        let carrier = named.map_or(story.carrier, |(_, carrier, _)| carrier);
+        let (protocol, category, confidence) = match named {
+            Some((p, _, sure)) => (Some(p.name), Some(p.category), Some(sure)),
             None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
         };
         Self {
@@ -103,7 +109,9 @@ impl Session {
             protocol,
             confidence,
             category,
-            carrier: story.carrier,
+            carrier,
+            application: story.application(),
+            links: story.links,
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             attributes: story.attributes,
             samples: story.samples,

@@ -1,7 +1,8 @@
 //! What has been learned of one session so far: its name, what was said in clear, what was measured.
 
 use super::Confidence;
-use crate::base::{Event, EventKind, Fault, Key, RttSample};
+use super::signs::signs_in;
+use crate::base::{Event, EventKind, Fault, Key, Link, RttSample, Shows};
 use crate::protocol::Protocol;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ const MAX_ATTRIBUTES: usize = 48;
 const MAX_VALUE: usize = 512;
 const MAX_FAULTS: usize = 8;
 const MAX_SAMPLES: usize = 64;
+const MAX_LINKS: usize = 16;
 
 /// The growing account of one session.
 #[derive(Debug, Default)]
@@ -18,6 +20,12 @@ pub struct Story {
     pub protocol: Option<&'static Protocol>,
     /// What carries it (RDP's TLS).
     pub carrier: Option<&'static str>,
+    /// The protocol that a sign in the carrier gives away, and how surely.
+    sign: Option<(Shows, &'static Protocol)>,
+    /// The program behind it, as its analyzer says.
+    program: Option<&'static str>,
+    /// What makes it a part of a session of several flows.
+    pub links: Vec<Link>,
     /// Both ends behaved as the protocol says.
     pub confirmed: bool,
     /// What was said in clear, in the order it was said; the first value of a key stays.
@@ -41,6 +49,10 @@ impl Story {
             EventKind::Confirmed => self.confirmed = true,
             EventKind::Violation(fault) => self.on_fault(fault),
             EventKind::Attribute { key, value } => self.attribute(key, value),
+            EventKind::Application(name) => self.program = self.program.or(Some(name)),
+            EventKind::Link(link) if self.links.len() < MAX_LINKS && !self.links.contains(&link) => {
+                self.links.push(link);
+            }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
             _ => {}
         }
@@ -53,6 +65,7 @@ impl Story {
             && self.hello_lag.is_none()
             && self.faults.is_empty()
             && self.attributes.is_empty()
+            && self.links.is_empty()
     }
 
     /// Takes a sample in.
@@ -66,10 +79,26 @@ impl Story {
         }
     }
 
-    /// How sure the name is. A flow seen only from its middle is never certain.
+    /// The most specific protocol, what carries it, and how sure that is. A flow seen only from its middle is never
+    /// certain.
     #[must_use]
-    pub const fn confidence(&self, from_the_start: bool) -> Confidence {
-        if self.confirmed && from_the_start { Confidence::Confirmed } else { Confidence::Likely }
+    pub fn named(&self, from_the_start: bool) -> Option<(&'static Protocol, Option<&'static str>, Confidence)> {
+        let protocol = self.protocol?;
+        let own = if self.confirmed && from_the_start { Confidence::Confirmed } else { Confidence::Likely };
+        Some(match self.sign {
+            // What is itself a remote desktop, a tunnel or a proxy is not made something else by a name in it.
+            Some((shows, inner)) if shows > Shows::Mention && is_a_carrier(protocol) => {
+                let sure = if shows == Shows::Certain { own } else { Confidence::Likely };
+                (inner, Some(protocol.name), sure)
+            }
+            _ => (protocol, self.carrier, own),
+        })
+    }
+
+    /// The program or service behind it, as its own bytes or a name in them tell.
+    #[must_use]
+    pub fn application(&self) -> Option<&'static str> {
+        self.program.or(self.sign.map(|(_, protocol)| protocol.name))
     }
 
     /// A fault before anything agreed takes the name back.
@@ -90,6 +119,17 @@ impl Story {
             let cut = (0..=MAX_VALUE).rev().find(|i| value.is_char_boundary(*i)).unwrap_or(0);
             value.truncate(cut);
         }
+        for found in signs_in(key, &value) {
+            if self.sign.is_none_or(|(shows, _)| found.0 > shows) {
+                self.sign = Some(found);
+            }
+        }
         self.attributes.push((key, value));
     }
+}
+
+/// Whether a protocol is only the coat that others wear.
+const fn is_a_carrier(protocol: &Protocol) -> bool {
+    use crate::protocol::Category;
+    matches!(protocol.category, Category::Web | Category::Other)
 }

@@ -55,6 +55,8 @@ pub struct SessionRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     carrier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<&'static str>,
@@ -120,6 +122,7 @@ impl<'a> SessionRecord<'a> {
             server: EndRecord::of(session.tuple.resp, &resp, has_ports),
             protocol: session.protocol,
             carrier: session.carrier,
+            application: session.application,
             category: session.category.map(crate::protocol::Category::name),
             confidence: session.confidence.map(crate::session::Confidence::name),
             encapsulation: session.encapsulation.iter().map(wrapper).collect(),
