@@ -19,6 +19,7 @@ mod common;
 mod desktops;
 mod proxies;
 mod rfb_kvm;
+mod thin;
 mod tools;
 mod tunnels;
 mod vpns;
