@@ -1,6 +1,6 @@
 //! `farmlight analyze`: captures in, findings out.
 
-use super::outlet::{Sessions, WorkerOutlet};
+use super::outlet::{Records, Sessions, SharedJoin, WorkerOutlet};
 use super::progress::Progress;
 use super::report::{Bench, Run};
 use super::{Outcome, Wrong, stdin};
@@ -41,11 +41,9 @@ fn read_all(
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
     let ledger = Arc::new(Ledger::new(config.own.clone(), LedgerLimits::default()));
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet {
-        ledger: Arc::clone(&ledger),
-        sessions: config.out.as_deref().map_or(Sessions::Counted, |dir| Sessions::Spooled(Spool::new(dir))),
-        count: 0,
-    });
+    let join = SharedJoin::default();
+    let sessions = || config.out.as_deref().map_or(Sessions::Counted, |dir| Sessions::Spooled(Spool::new(dir)));
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, sessions()));
     let mut progress = Progress::new(inputs.total(), quiet);
     loop {
         match inputs.next() {
@@ -62,9 +60,13 @@ fn read_all(
     let interrupted = stop.load(Ordering::Relaxed);
     progress.finish();
     let (totals, outlets) = engine.finish();
+    let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
+    let mut joined = Records::new(sessions());
+    joined.add_joined(&join, None);
+    records.push(joined);
     let inputs = inputs.reports();
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
-    let outcome = Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: false }.report()?;
+    let outcome = Run { config, bench, ledger: &ledger, totals, records, inputs, began, live: false }.report()?;
     // The process is about to end: giving a million accounts back one by one would only take time.
     std::mem::forget(ledger);
     if interrupted {

@@ -1,15 +1,18 @@
 //! Where the workers' output goes: samples and names to the ledger, session records to a spool or straight to a file.
 
+use crate::base::Timestamp;
 use crate::evidence::Ledger;
 use crate::pipeline::Outlet;
-use crate::session::{Ended, News};
+use crate::session::{Ended, Join, News, Roster, Session};
 use crate::sink::{Key, SessionRecord, Spool};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file that all workers write lines to, in the order they come.
 pub(super) type SharedFile = Arc<Mutex<BufWriter<File>>>;
+/// Where the flows of one session meet, from whichever worker; few flows are linked to others.
+pub(super) type SharedJoin = Arc<Mutex<Join>>;
 
 /// What becomes of session records.
 #[derive(Debug)]
@@ -22,29 +25,18 @@ pub(super) enum Sessions {
     Streamed(SharedFile),
 }
 
-/// One worker's output.
-#[derive(Debug)]
-pub(super) struct WorkerOutlet {
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) sessions: Sessions,
-    pub(super) count: u64,
-}
-
-impl Outlet for WorkerOutlet {
-    fn ended(&mut self, ended: Ended) {
-        self.count += 1;
-        self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
-        let session = &ended.session;
-        match &mut self.sessions {
-            Sessions::Counted => {}
-            Sessions::Spooled(spool) => {
+impl Sessions {
+    fn write(&mut self, session: &Session) {
+        match self {
+            Self::Counted => {}
+            Self::Spooled(spool) => {
                 let record = SessionRecord::of(session);
                 let id = u64::from_str_radix(record.id(), 16).unwrap_or(0);
                 let key = Key { start: session.start.nanos(), id, server: session.tuple.resp.ip };
                 // Serializing these shapes to memory can't fail.
                 spool.push(key, |out| drop(serde_json::to_writer(out, &record)));
             }
-            Sessions::Streamed(file) => {
+            Self::Streamed(file) => {
                 let mut line = serde_json::to_vec(&SessionRecord::of(session)).unwrap_or_default();
                 line.push(b'\n');
                 if let Ok(mut file) = file.lock()
@@ -53,6 +45,66 @@ impl Outlet for WorkerOutlet {
                     tracing::error!(%error, "sessions.jsonl can't be written");
                 }
             }
+        }
+    }
+}
+
+/// One worker's output.
+#[derive(Debug)]
+pub(super) struct WorkerOutlet {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) records: Records,
+    join: SharedJoin,
+}
+
+/// Session records on their way out, and what was counted of them.
+#[derive(Debug)]
+pub(super) struct Records {
+    pub(super) sessions: Sessions,
+    pub(super) count: u64,
+    pub(super) roster: Roster,
+}
+
+impl Records {
+    pub(super) fn new(sessions: Sessions) -> Self {
+        Self { sessions, count: 0, roster: Roster::default() }
+    }
+
+    fn add(&mut self, session: &Session) {
+        self.count += 1;
+        self.roster.add(session);
+        self.sessions.write(session);
+    }
+
+    /// Takes in the sessions of several flows: all that wait, or those that are over by `now`.
+    pub(super) fn add_joined(&mut self, join: &SharedJoin, now: Option<Timestamp>) {
+        let ready = {
+            let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
+            match now {
+                Some(now) => join.settled(now),
+                None => std::mem::take(&mut *join).finish(),
+            }
+        };
+        ready.iter().for_each(|session| self.add(session));
+    }
+}
+
+impl WorkerOutlet {
+    pub(super) fn new(ledger: &Arc<Ledger>, join: &SharedJoin, sessions: Sessions) -> Self {
+        Self { ledger: Arc::clone(ledger), join: Arc::clone(join), records: Records::new(sessions) }
+    }
+}
+
+impl Outlet for WorkerOutlet {
+    fn ended(&mut self, ended: Ended) {
+        self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
+        let single = if ended.session.links.is_empty() {
+            Some(ended.session)
+        } else {
+            self.join.lock().unwrap_or_else(PoisonError::into_inner).add(ended.session)
+        };
+        if let Some(session) = single {
+            self.records.add(&session);
         }
     }
 

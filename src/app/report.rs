@@ -1,15 +1,16 @@
 //! The end of a run: every endpoint judged, files written, standard output served.
 
 use super::Outcome;
-use super::outlet::{Sessions, WorkerOutlet};
+use super::outlet::{Records, Sessions};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
 use crate::intel::{Place, Places};
 use crate::pipeline::Totals;
+use crate::session::Roster;
 use crate::sink::{
-    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, JsonLines, Look, SummaryRecord, Table,
-    Verdicts, merge, rfc3339,
+    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, JsonLines, Look, RecognisedRecord,
+    SummaryRecord, Table, Verdicts, merge, rfc3339,
 };
 use crate::source::InputReport;
 use anyhow::Context as _;
@@ -33,7 +34,7 @@ pub(super) struct Run<'a> {
     pub(super) bench: &'a Bench,
     pub(super) ledger: &'a Ledger,
     pub(super) totals: Totals,
-    pub(super) outlets: Vec<WorkerOutlet>,
+    pub(super) records: Vec<Records>,
     pub(super) inputs: Vec<InputReport>,
     pub(super) began: Instant,
     /// Findings have been printed and filed while the run went on.
@@ -89,12 +90,14 @@ pub(super) fn create(dir: &Path, name: &str) -> anyhow::Result<BufWriter<File>> 
 impl Run<'_> {
     /// Writes everything and says how it ended.
     pub(super) fn report(mut self) -> anyhow::Result<Outcome> {
-        let outlets = std::mem::take(&mut self.outlets);
-        let sessions = outlets.iter().map(|o| o.count).sum();
-        self.sessions_file(outlets)?;
+        let mut records = std::mem::take(&mut self.records);
+        let sessions = records.iter().map(|o| o.count).sum();
+        let mut roster = Roster::default();
+        records.iter_mut().for_each(|records| roster.absorb(std::mem::take(&mut records.roster)));
+        self.sessions_file(records)?;
         let judged = self.endpoints()?;
         self.findings_file(&judged.told)?;
-        let summary = self.summary(sessions, &judged);
+        let summary = self.summary(sessions, &roster, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
             serde_json::to_writer_pretty(&mut out, &summary)?;
@@ -108,7 +111,7 @@ impl Run<'_> {
                 tracing::error!("{}: {}{place}", input.path, fault.reason);
             }
         }
-        match self.stdout(&judged.told, &summary) {
+        match self.stdout(&judged.told, &roster, &summary) {
             // Who reads only the first lines still gets the exit code.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             other => other?,
@@ -163,15 +166,15 @@ impl Run<'_> {
     }
 
     /// Sessions in order of their start; the server's name, known only now, is added to each.
-    fn sessions_file(&self, outlets: Vec<WorkerOutlet>) -> anyhow::Result<()> {
+    fn sessions_file(&self, records: Vec<Records>) -> anyhow::Result<()> {
         let Some(dir) = &self.config.out else { return Ok(()) };
         if self.live {
             return Ok(());
         }
         let mut out = create(dir, "sessions.jsonl")?;
-        let spools = outlets
+        let spools = records
             .into_iter()
-            .filter_map(|outlet| match outlet.sessions {
+            .filter_map(|records| match records.sessions {
                 Sessions::Spooled(spool) => Some(spool),
                 _ => None,
             })
@@ -199,7 +202,12 @@ impl Run<'_> {
         lines.flush().context("can't write findings.jsonl")
     }
 
-    fn stdout(&self, told: &[(Finding, Option<Place>)], summary: &SummaryRecord) -> io::Result<()> {
+    fn stdout(
+        &self,
+        told: &[(Finding, Option<Place>)],
+        roster: &Roster,
+        summary: &SummaryRecord<'_>,
+    ) -> io::Result<()> {
         let stdout = BufWriter::new(io::stdout().lock());
         match self.config.format {
             Format::Jsonl => {
@@ -225,13 +233,14 @@ impl Run<'_> {
                         print_finding(&mut table, self.ledger, self.bench, finding, place.as_ref())?;
                     }
                 }
+                table.roster(roster)?;
                 table.line(&closing(summary, self.config.all))?;
                 table.flush()
             }
         }
     }
 
-    fn summary(&self, sessions: u64, judged: &Judged) -> SummaryRecord {
+    fn summary<'a>(&self, sessions: u64, roster: &'a Roster, judged: &Judged) -> SummaryRecord<'a> {
         let totals = &self.totals;
         let seconds = self.began.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -248,6 +257,7 @@ impl Run<'_> {
             },
             flows: totals.workers.flows,
             sessions,
+            recognised: roster.iter().map(RecognisedRecord::of).collect(),
             endpoints: judged.endpoints,
             findings: judged.findings,
             verdicts: judged.verdicts.clone(),
@@ -293,7 +303,7 @@ fn input_record(input: &InputReport) -> InputRecord {
 }
 
 /// The last line of the table.
-fn closing(summary: &SummaryRecord, all: bool) -> String {
+fn closing(summary: &SummaryRecord<'_>, all: bool) -> String {
     let plural = |n: u64, one: &str, many: &str| format!("{} {}", commas(n), if n == 1 { one } else { many });
     let of = |verdict: Verdict| summary.verdicts.get(verdict.name()).copied().unwrap_or(0);
     let mut text = format!(

@@ -1,7 +1,7 @@
 //! `farmlight watch`: a live interface in, findings as they change.
 
 use super::analyze::{engine_config, stop_on_signal};
-use super::outlet::{Sessions, SharedFile, WorkerOutlet};
+use super::outlet::{Records, Sessions, SharedFile, SharedJoin, WorkerOutlet};
 use super::report::{Bench, Run, create, look, print_finding};
 use super::{Outcome, Wrong};
 use crate::base::Timestamp;
@@ -67,11 +67,10 @@ fn watch(
         Some(dir) => Some(Arc::new(Mutex::new(create(dir, "sessions.jsonl")?))),
         None => None,
     };
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet {
-        ledger: Arc::clone(&ledger),
-        sessions: sessions.clone().map_or(Sessions::Counted, Sessions::Streamed),
-        count: 0,
-    });
+    let join = SharedJoin::default();
+    let written = || sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, written()));
+    let mut joined = Records::new(written());
     let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
     let mut looked = Timestamp::MIN;
     loop {
@@ -89,6 +88,7 @@ fn watch(
         if apart(now, looked) >= JUDGE_EVERY {
             looked = now;
             engine.tick(now);
+            joined.add_joined(&join, Some(now));
             if !teller.tell()? {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -99,13 +99,16 @@ fn watch(
     }
     let inputs = live.reports();
     let (totals, outlets) = engine.finish();
+    joined.add_joined(&join, None);
+    let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
+    records.push(joined);
     teller.tell()?;
     if let Some(file) = sessions
         && let Ok(mut file) = file.lock()
     {
         file.flush()?;
     }
-    Run { config, bench, ledger: &ledger, totals, outlets, inputs, began, live: true }.report()
+    Run { config, bench, ledger: &ledger, totals, records, inputs, began, live: true }.report()
 }
 
 /// The time between two moments, whichever was first: a clock set back must not silence the watch.

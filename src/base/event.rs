@@ -23,10 +23,11 @@ pub struct Loop {
 
 /// What makes two flows parts of one session: flows that give equal links, at about the same time, are joined.
 ///
-/// The word names the kind of session (`ipsec`, `webrtc`): links of different kinds never meet.
+/// The word names the kind of session (`ike`, `webrtc`): links of different kinds never meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// All flows of this kind between the same two addresses (IKE and ESP, RDP over TCP and over UDP).
+    /// A flow between the same two addresses as the one that leads the session: the flow whose protocol has the word
+    /// as its name (`ike` leads ESP, `rdp` over TCP leads RDP over UDP). Two that lead are two sessions.
     Pair(&'static str),
     /// Flows that know the same secret or random value (ICE's user fragments), whatever their addresses.
     Token(&'static str, u64),

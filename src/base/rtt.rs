@@ -13,6 +13,15 @@ pub enum Side {
 }
 
 impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     /// The word used in records.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -4,11 +4,15 @@
 //! a session while it lasts. Knows no protocol by name. Does not: judge.
 
 mod connection;
+mod join;
 mod reading;
 mod record;
+mod roster;
 mod signs;
 mod story;
 
 pub use connection::{Budget, Connection, Ended, News};
+pub use join::Join;
 pub use record::{Confidence, RttSummary, Session};
+pub use roster::{Roster, SessionKind, Tally};
 pub use story::Story;

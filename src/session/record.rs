@@ -53,6 +53,8 @@ pub struct Session {
     pub application: Option<&'static str>,
     /// What makes it a part of a session of several flows.
     pub links: Vec<Link>,
+    /// Its other flows, where it is several: those that were joined to this one.
+    pub parts: Vec<FiveTuple>,
     /// What was wrapped around its packets.
     pub encapsulation: Encapsulation,
     /// What was said in clear.
@@ -112,6 +114,7 @@ impl Session {
             carrier,
             application: story.application(),
             links: story.links,
+            parts: Vec::new(),
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             attributes: story.attributes,
             samples: story.samples,

@@ -6,7 +6,7 @@ use crate::base::{Ends, Fault, Timestamp};
 use crate::evidence::{Account, Distance, Evidence, Finding};
 use crate::flow::{End, Peer};
 use crate::intel::{Kind, Place};
-use crate::session::{RttSummary, Session};
+use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
@@ -130,7 +130,9 @@ impl<'a> SessionRecord<'a> {
             rtt: session.rtt().iter().map(RttRecord::of).collect(),
             hello_lag_ms: session.hello_lag.map(ms),
             faults: session.faults.iter().map(|Fault(name)| *name).collect(),
-            flows: vec![community_id.clone()],
+            flows: std::iter::once(community_id.clone())
+                .chain(session.parts.iter().map(crate::flow::community_id))
+                .collect(),
             community_id,
         }
     }
@@ -435,7 +437,7 @@ pub type Verdicts = BTreeMap<&'static str, u64>;
 
 /// summary.json.
 #[derive(Debug, Serialize)]
-pub struct SummaryRecord {
+pub struct SummaryRecord<'a> {
     /// Always `summary`.
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -449,6 +451,8 @@ pub struct SummaryRecord {
     pub flows: u64,
     /// Session records.
     pub sessions: u64,
+    /// Remote control, tunnels, proxies and calls among them, by kind.
+    pub recognised: Vec<RecognisedRecord<'a>>,
     /// Endpoints.
     pub endpoints: u64,
     /// Findings.
@@ -471,6 +475,36 @@ pub struct SummaryRecord {
     pub version: &'static str,
     /// The configuration in effect.
     pub config: serde_json::Value,
+}
+
+/// How many sessions of one kind there were.
+#[derive(Debug, Serialize)]
+pub struct RecognisedRecord<'a> {
+    category: &'static str,
+    protocol: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<&'a str>,
+    confidence: &'static str,
+    sessions: u64,
+    bytes: u64,
+}
+
+impl<'a> RecognisedRecord<'a> {
+    /// The record of a kind.
+    #[must_use]
+    pub fn of((kind, tally): (&'a SessionKind, &'a Tally)) -> Self {
+        Self {
+            category: kind.category.name(),
+            protocol: kind.protocol,
+            carrier: kind.carrier,
+            application: kind.application,
+            confidence: kind.confidence.name(),
+            sessions: tally.sessions,
+            bytes: tally.bytes,
+        }
+    }
 }
 
 /// What became of one input.

@@ -2,6 +2,7 @@
 
 use crate::evidence::{Account, Evidence, Finding, Verdict, signed};
 use crate::intel::{Kind, Place};
+use crate::session::{Roster, SessionKind, Tally};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -34,6 +35,10 @@ const INDENT: usize = 11;
 const BAR_FROM: usize = 41;
 /// The longest bar.
 const BAR: usize = 22;
+/// Kinds of sessions that the table tells; a screen full.
+const KINDS_SHOWN: usize = 24;
+/// Where the examples of a kind begin.
+const EXAMPLE_INDENT: usize = 17;
 
 impl<W: Write> Table<W> {
     /// Writes to `out`.
@@ -62,6 +67,33 @@ impl<W: Write> Table<W> {
             self.labelled(if i == 0 { "missing" } else { "" }, missing)?;
         }
         self.labelled("finding", &finding.id)?;
+        writeln!(self.out)
+    }
+
+    /// Which kinds of remote-control, tunnel and proxy sessions there were; nothing if there was none.
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub fn roster(&mut self, roster: &Roster) -> io::Result<()> {
+        if roster.is_empty() {
+            return Ok(());
+        }
+        let title = self.paint(Style::new().bold(), "Remote control, tunnels, proxies and calls");
+        writeln!(self.out, "{title}")?;
+        let kinds: Vec<_> = roster.iter().collect();
+        for (kind, tally) in kinds.iter().take(KINDS_SHOWN) {
+            let category = self.paint(Style::new().dimmed(), &format!("  {:<15}", kind.category.name()));
+            let line = format!("{:<36}{:>7} {}", kind_words(kind), tally.sessions, kind.confidence.name());
+            writeln!(self.out, "{category}{line}")?;
+            for line in textwrap::wrap(&example_words(tally), self.look.width.saturating_sub(EXAMPLE_INDENT).max(20)) {
+                let line = self.paint(Style::new().dimmed(), &line);
+                writeln!(self.out, "{:EXAMPLE_INDENT$}{line}", "")?;
+            }
+        }
+        if kinds.len() > KINDS_SHOWN {
+            let more = format!("  and {} kinds more: --out DIR writes them all", kinds.len() - KINDS_SHOWN);
+            writeln!(self.out, "{more}")?;
+        }
         writeln!(self.out)
     }
 
@@ -167,6 +199,30 @@ impl<W: Write> Table<W> {
     fn paint(&self, style: Style, text: &str) -> String {
         if self.look.colour && !text.trim().is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+}
+
+/// The protocol, what carries it, and the program behind it.
+fn kind_words(kind: &SessionKind) -> String {
+    let mut words = kind.protocol.to_owned();
+    if let Some(carrier) = kind.carrier {
+        let _ = write!(words, " in {carrier}");
+    }
+    if let Some(application) = kind.application {
+        let _ = write!(words, " ({application})");
+    }
+    words
+}
+
+fn example_words(tally: &Tally) -> String {
+    let mut pairs: Vec<String> = Vec::new();
+    for (_, client, server) in &tally.examples {
+        let pair = format!("{client} to {server}");
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+    }
+    let more = if tally.sessions > tally.examples.len() as u64 { ", …" } else { "" };
+    pairs.join(", ") + more
 }
 
 fn why(evidence: &Evidence) -> String {

@@ -11,7 +11,7 @@ use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
 use farmlight::intel::Networks;
 use farmlight::pipeline::{Engine, EngineConfig, Outlet, Totals};
-use farmlight::session::{Ended, News, Session};
+use farmlight::session::{Ended, Join, News, Session};
 use farmlight::source::{InputReport, Inputs, Next, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,14 @@ pub struct Analysis {
 
 struct Collect {
     sessions: Vec<Session>,
+    join: Join,
     ledger: Arc<Ledger>,
 }
 
 impl Outlet for Collect {
     fn ended(&mut self, ended: Ended) {
         self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
-        self.sessions.push(ended.session);
+        self.sessions.extend(self.join.add(ended.session));
     }
 
     fn news(&mut self, news: News<'_>) {
@@ -59,7 +60,8 @@ pub fn analyze_source(source: &mut impl Source, workers: usize) -> Analysis {
 pub fn analyze_within(source: &mut impl Source, workers: usize, own: Networks) -> Analysis {
     let ledger = Arc::new(Ledger::new(own, LedgerLimits::default()));
     let config = EngineConfig { workers, ..EngineConfig::default() };
-    let mut engine = Engine::start(&config, || Collect { sessions: Vec::new(), ledger: Arc::clone(&ledger) });
+    let mut engine =
+        Engine::start(&config, || Collect { sessions: Vec::new(), join: Join::default(), ledger: Arc::clone(&ledger) });
     loop {
         match source.next() {
             Next::Frame(frame) => engine.frame(&Frame { ..frame }),
@@ -68,7 +70,13 @@ pub fn analyze_within(source: &mut impl Source, workers: usize, own: Networks) -
         }
     }
     let (totals, outlets) = engine.finish();
-    let mut sessions: Vec<Session> = outlets.into_iter().flat_map(|o| o.sessions).collect();
+    let mut sessions = Vec::new();
+    let mut join = Join::default();
+    for outlet in outlets {
+        sessions.extend(outlet.sessions);
+        join.absorb(outlet.join);
+    }
+    sessions.extend(join.finish());
     sessions.sort_by_key(|s| (s.start, s.community_id()));
     Analysis { sessions, totals, inputs: source.reports(), ledger }
 }
