@@ -124,8 +124,11 @@ fn every_scenario_has_a_capture_and_every_capture_a_line() {
     for scenario in simulate::SCENARIOS {
         assert!(entries.iter().any(|entry| entry.scenario == scenario.name), "{} has no capture", scenario.name);
     }
-    let mut folders: Vec<_> =
-        fs::read_dir(captures()).unwrap().map(|f| f.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let mut folders: Vec<_> = fs::read_dir(captures())
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .filter(|p| p.join("capture.pcap").is_file())
+        .collect();
     let mut listed: Vec<_> = entries.iter().map(Entry::folder).collect();
     folders.sort();
     listed.sort();

@@ -32,7 +32,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(root().join("captures"))
         .unwrap()
         .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().is_dir())
+        .filter(|entry| entry.path().join("capture.pcap").is_file())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
@@ -401,6 +401,13 @@ fn the_files_of_a_run_are_there_and_add_up() {
             (of("sessions.jsonl", "session"), of("endpoints.jsonl", "endpoint"), of("findings.jsonl", "finding"));
         let summary = json(&path.join("summary.json"));
         assert_eq!(summary["sessions"], sessions.len(), "{name}");
+        let told = |r: &&Value| {
+            let kinds = ["remote-desktop", "remote-shell", "kvm", "vpn", "proxy", "conferencing"];
+            kinds.iter().any(|kind| r["category"] == *kind) && r["confidence"] != "port-only"
+        };
+        let recognised: u64 =
+            summary["recognised"].as_array().unwrap().iter().map(|kind| kind["sessions"].as_u64().unwrap()).sum();
+        assert_eq!(recognised, sessions.iter().filter(told).count() as u64, "{name}");
         assert_eq!(summary["endpoints"], endpoints.len(), "{name}");
         assert_eq!(findings.len(), endpoints.len(), "{name}: --all tells of every endpoint");
         let frames = &summary["frames"];
