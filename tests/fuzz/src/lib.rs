@@ -64,16 +64,26 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-/// The protocols on a carrier, as a dialogue's first byte counts them.
+/// The protocols on a carrier, as a dialogue's first byte counts them. Packets of other IP protocols are datagrams, too.
 #[must_use]
 pub fn readers(carrier: Carrier) -> Vec<&'static Protocol> {
-    REGISTRY.iter().copied().filter(|p| p.carriers.contains(&carrier)).collect()
+    REGISTRY.iter().copied().filter(|p| p.carriers.iter().any(|own| is_like(*own, carrier))).collect()
+}
+
+fn is_like(own: Carrier, wanted: Carrier) -> bool {
+    own == wanted || (wanted == Carrier::Datagram && matches!(own, Carrier::Ip(_)))
+}
+
+/// The carrier on which a protocol reads what is like `wanted`.
+fn carrier_of(protocol: &Protocol, wanted: Carrier) -> Carrier {
+    protocol.carriers.iter().copied().find(|own| is_like(*own, wanted)).unwrap_or(wanted)
 }
 
 /// Whether a protocol's probe refuses what both ends have sent.
 #[must_use]
 pub fn rules_out(protocol: &Protocol, carrier: Carrier, sent: Ends<&[u8]>, ports: Ends<u16>) -> bool {
     let newest = if sent.resp.is_empty() { Direction::Orig } else { Direction::Resp };
+    let carrier = carrier_of(protocol, carrier);
     (protocol.probe)(&Opening { carrier, sent, newest, ports }) == Probe::NoMatch
 }
 
@@ -108,10 +118,11 @@ pub fn datagrams(dialogue: &Dialogue<'_>) {
     for turn in &dialogue.turns {
         *sent.of_mut(turn.dir) = turn.bytes;
         for protocol in readers(Carrier::Datagram) {
-            let _ = (protocol.probe)(&opening(Carrier::Datagram, sent, turn.dir));
+            let _ = (protocol.probe)(&opening(carrier_of(protocol, Carrier::Datagram), sent, turn.dir));
         }
     }
-    let _ = Run::new(dialogue.protocol, Carrier::Datagram).turns(&dialogue.turns, usize::MAX);
+    let carrier = carrier_of(dialogue.protocol, Carrier::Datagram);
+    let _ = Run::new(dialogue.protocol, carrier).turns(&dialogue.turns, usize::MAX);
 }
 
 fn opening(carrier: Carrier, sent: Ends<&[u8]>, newest: Direction) -> Opening<'_> {
@@ -159,7 +170,7 @@ impl Run {
             if self.carrier == Carrier::Stream && turn.missing > 0 {
                 self.gap(time(i), turn.dir, turn.missing.into());
             }
-            if self.carrier == Carrier::Datagram {
+            if self.carrier != Carrier::Stream {
                 self.feed(time(i), turn.dir, turn.bytes, turn.missing);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Datagrams: any bytes, in any order of turns, cut by the snap length, to every probe and one analyzer.
+//! Datagrams, and packets of other IP protocols: any bytes, in any order of turns, cut by the snap length, to every probe and one analyzer.
 #![no_main]
 
 use farmlight::protocol::Carrier;

@@ -127,8 +127,7 @@ impl Flows {
     fn add(&mut self, packet: &Packet<'_>) {
         let carrier = match packet.transport {
             Transport::Tcp(_) => Carrier::Stream,
-            Transport::Udp { .. } => Carrier::Datagram,
-            _ => return,
+            Transport::Udp { .. } | Transport::Icmp { .. } | Transport::Other(_) => Carrier::Datagram,
         };
         let tuple = FiveTuple::of(packet);
         let (key, low) = FlowKey::of(&tuple);
