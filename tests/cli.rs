@@ -416,7 +416,7 @@ fn the_files_of_a_run_are_there_and_add_up() {
         assert_eq!(frames["read"], summary["inputs"][0]["frames"], "{name}");
         let mut here: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();
         here.sort();
-        let files = ["endpoints.jsonl", "findings.jsonl", "sessions.jsonl", "summary.json"];
+        let files = ["endpoints.jsonl", "findings.jsonl", "identities.jsonl", "sessions.jsonl", "summary.json"];
         assert_eq!(here, files, "{name}: something else was left behind");
     }
 }

@@ -9,8 +9,8 @@ use crate::intel::{Place, Places};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
-    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, JsonLines, Look, RecognisedRecord,
-    SummaryRecord, Table, Verdicts, merge, rfc3339,
+    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord, JsonLines, Look,
+    RecognisedRecord, SummaryRecord, Table, Verdicts, merge, rfc3339,
 };
 use crate::source::InputReport;
 use anyhow::Context as _;
@@ -97,6 +97,7 @@ impl Run<'_> {
         self.sessions_file(records)?;
         let judged = self.endpoints()?;
         self.findings_file(&judged.told)?;
+        self.identities_file()?;
         let summary = self.summary(sessions, &roster, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
@@ -160,8 +161,14 @@ impl Run<'_> {
     ) -> io::Result<()> {
         let name = self.ledger.name_of(finding.endpoint);
         let expected = expected_ms(place, &self.bench.site);
-        let record =
-            self.ledger.look(finding.endpoint, |account| EndpointRecord::of(account, finding, place, name, expected));
+        let record = self.ledger.look(finding.endpoint, |account| {
+            let claims = self.ledger.claims();
+            let identities = match (account.first_seen, account.last_seen) {
+                (Some(from), Some(to)) => claims.between(finding.endpoint, from, to),
+                _ => Vec::new(),
+            };
+            EndpointRecord::of(account, finding, place, name, expected).with_identities(&identities)
+        });
         record.map_or(Ok(()), |record| lines.write(&record))
     }
 
@@ -191,6 +198,16 @@ impl Run<'_> {
         })
         .context("can't write sessions.jsonl")?;
         out.flush().context("can't write sessions.jsonl")
+    }
+
+    /// Who is said to have been where.
+    fn identities_file(&self) -> anyhow::Result<()> {
+        let Some(dir) = &self.config.out else { return Ok(()) };
+        let mut lines = JsonLines::new(create(dir, "identities.jsonl")?);
+        for stay in self.ledger.claims().in_order() {
+            lines.write(&IdentityRecord::of(&stay))?;
+        }
+        lines.flush().context("can't write identities.jsonl")
     }
 
     fn findings_file(&self, told: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
@@ -262,7 +279,11 @@ impl Run<'_> {
             findings: judged.findings,
             verdicts: judged.verdicts.clone(),
             evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
-            dropped: BTreeMap::from([("kernel", kernel), ("ledger", self.ledger.turned_away())]),
+            dropped: BTreeMap::from([
+                ("kernel", kernel),
+                ("ledger", self.ledger.turned_away()),
+                ("claims", self.ledger.claims().turned_away()),
+            ]),
             duplicates: totals.workers.duplicates,
             time_backwards: totals.time_backwards,
             seconds: (seconds * 1e3).round() / 1e3,

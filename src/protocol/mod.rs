@@ -9,8 +9,10 @@
 pub mod codec;
 mod dns;
 mod http;
+mod kerberos;
 mod openvpn;
 mod quic;
+mod radius;
 mod rdp;
 mod rfb;
 mod ssh;
@@ -22,7 +24,7 @@ mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
+pub use crate::base::{Claim, Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -42,6 +44,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &starttls::XMPP,
     &starttls::POSTGRESQL,
     &starttls::MYSQL,
+    &kerberos::KERBEROS,
+    &radius::RADIUS,
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,

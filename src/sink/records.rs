@@ -2,8 +2,8 @@
 //!
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
-use crate::base::{Ends, Fault, Timestamp};
-use crate::evidence::{Account, Distance, Evidence, Finding};
+use crate::base::{Ends, Fault, Identity, Timestamp};
+use crate::evidence::{Account, Distance, Evidence, Finding, StayOf};
 use crate::flow::{End, Peer};
 use crate::intel::{Kind, Place};
 use crate::session::{RttSummary, Session, SessionKind, Tally};
@@ -12,6 +12,7 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of all shapes.
@@ -216,6 +217,8 @@ pub struct EndpointRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<PlaceRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     ladder: Vec<RungRecord>,
     path: PathRecord,
     verdict: &'static str,
@@ -291,6 +294,7 @@ impl EndpointRecord {
             sessions: account.sessions,
             bytes: account.bytes,
             place: place.filter(|p| !p.is_unknown()).map(PlaceRecord::of),
+            identities: Vec::new(),
             ladder: rungs(account, expected_ms),
             path: PathRecord {
                 hops: path.hops(),
@@ -301,6 +305,57 @@ impl EndpointRecord {
             },
             verdict: finding.verdict.name(),
             score: milli(finding.score),
+        }
+    }
+
+    /// The same, with who is said to have been there.
+    #[must_use]
+    pub fn with_identities(mut self, identities: &[Arc<Identity>]) -> Self {
+        self.identities = identities.iter().map(|identity| identity.name.clone()).collect();
+        self
+    }
+}
+
+/// A line of identities.jsonl: who is said to have been at an address, and by whom.
+#[derive(Debug, Serialize)]
+pub struct IdentityRecord<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u8,
+    address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: Option<IpAddr>,
+    identity: &'a str,
+    names: &'static str,
+    from: String,
+    to: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    began: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
+    source: &'static str,
+    confidence: &'static str,
+    claims: u32,
+}
+
+impl<'a> IdentityRecord<'a> {
+    /// The record of a stay.
+    #[must_use]
+    pub fn of(stay: &'a StayOf) -> Self {
+        Self {
+            kind: "identity",
+            schema: SCHEMA,
+            address: stay.address,
+            inner: stay.inner,
+            identity: &stay.identity.name,
+            names: stay.identity.kind.name(),
+            from: rfc3339(stay.from),
+            to: rfc3339(stay.to),
+            began: stay.complete.0,
+            ended: stay.complete.1,
+            source: stay.source,
+            confidence: stay.sureness.name(),
+            claims: stay.claims,
         }
     }
 }
