@@ -15,6 +15,7 @@ mod quic;
 mod radius;
 mod rdp;
 mod rfb;
+mod smb;
 mod ssh;
 mod starttls;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &starttls::XMPP,
     &starttls::POSTGRESQL,
     &starttls::MYSQL,
+    &smb::SMB,
     &kerberos::KERBEROS,
     &radius::RADIUS,
     &dns::DNS,
