@@ -32,6 +32,9 @@ pub enum Command {
     Watch(Watch),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
+    /// Import and look up what the outside knows: remote tools, networks.
+    #[command(subcommand)]
+    Intel(Intel),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -112,6 +115,82 @@ pub struct Simulate {
     pub start_unix: Option<i64>,
 }
 
+/// `farmlight intel`.
+#[derive(Debug, Subcommand)]
+pub enum Intel {
+    /// Import a public list into a folder that `analyze --intel` reads.
+    #[command(subcommand)]
+    Import(IntelImport),
+    /// Say what is known of a host name or an address, and who says it.
+    Lookup(IntelLookup),
+}
+
+/// `farmlight intel import`.
+#[derive(Debug, Subcommand)]
+pub enum IntelImport {
+    /// Remote-management tools: LOLRMM's YAML folder, or its JSON.
+    Lolrmm {
+        /// The folder or file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+    /// VPN exits and data centres: a checkout of X4BNet/lists_vpn.
+    X4bnet {
+        /// The folder.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// Leave the networks of Apple's Private Relay in the VPN list.
+        #[arg(long)]
+        keep_relays: bool,
+    },
+    /// A plain list: a network a line.
+    List {
+        /// The file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// What its networks are: vpn, hosting, tor, relay, corporate.
+        #[arg(long, value_name = "LABEL")]
+        label: String,
+        /// The list's name [default: the file's].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// A CSV with the header cidr,label,source.
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+}
+
+/// `farmlight intel lookup`.
+#[derive(Debug, Args)]
+pub struct IntelLookup {
+    /// A host name or an address.
+    #[arg(value_name = "NAME|IP")]
+    pub what: String,
+    /// The folder of imported lists.
+    #[arg(long, value_name = "DIR")]
+    pub intel: Option<PathBuf>,
+    /// City database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_city: Option<PathBuf>,
+    /// ASN database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_asn: Option<PathBuf>,
+    /// Places of networks.
+    #[arg(long, value_name = "CSV")]
+    pub geo_csv: Option<PathBuf>,
+}
+
 /// Options of analyze and watch.
 #[derive(Debug, Default, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -135,6 +214,9 @@ pub struct RunArgs {
     /// Places of networks: cidr,lat,lon,country,region,city,asn,org,kind. Overrides the databases.
     #[arg(long, value_name = "CSV")]
     pub geo_csv: Option<PathBuf>,
+    /// Imported lists of networks and tools: a folder that `farmlight intel import` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub intel: Option<PathBuf>,
     /// Where the capture point is, in degrees.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub site: Option<String>,
@@ -212,6 +294,8 @@ pub struct RunConfig {
     pub format: Format,
     /// Databases: CSV, City, ASN.
     pub geo: (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+    /// Folder of imported lists.
+    pub intel: Option<PathBuf>,
     /// Capture point.
     pub site: Option<GeoPoint>,
     /// Addresses that are never judged.
@@ -290,6 +374,7 @@ impl RunArgs {
             out: merged.out,
             format: merged.format.unwrap_or(Format::Table),
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
+            intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
             all: merged.all,
@@ -314,6 +399,7 @@ impl RunArgs {
             geo_city: self.geo_city.or(file.geo_city),
             geo_asn: self.geo_asn.or(file.geo_asn),
             geo_csv: self.geo_csv.or(file.geo_csv),
+            intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),
             vpn_pool: list(self.vpn_pool, file.vpn_pool),

@@ -2,6 +2,7 @@
 
 use crate::base::Timestamp;
 use crate::evidence::Ledger;
+use crate::intel::Tools;
 use crate::pipeline::Outlet;
 use crate::session::{Ended, Join, News, Roster, Session};
 use crate::sink::{Key, SessionRecord, Spool};
@@ -26,18 +27,19 @@ pub(super) enum Sessions {
 }
 
 impl Sessions {
-    fn write(&mut self, session: &Session) {
+    fn write(&mut self, session: &Session, tools: &Tools) {
         match self {
             Self::Counted => {}
             Self::Spooled(spool) => {
-                let record = SessionRecord::of(session);
+                let record = SessionRecord::of(session).with_tools(session, tools);
                 let id = u64::from_str_radix(record.id(), 16).unwrap_or(0);
                 let key = Key { start: session.start.nanos(), id, server: session.tuple.resp.ip };
                 // Serializing these shapes to memory can't fail.
                 spool.push(key, |out| drop(serde_json::to_writer(out, &record)));
             }
             Self::Streamed(file) => {
-                let mut line = serde_json::to_vec(&SessionRecord::of(session)).unwrap_or_default();
+                let mut line =
+                    serde_json::to_vec(&SessionRecord::of(session).with_tools(session, tools)).unwrap_or_default();
                 line.push(b'\n');
                 if let Ok(mut file) = file.lock()
                     && let Err(error) = file.write_all(&line)
@@ -63,17 +65,18 @@ pub(super) struct Records {
     pub(super) sessions: Sessions,
     pub(super) count: u64,
     pub(super) roster: Roster,
+    tools: Arc<Tools>,
 }
 
 impl Records {
-    pub(super) fn new(sessions: Sessions) -> Self {
-        Self { sessions, count: 0, roster: Roster::default() }
+    pub(super) fn new(sessions: Sessions, tools: &Arc<Tools>) -> Self {
+        Self { sessions, count: 0, roster: Roster::default(), tools: Arc::clone(tools) }
     }
 
     fn add(&mut self, session: &Session) {
         self.count += 1;
         self.roster.add(session);
-        self.sessions.write(session);
+        self.sessions.write(session, &self.tools);
     }
 
     /// Takes in the sessions of several flows: all that wait, or those that are over by `now`.
@@ -90,8 +93,8 @@ impl Records {
 }
 
 impl WorkerOutlet {
-    pub(super) fn new(ledger: &Arc<Ledger>, join: &SharedJoin, sessions: Sessions) -> Self {
-        Self { ledger: Arc::clone(ledger), join: Arc::clone(join), records: Records::new(sessions) }
+    pub(super) fn new(ledger: &Arc<Ledger>, join: &SharedJoin, records: Records) -> Self {
+        Self { ledger: Arc::clone(ledger), join: Arc::clone(join), records }
     }
 }
 

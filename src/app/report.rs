@@ -5,7 +5,7 @@ use super::outlet::{Records, Sessions};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
-use crate::intel::{Place, Places};
+use crate::intel::{Place, Places, Tools};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
@@ -19,12 +19,15 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What judging needs besides the ledger.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) places: Places,
+    /// Remote tools by host name, imported.
+    pub(super) tools: Arc<Tools>,
     pub(super) site: Site,
 }
 
@@ -67,8 +70,13 @@ impl Bench {
         let (csv, city, asn) = &config.geo;
         let places = Places::open(csv.as_deref(), city.as_deref(), asn.as_deref())
             .map_err(|error| super::Wrong(error.to_string()))?;
+        let (tools, lists) = match &config.intel {
+            Some(folder) => super::intel::read(folder)?,
+            None => Default::default(),
+        };
+        let places = places.with_lists(lists);
         let site = Site { location: config.site, has_places: !places.is_empty() };
-        Ok(Self { places, site })
+        Ok(Self { places, site, tools: Arc::new(tools) })
     }
 
     /// The judgement on one endpoint, and its place.

@@ -68,9 +68,9 @@ fn watch(
         None => None,
     };
     let join = SharedJoin::default();
-    let written = || sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
+    let written = || Records::new(sessions.clone().map_or(Sessions::Counted, Sessions::Streamed), &bench.tools);
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, written()));
-    let mut joined = Records::new(written());
+    let mut joined = written();
     let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
     let mut looked = Timestamp::MIN;
     loop {

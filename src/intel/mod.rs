@@ -7,12 +7,16 @@
 mod geo;
 mod geo_csv;
 mod kind;
+mod lists;
 mod mmdb;
 mod nets;
 mod place;
 mod places;
+mod tools;
 
 pub use geo::{GeoPoint, GeoPointError, distance_km};
 pub use kind::{Kind, UnknownKind};
+pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
 pub use nets::{Networks, NetworksError};
 pub use places::{Origin, Place, PlaceError, Places};
+pub use tools::{Refused, Tool, ToolError, ToolHit, Tools};

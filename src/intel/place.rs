@@ -41,6 +41,8 @@ pub enum Origin {
     AsnDatabase,
     /// The built-in table of satellite operators.
     AsnTable,
+    /// An imported list of networks.
+    List,
 }
 
 impl Origin {
@@ -52,6 +54,7 @@ impl Origin {
             Self::CityDatabase => "geo-city",
             Self::AsnDatabase => "geo-asn",
             Self::AsnTable => "asn-table",
+            Self::List => "list",
         }
     }
 }

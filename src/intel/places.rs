@@ -7,6 +7,7 @@ pub use super::place::{Origin, Place, PlaceError};
 
 use super::geo_csv::Table;
 use super::mmdb::{AsnDatabase, CityDatabase};
+use super::{Kind, Label, Listed, Lists};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,6 +17,7 @@ pub struct Places {
     table: Option<Table>,
     city: Option<CityDatabase>,
     asn: Option<AsnDatabase>,
+    lists: Lists,
 }
 
 impl Places {
@@ -28,10 +30,24 @@ impl Places {
             table: geo_csv.map(Table::open).transpose()?,
             city: city.map(CityDatabase::open).transpose()?,
             asn: asn.map(AsnDatabase::open).transpose()?,
+            lists: Lists::default(),
         })
     }
 
-    /// Whether there is no source at all.
+    /// The same, with lists of networks whose label names the kind of an address that no other source names.
+    #[must_use]
+    pub fn with_lists(mut self, lists: Lists) -> Self {
+        self.lists = lists;
+        self
+    }
+
+    /// What the lists say of an address.
+    #[must_use]
+    pub fn listed(&self, ip: IpAddr) -> Option<Listed<'_>> {
+        self.lists.lookup(ip)
+    }
+
+    /// Whether there is no source of places; lists of networks know none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.table.is_none() && self.city.is_none() && self.asn.is_none()
@@ -53,7 +69,24 @@ impl Places {
             place.fill_owner(found);
         }
         place.refine_kind();
+        if place.kind == Kind::Unknown
+            && let Some(kind) = self.lists.lookup(ip).and_then(|listed| kind_of(listed.label))
+        {
+            place.kind = kind;
+            place.kind_by = Some(Origin::List);
+        }
         (!place.is_unknown()).then_some(place)
+    }
+}
+
+/// The kind of network that a label stands for.
+const fn kind_of(label: Label) -> Option<Kind> {
+    match label {
+        Label::Vpn | Label::Tor => Some(Kind::Vpn),
+        Label::Hosting => Some(Kind::Hosting),
+        Label::Corporate => Some(Kind::Business),
+        // A relay's egress says nothing of the line behind it.
+        Label::Relay => None,
     }
 }
 
@@ -61,7 +94,7 @@ impl Places {
 mod tests {
     use super::super::mmdb::tests::{Mm, database, file};
     use super::*;
-    use crate::intel::{GeoPoint, Kind};
+    use crate::intel::GeoPoint;
 
     /// A City and an ASN database that say the same of 0.0.0.0 to 127.255.255.255, and a CSV with these rows.
     fn places(rows: &str) -> Places {

@@ -5,7 +5,7 @@
 use crate::base::{Ends, Fault, Identity, Timestamp};
 use crate::evidence::{Account, Distance, Evidence, Finding, StayOf};
 use crate::flow::{End, Peer};
-use crate::intel::{Kind, Place};
+use crate::intel::{Kind, Place, Tools};
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -56,7 +56,7 @@ pub struct SessionRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     carrier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    application: Option<&'static str>,
+    application: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,12 +138,26 @@ impl<'a> SessionRecord<'a> {
         }
     }
 
+    /// The same; a session whose program is not known gets the name of the imported tool whose server it names.
+    #[must_use]
+    pub fn with_tools(mut self, session: &'a Session, tools: &'a Tools) -> Self {
+        if self.application.is_none() {
+            let named = session.attributes.iter().filter(|(key, _)| SERVER_NAMES.contains(key));
+            let mut hits = named.flat_map(|(_, host)| tools.lookup(host));
+            self.application = hits.find(|hit| !hit.shared).map(|hit| hit.tool.name.as_str());
+        }
+        self
+    }
+
     /// Its id: 16 hexadecimal digits, the same in every run over the same packets.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 }
+
+/// Attributes that name the server asked for.
+const SERVER_NAMES: [&str; 3] = ["tls.sni", "http.host", "quic.sni"];
 
 fn session_id(community_id: &str, start: Timestamp) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{community_id}{}", start.nanos()).as_bytes());
