@@ -32,6 +32,9 @@ pub enum Command {
     Watch(Watch),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
+    /// Tell of the databases of places, or fetch newer ones.
+    #[command(subcommand)]
+    Geo(Geo),
     /// Import and look up what the outside knows: remote tools, networks.
     #[command(subcommand)]
     Intel(Intel),
@@ -113,6 +116,83 @@ pub struct Simulate {
     /// When the capture begins, in seconds since 1970.
     #[arg(long, value_name = "SECONDS")]
     pub start_unix: Option<i64>,
+}
+
+/// `farmlight geo`.
+#[derive(Debug, Subcommand)]
+pub enum Geo {
+    /// Say of each database what it is, how old, and whose.
+    Status(GeoStatus),
+    /// Fetch databases over HTTPS, check them, and put them in the old ones' place.
+    Update(GeoUpdate),
+}
+
+/// `farmlight geo status`.
+#[derive(Debug, Args)]
+pub struct GeoStatus {
+    /// The databases [default: those in the dir of the configuration's geo table].
+    #[arg(value_name = "MMDB")]
+    pub databases: Vec<PathBuf>,
+    /// A TOML file with a table [geo].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `farmlight geo update`.
+#[derive(Debug, Args)]
+pub struct GeoUpdate {
+    /// A TOML file with a table [geo]: dir, city-url, asn-url, kind-url, ca, login-env.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where city.mmdb, asn.mmdb and kind.mmdb go.
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// A City database: .mmdb, .mmdb.gz or .tar.gz.
+    #[arg(long, value_name = "URL")]
+    pub city_url: Option<String>,
+    /// An ASN database.
+    #[arg(long, value_name = "URL")]
+    pub asn_url: Option<String>,
+    /// An Anonymous-IP, Connection-Type or Enterprise database.
+    #[arg(long, value_name = "URL")]
+    pub kind_url: Option<String>,
+    /// Trust these certificates (PEM) instead of the well-known ones.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The environment variable that holds ACCOUNT:KEY.
+    #[arg(long, value_name = "NAME")]
+    pub login_env: Option<String>,
+    /// Give up after so many seconds [default: 300].
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout_s: Option<u64>,
+}
+
+/// The table `[geo]` of the configuration file.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct GeoSettings {
+    /// Where the databases are.
+    pub dir: Option<PathBuf>,
+    /// Where a City database comes from.
+    pub city_url: Option<String>,
+    /// Where an ASN database comes from.
+    pub asn_url: Option<String>,
+    /// Where a database of kinds comes from.
+    pub kind_url: Option<String>,
+    /// Certificates to trust.
+    pub ca: Option<PathBuf>,
+    /// The environment variable that holds ACCOUNT:KEY.
+    pub login_env: Option<String>,
+}
+
+impl GeoSettings {
+    /// The table of a configuration file; nothing without one.
+    ///
+    /// # Errors
+    /// The file can't be read or understood.
+    pub fn load(path: Option<&Path>) -> Result<Self, UsageError> {
+        Ok(path.map(RunArgs::load).transpose()?.unwrap_or_default().geo)
+    }
 }
 
 /// `farmlight intel`.
@@ -214,6 +294,12 @@ pub struct RunArgs {
     /// Places of networks: cidr,lat,lon,country,region,city,asn,org,kind. Overrides the databases.
     #[arg(long, value_name = "CSV")]
     pub geo_csv: Option<PathBuf>,
+    /// Databases of what networks are used for: Anonymous-IP, Connection-Type, Enterprise (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_kind: Vec<PathBuf>,
+    /// The table for `farmlight geo`.
+    #[arg(skip)]
+    pub geo: GeoSettings,
     /// Imported lists of networks and tools: a folder that `farmlight intel import` wrote.
     #[arg(long, value_name = "DIR")]
     pub intel: Option<PathBuf>,
@@ -294,6 +380,8 @@ pub struct RunConfig {
     pub format: Format,
     /// Databases: CSV, City, ASN.
     pub geo: (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+    /// Databases of kinds.
+    pub geo_kind: Vec<PathBuf>,
     /// Folder of imported lists.
     pub intel: Option<PathBuf>,
     /// Capture point.
@@ -374,6 +462,7 @@ impl RunArgs {
             out: merged.out,
             format: merged.format.unwrap_or(Format::Table),
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
+            geo_kind: merged.geo_kind,
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
@@ -399,6 +488,8 @@ impl RunArgs {
             geo_city: self.geo_city.or(file.geo_city),
             geo_asn: self.geo_asn.or(file.geo_asn),
             geo_csv: self.geo_csv.or(file.geo_csv),
+            geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
+            geo: file.geo,
             intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),

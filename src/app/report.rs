@@ -70,6 +70,7 @@ impl Bench {
         let (csv, city, asn) = &config.geo;
         let places = Places::open(csv.as_deref(), city.as_deref(), asn.as_deref())
             .map_err(|error| super::Wrong(error.to_string()))?;
+        let places = places.with_kinds(&config.geo_kind).map_err(|error| super::Wrong(error.to_string()))?;
         let (tools, lists) = match &config.intel {
             Some(folder) => super::intel::read(folder)?,
             None => Default::default(),

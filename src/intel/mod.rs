@@ -17,6 +17,7 @@ mod tools;
 pub use geo::{GeoPoint, GeoPointError, distance_km};
 pub use kind::{Kind, UnknownKind};
 pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
+pub use mmdb::{DatabaseFacts, inspect};
 pub use nets::{Networks, NetworksError};
 pub use places::{Origin, Place, PlaceError, Places};
 pub use tools::{Refused, Tool, ToolError, ToolHit, Tools};

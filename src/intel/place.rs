@@ -41,6 +41,8 @@ pub enum Origin {
     AsnDatabase,
     /// The built-in table of satellite operators.
     AsnTable,
+    /// A database of what networks are used for (Anonymous-IP, Connection-Type, Enterprise).
+    KindDatabase,
     /// An imported list of networks.
     List,
 }
@@ -54,6 +56,7 @@ impl Origin {
             Self::CityDatabase => "geo-city",
             Self::AsnDatabase => "geo-asn",
             Self::AsnTable => "asn-table",
+            Self::KindDatabase => "geo-kind",
             Self::List => "list",
         }
     }

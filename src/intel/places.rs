@@ -6,10 +6,10 @@
 pub use super::place::{Origin, Place, PlaceError};
 
 use super::geo_csv::Table;
-use super::mmdb::{AsnDatabase, CityDatabase};
+use super::mmdb::{AsnDatabase, CityDatabase, KindDatabase};
 use super::{Kind, Label, Listed, Lists};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that is known of places.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub struct Places {
     table: Option<Table>,
     city: Option<CityDatabase>,
     asn: Option<AsnDatabase>,
+    kinds: Vec<KindDatabase>,
     lists: Lists,
 }
 
@@ -30,8 +31,18 @@ impl Places {
             table: geo_csv.map(Table::open).transpose()?,
             city: city.map(CityDatabase::open).transpose()?,
             asn: asn.map(AsnDatabase::open).transpose()?,
+            kinds: Vec::new(),
             lists: Lists::default(),
         })
+    }
+
+    /// The same, with databases that say what networks are used for: Anonymous-IP, Connection-Type, Enterprise.
+    ///
+    /// # Errors
+    /// If one cannot be read, is broken, or is something else.
+    pub fn with_kinds(mut self, paths: &[PathBuf]) -> Result<Self, PlaceError> {
+        self.kinds = paths.iter().map(|path| KindDatabase::open(path)).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// The same, with lists of networks whose label names the kind of an address that no other source names.
@@ -69,6 +80,12 @@ impl Places {
             place.fill_owner(found);
         }
         place.refine_kind();
+        if place.kind == Kind::Unknown
+            && let Some(kind) = self.kinds.iter().find_map(|database| database.lookup(ip))
+        {
+            place.kind = kind;
+            place.kind_by = Some(Origin::KindDatabase);
+        }
         if place.kind == Kind::Unknown
             && let Some(kind) = self.lists.lookup(ip).and_then(|listed| kind_of(listed.label))
         {
