@@ -303,6 +303,15 @@ pub struct RunArgs {
     /// Imported lists of networks and tools: a folder that `farmlight intel import` wrote.
     #[arg(long, value_name = "DIR")]
     pub intel: Option<PathBuf>,
+    /// Who is where: a CSV (time,address,identity) or logs of VPN gateways (Cisco, GlobalProtect, FortiGate, OpenVPN).
+    #[arg(long, value_name = "FILE")]
+    pub identities: Vec<PathBuf>,
+    /// The year of log lines whose time stamps say none.
+    #[arg(long, value_name = "YEAR")]
+    pub log_year: Option<i16>,
+    /// Write names of people and machines as keyed hashes; the file holds the key.
+    #[arg(long, value_name = "KEYFILE")]
+    pub hash_identities: Option<PathBuf>,
     /// Where the capture point is, in degrees.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub site: Option<String>,
@@ -382,6 +391,10 @@ pub struct RunConfig {
     pub geo: (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
     /// Databases of kinds.
     pub geo_kind: Vec<PathBuf>,
+    /// Files that say who is where, and the year of their time stamps.
+    pub identities: (Vec<PathBuf>, Option<i16>),
+    /// The key for pseudonyms.
+    pub hash_identities: Option<PathBuf>,
     /// Folder of imported lists.
     pub intel: Option<PathBuf>,
     /// Capture point.
@@ -463,6 +476,8 @@ impl RunArgs {
             format: merged.format.unwrap_or(Format::Table),
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
             geo_kind: merged.geo_kind,
+            identities: (merged.identities, merged.log_year),
+            hash_identities: merged.hash_identities,
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
@@ -490,6 +505,9 @@ impl RunArgs {
             geo_csv: self.geo_csv.or(file.geo_csv),
             geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
             geo: file.geo,
+            identities: if self.identities.is_empty() { file.identities } else { self.identities },
+            log_year: self.log_year.or(file.log_year),
+            hash_identities: self.hash_identities.or(file.hash_identities),
             intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),

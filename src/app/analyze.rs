@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::report::{Bench, Run};
 use super::{Outcome, Wrong, stdin};
 use crate::cli::{Analyze, RunConfig};
-use crate::evidence::{Ledger, LedgerLimits};
+use crate::evidence::LedgerLimits;
 use crate::pipeline::{Engine, EngineConfig, Limits};
 use crate::sink::Spool;
 use crate::source::{Filter, Inputs, Next, Source};
@@ -40,7 +40,7 @@ fn read_all(
 ) -> anyhow::Result<Outcome> {
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
-    let ledger = Arc::new(Ledger::new(config.own.clone(), LedgerLimits::default()));
+    let ledger = bench.ledger(config, LedgerLimits::default());
     let join = SharedJoin::default();
     let records = || {
         let spooled = config.out.as_deref().map(|dir| Sessions::Spooled(Spool::new(dir)));

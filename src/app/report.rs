@@ -4,8 +4,8 @@ use super::Outcome;
 use super::outlet::{Records, Sessions};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
-use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
-use crate::intel::{Place, Places, Tools};
+use crate::evidence::{Finding, Ledger, LedgerLimits, Site, Verdict, expected_ms, judge};
+use crate::intel::{Place, Places, Pseudonyms, Roll, Tools, read_roll};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
@@ -28,6 +28,10 @@ pub(super) struct Bench {
     pub(super) places: Places,
     /// Remote tools by host name, imported.
     pub(super) tools: Arc<Tools>,
+    /// Who is where, as the user's files say.
+    rolls: Vec<Roll>,
+    /// Names go out as these only.
+    pub(super) pseudonyms: Option<Pseudonyms>,
     pub(super) site: Site,
 }
 
@@ -76,8 +80,25 @@ impl Bench {
             None => Default::default(),
         };
         let places = places.with_lists(lists);
+        let pseudonyms = config.hash_identities.as_deref().map(Pseudonyms::open).transpose();
+        let pseudonyms = pseudonyms.map_err(|e| super::Wrong(format!("--hash-identities: {e}")))?;
+        let (rolls, year) = &config.identities;
+        let rolls = rolls.iter().map(|path| read_roll(path, *year)).collect::<Result<Vec<_>, _>>();
+        let rolls = rolls.map_err(|e| super::Wrong(format!("--identities: {e}")))?;
         let site = Site { location: config.site, has_places: !places.is_empty() };
-        Ok(Self { places, site, tools: Arc::new(tools) })
+        Ok(Self { places, site, tools: Arc::new(tools), rolls, pseudonyms })
+    }
+
+    /// An empty ledger that knows what the user's files say of who is where.
+    pub(super) fn ledger(&self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
+        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.pseudonyms.clone());
+        for roll in &self.rolls {
+            for (line, reason) in &roll.left_out {
+                tracing::warn!("--identities: line {line} left out: {reason}");
+            }
+            roll.claims.iter().cloned().for_each(|located| ledger.on_claim(located));
+        }
+        Arc::new(ledger)
     }
 
     /// The judgement on one endpoint, and its place.

@@ -62,7 +62,7 @@ fn watch(
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
     let limits = LedgerLimits { track_changes: true, ..LedgerLimits::default() };
-    let ledger = Arc::new(Ledger::new(config.own.clone(), limits));
+    let ledger = bench.ledger(config, limits);
     let sessions: Option<SharedFile> = match &config.out {
         Some(dir) => Some(Arc::new(Mutex::new(create(dir, "sessions.jsonl")?))),
         None => None,

@@ -6,6 +6,7 @@
 //! worth.
 
 use crate::base::{Identity, Located, Stay, Sureness, Timestamp};
+use crate::intel::Pseudonyms;
 use dashmap::DashMap;
 use foldhash::fast::{FixedState, RandomState};
 use std::collections::BTreeMap;
@@ -99,13 +100,21 @@ pub struct Claims {
     kept: AtomicUsize,
     turned_away: AtomicU64,
     limits: ClaimLimits,
+    pseudonyms: Option<Pseudonyms>,
 }
 
 impl Claims {
     /// Nobody anywhere.
     #[must_use]
     pub fn new(limits: ClaimLimits) -> Self {
+        Self::under(limits, None)
+    }
+
+    /// The same; names are kept as pseudonyms only, if there is a key for them.
+    #[must_use]
+    pub fn under(limits: ClaimLimits, pseudonyms: Option<Pseudonyms>) -> Self {
         Self {
+            pseudonyms,
             stays: DashMap::with_hasher(RandomState::default()),
             tunnels: DashMap::with_hasher(RandomState::default()),
             names: DashMap::with_hasher(RandomState::default()),
@@ -159,7 +168,10 @@ impl Claims {
     }
 
     /// One copy of each name, whoever says it.
-    fn shared(&self, identity: Identity) -> Arc<Identity> {
+    fn shared(&self, mut identity: Identity) -> Arc<Identity> {
+        if let Some(pseudonyms) = &self.pseudonyms {
+            identity.name = pseudonyms.of(&identity.name);
+        }
         if let Some(known) = self.names.get(&identity) {
             return Arc::clone(known.key());
         }

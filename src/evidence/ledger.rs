@@ -8,7 +8,7 @@ use super::{ClaimLimits, Claims};
 use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::{FiveTuple, Flow};
-use crate::intel::Networks;
+use crate::intel::{Networks, Pseudonyms};
 use crate::session::{Session, Story};
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
@@ -159,6 +159,13 @@ impl Ledger {
             turned_away: AtomicU64::new(0),
             changed: Mutex::default(),
         }
+    }
+
+    /// The same; who is where is kept under pseudonyms.
+    #[must_use]
+    pub fn with_pseudonyms(mut self, pseudonyms: Option<Pseudonyms>) -> Self {
+        self.claims = Claims::under(ClaimLimits::default(), pseudonyms);
+        self
     }
 
     /// New samples of a session that goes on.

@@ -4,6 +4,7 @@
 //! Emits: [`Place`]s by address, distances, membership. Imports base only.
 //! Does not: ask the network, judge a place, or guess: what no source says stays unknown.
 
+mod gateway_log;
 mod geo;
 mod geo_csv;
 mod kind;
@@ -12,6 +13,8 @@ mod mmdb;
 mod nets;
 mod place;
 mod places;
+mod pseudonym;
+mod roll;
 mod tools;
 
 pub use geo::{GeoPoint, GeoPointError, distance_km};
@@ -20,4 +23,6 @@ pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
 pub use mmdb::{DatabaseFacts, inspect};
 pub use nets::{Networks, NetworksError};
 pub use places::{Origin, Place, PlaceError, Places};
+pub use pseudonym::{KeyError, Pseudonyms};
+pub use roll::{Roll, RollError, read_roll};
 pub use tools::{Refused, Tool, ToolError, ToolHit, Tools};
