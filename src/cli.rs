@@ -3,7 +3,7 @@
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
 use crate::evidence::Severity;
-use crate::intel::{GeoPoint, Networks};
+use crate::intel::{AllowEntry, GeoPoint, Networks};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -297,6 +297,9 @@ pub struct RunArgs {
     /// Databases of what networks are used for: Anonymous-IP, Connection-Type, Enterprise (MaxMind format).
     #[arg(long, value_name = "MMDB")]
     pub geo_kind: Vec<PathBuf>,
+    /// What is known to be all right: the tables [[allow]].
+    #[arg(skip)]
+    pub allow: Vec<AllowEntry>,
     /// The table for `farmlight geo`.
     #[arg(skip)]
     pub geo: GeoSettings,
@@ -393,6 +396,8 @@ pub struct RunConfig {
     pub geo_kind: Vec<PathBuf>,
     /// Files that say who is where, and the year of their time stamps.
     pub identities: (Vec<PathBuf>, Option<i16>),
+    /// What is known to be all right.
+    pub allow: Vec<AllowEntry>,
     /// The key for pseudonyms.
     pub hash_identities: Option<PathBuf>,
     /// Folder of imported lists.
@@ -419,20 +424,20 @@ pub struct RunConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// The configuration file can't be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// It isn't what it should be; the message points at the line.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Config {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: toml::de::Error,
+        error: toml::de::Error,
     },
     /// An option's value can't be understood.
     #[error("{option}: {reason}")]
@@ -477,6 +482,7 @@ impl RunArgs {
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
             geo_kind: merged.geo_kind,
             identities: (merged.identities, merged.log_year),
+            allow: merged.allow,
             hash_identities: merged.hash_identities,
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
@@ -489,8 +495,8 @@ impl RunArgs {
 
     fn load(path: &Path) -> Result<Self, UsageError> {
         let text =
-            std::fs::read_to_string(path).map_err(|source| UsageError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| UsageError::Config { path: path.to_owned(), source })
+            std::fs::read_to_string(path).map_err(|error| UsageError::Unreadable { path: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| UsageError::Config { path: path.to_owned(), error })
     }
 
     /// These options where they were given, those of `file` elsewhere.
@@ -504,6 +510,7 @@ impl RunArgs {
             geo_asn: self.geo_asn.or(file.geo_asn),
             geo_csv: self.geo_csv.or(file.geo_csv),
             geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
+            allow: file.allow,
             geo: file.geo,
             identities: if self.identities.is_empty() { file.identities } else { self.identities },
             log_year: self.log_year.or(file.log_year),

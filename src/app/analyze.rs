@@ -44,9 +44,9 @@ fn read_all(
     let join = SharedJoin::default();
     let records = || {
         let spooled = config.out.as_deref().map(|dir| Sessions::Spooled(Spool::new(dir)));
-        Records::new(spooled.unwrap_or(Sessions::Counted), &bench.tools)
+        Records::new(spooled.unwrap_or(Sessions::Counted), &bench.notes, &ledger)
     };
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, records()));
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, records()));
     let mut progress = Progress::new(inputs.total(), quiet);
     loop {
         match inputs.next() {

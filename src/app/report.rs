@@ -1,20 +1,21 @@
 //! The end of a run: every endpoint judged, files written, standard output served.
 
 use super::Outcome;
-use super::outlet::{Records, Sessions};
+use super::outlet::{Notes, Records, Sessions};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
-use crate::evidence::{Finding, Ledger, LedgerLimits, Site, Verdict, expected_ms, judge};
-use crate::intel::{Place, Places, Pseudonyms, Roll, Tools, read_roll};
+use crate::evidence::{Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge};
+use crate::intel::{AllowList, AllowUse, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
-    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord, JsonLines, Look,
-    RecognisedRecord, SummaryRecord, Table, Verdicts, merge, rfc3339,
+    AllowRecord, EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord, JsonLines,
+    Look, RecognisedRecord, SummaryRecord, Table, Verdicts, merge, rfc3339,
 };
 use crate::source::InputReport;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
@@ -26,12 +27,12 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) places: Places,
-    /// Remote tools by host name, imported.
-    pub(super) tools: Arc<Tools>,
+    /// What goes beside sessions.
+    pub(super) notes: Arc<Notes>,
+    /// The lines that the licences of databases in use want.
+    attribution: Vec<&'static str>,
     /// Who is where, as the user's files say.
     rolls: Vec<Roll>,
-    /// Names go out as these only.
-    pub(super) pseudonyms: Option<Pseudonyms>,
     pub(super) site: Site,
 }
 
@@ -55,6 +56,7 @@ struct Judged {
     told: Vec<(Finding, Option<Place>)>,
     endpoints: u64,
     findings: u64,
+    suppressed: u64,
     verdicts: Verdicts,
 }
 
@@ -62,7 +64,8 @@ impl Judged {
     fn count(&mut self, finding: &Finding, all: bool) {
         self.endpoints += 1;
         *self.verdicts.entry(finding.verdict.name()).or_default() += 1;
-        self.findings += u64::from(finding.verdict.is_finding());
+        self.findings += u64::from(finding.is_raised());
+        self.suppressed += u64::from(finding.suppressed.is_some());
         if finding.verdict.is_finding() || all {
             self.to_tell.push((finding.first_seen, finding.endpoint));
         }
@@ -86,12 +89,16 @@ impl Bench {
         let rolls = rolls.iter().map(|path| read_roll(path, *year)).collect::<Result<Vec<_>, _>>();
         let rolls = rolls.map_err(|e| super::Wrong(format!("--identities: {e}")))?;
         let site = Site { location: config.site, has_places: !places.is_empty() };
-        Ok(Self { places, site, tools: Arc::new(tools), rolls, pseudonyms })
+        let allow = AllowList::new(config.allow.clone(), pseudonyms.as_ref());
+        let mut attribution: Vec<_> =
+            city.iter().chain(asn).chain(&config.geo_kind).filter_map(|p| inspect(p).ok()?.attribution).collect();
+        attribution.dedup();
+        Ok(Self { places, site, notes: Arc::new(Notes { tools, allow, pseudonyms }), attribution, rolls })
     }
 
     /// An empty ledger that knows what the user's files say of who is where.
     pub(super) fn ledger(&self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
-        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.pseudonyms.clone());
+        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.notes.pseudonyms.clone());
         for roll in &self.rolls {
             for (line, reason) in &roll.left_out {
                 tracing::warn!("--identities: line {line} left out: {reason}");
@@ -104,8 +111,25 @@ impl Bench {
     /// The judgement on one endpoint, and its place.
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<(Finding, Option<Place>)> {
         let place = self.places.lookup(address);
-        let finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
+        let mut finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
+        self.note(ledger, &mut finding);
         Some((finding, place))
+    }
+
+    /// Adds who is said to be there, and the entry of the allow-list that covers the finding.
+    fn note(&self, ledger: &Ledger, finding: &mut Finding) {
+        let (Some(from), Some(to)) = (finding.first_seen, finding.last_seen) else { return };
+        finding.identities = ledger.claims().between(finding.endpoint, from, to);
+        if finding.verdict.is_finding() {
+            let names: Vec<&str> = finding.identities.iter().map(|identity| identity.name.as_str()).collect();
+            let entry = self.notes.allow.of_endpoint(finding.endpoint, &names, to);
+            finding.suppressed = entry.map(|entry| Suppressed {
+                allow: entry.allow.name(),
+                reason: entry.reason.clone(),
+                owner: entry.owner.clone(),
+                expires: entry.expires.clone(),
+            });
+        }
     }
 }
 
@@ -154,7 +178,7 @@ impl Run<'_> {
         if self.inputs.iter().any(|i| i.error.is_some()) {
             return Outcome::Incomplete;
         }
-        let met = |level| told.iter().any(|(f, _)| f.verdict.is_finding() && f.severity >= level);
+        let met = |level| told.iter().any(|(f, _)| f.is_raised() && f.severity >= level);
         if self.config.fail_on.is_some_and(met) { Outcome::Alarm } else { Outcome::Done }
     }
 
@@ -173,7 +197,8 @@ impl Run<'_> {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
                 let place = self.bench.places.lookup(address);
-                let finding = judge(address, account, place.as_ref(), &self.bench.site, false);
+                let mut finding = judge(address, account, place.as_ref(), &self.bench.site, false);
+                self.bench.note(self.ledger, &mut finding);
                 judged.count(&finding, self.config.all);
             });
         }
@@ -192,12 +217,7 @@ impl Run<'_> {
         let name = self.ledger.name_of(finding.endpoint);
         let expected = expected_ms(place, &self.bench.site);
         let record = self.ledger.look(finding.endpoint, |account| {
-            let claims = self.ledger.claims();
-            let identities = match (account.first_seen, account.last_seen) {
-                (Some(from), Some(to)) => claims.between(finding.endpoint, from, to),
-                _ => Vec::new(),
-            };
-            EndpointRecord::of(account, finding, place, name, expected).with_identities(&identities)
+            EndpointRecord::of(account, finding, place, name, expected).with_identities(&finding.identities)
         });
         record.map_or(Ok(()), |record| lines.write(&record))
     }
@@ -281,10 +301,32 @@ impl Run<'_> {
                     }
                 }
                 table.roster(roster)?;
+                for entry in &summary.allow {
+                    let AllowRecord { entry, reason, owner, state } = entry;
+                    table.line(&format!("Entry {entry} of the allow-list ({reason}; {owner}) is {state}."))?;
+                }
+                for line in &summary.attribution {
+                    table.line(line)?;
+                }
                 table.line(&closing(summary, self.config.all))?;
                 table.flush()
             }
         }
+    }
+
+    /// Entries of the allow-list that need a look: expired ones that would have covered something, unused ones.
+    fn allow_records(&self) -> Vec<AllowRecord> {
+        let state = |usage: &AllowUse| match (usage.used, usage.expired) {
+            (_, 1..) => Some("expired"),
+            (0, _) => Some("unused"),
+            _ => None,
+        };
+        let uses = self.bench.notes.allow.uses().into_iter();
+        uses.filter_map(|usage| {
+            let state = state(&usage)?;
+            Some(AllowRecord { entry: usage.number, reason: usage.reason, owner: usage.owner, state })
+        })
+        .collect()
     }
 
     fn summary<'a>(&self, sessions: u64, roster: &'a Roster, judged: &Judged) -> SummaryRecord<'a> {
@@ -307,6 +349,9 @@ impl Run<'_> {
             recognised: roster.iter().map(RecognisedRecord::of).collect(),
             endpoints: judged.endpoints,
             findings: judged.findings,
+            suppressed: judged.suppressed,
+            allow: self.allow_records(),
+            attribution: self.bench.attribution.clone(),
             verdicts: judged.verdicts.clone(),
             evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
             dropped: BTreeMap::from([
@@ -367,6 +412,9 @@ fn closing(summary: &SummaryRecord<'_>, all: bool) -> String {
         plural(summary.frames.read, "frame", "frames"),
         summary.seconds,
     );
+    if summary.suppressed > 0 {
+        let _ = write!(text, " {} suppressed by the allow-list.", plural(summary.suppressed, "finding", "findings"));
+    }
     let broken = summary.inputs.iter().filter(|i| i.error.is_some()).count();
     if broken > 0 {
         text.push_str(&match summary.inputs.len() {

@@ -68,8 +68,11 @@ fn watch(
         None => None,
     };
     let join = SharedJoin::default();
-    let written = || Records::new(sessions.clone().map_or(Sessions::Counted, Sessions::Streamed), &bench.tools);
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, written()));
+    let written = || {
+        let streamed = sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
+        Records::new(streamed, &bench.notes, &ledger)
+    };
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
     let mut joined = written();
     let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
     let mut looked = Timestamp::MIN;
@@ -131,7 +134,7 @@ impl Teller<'_> {
             let Some((finding, place)) = self.bench.judge(self.ledger, address, true) else { continue };
             let said = (finding.verdict, finding.hypothesis, finding.severity);
             let known = self.told.get(&address);
-            let worth_telling = finding.verdict.is_finding() || known.is_some() || self.config.all;
+            let worth_telling = finding.is_raised() || known.is_some() || self.config.all;
             if worth_telling && known != Some(&said) {
                 self.told.insert(address, said);
                 match self.print(&finding, place.as_ref()) {

@@ -18,4 +18,4 @@ pub use claims::{ClaimLimits, Claims, StayOf};
 pub use hypothesis::Hypothesis;
 pub use judge::{Case, Expected, Site, expected_ms, judge};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
-pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict, signed};
+pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};

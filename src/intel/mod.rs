@@ -4,6 +4,7 @@
 //! Emits: [`Place`]s by address, distances, membership. Imports base only.
 //! Does not: ask the network, judge a place, or guess: what no source says stays unknown.
 
+mod allow;
 mod gateway_log;
 mod geo;
 mod geo_csv;
@@ -17,6 +18,7 @@ mod pseudonym;
 mod roll;
 mod tools;
 
+pub use allow::{AllowEntry, AllowList, AllowUse, Allowed};
 pub use geo::{GeoPoint, GeoPointError, distance_km};
 pub use kind::{Kind, UnknownKind};
 pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};

@@ -53,6 +53,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::LLMNR,
 ];
 
+/// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
+pub const IDENTITY_KEYS: &[Key] = &["rdp.cookie", "rdp.client_name", "rfb.desktop_name", "tls.client_cert_subject"];
+
 /// The entry of that name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Protocol> {

@@ -5,11 +5,13 @@
 use crate::base::{Ends, Fault, Identity, Timestamp};
 use crate::evidence::{Account, Distance, Evidence, Finding, StayOf};
 use crate::flow::{End, Peer};
-use crate::intel::{Kind, Place, Tools};
+use crate::intel::{AllowEntry, Kind, Place, Pseudonyms, Tools};
+use crate::protocol::IDENTITY_KEYS;
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,11 +66,14 @@ pub struct SessionRecord<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     encapsulation: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: BTreeMap<&'static str, &'a str>,
+    attributes: BTreeMap<&'static str, Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rtt: Vec<RttRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hello_lag_ms: Option<f64>,
+    /// The reason of the allow-list's entry that covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<&'static str>,
     flows: Vec<String>,
@@ -127,15 +132,39 @@ impl<'a> SessionRecord<'a> {
             category: session.category.map(crate::protocol::Category::name),
             confidence: session.confidence.map(crate::session::Confidence::name),
             encapsulation: session.encapsulation.iter().map(wrapper).collect(),
-            attributes: session.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect(),
+            attributes: session.attributes.iter().map(|(key, value)| (*key, Cow::Borrowed(value.as_str()))).collect(),
             rtt: session.rtt().iter().map(RttRecord::of).collect(),
             hello_lag_ms: session.hello_lag.map(ms),
+            allowed: None,
             faults: session.faults.iter().map(|Fault(name)| *name).collect(),
             flows: std::iter::once(community_id.clone())
                 .chain(session.parts.iter().map(crate::flow::community_id))
                 .collect(),
             community_id,
         }
+    }
+
+    /// The same, covered by an entry of the allow-list.
+    #[must_use]
+    pub const fn allowed_by(mut self, entry: Option<&'a AllowEntry>) -> Self {
+        self.allowed = match entry {
+            Some(entry) => Some(entry.reason.as_str()),
+            None => None,
+        };
+        self
+    }
+
+    /// The same, with names of people and machines as pseudonyms.
+    #[must_use]
+    pub fn under(mut self, pseudonyms: Option<&Pseudonyms>) -> Self {
+        if let Some(pseudonyms) = pseudonyms {
+            for (key, value) in &mut self.attributes {
+                if IDENTITY_KEYS.contains(key) {
+                    *value = Cow::Owned(pseudonyms.of(value));
+                }
+            }
+        }
+        self
     }
 
     /// The same; a session whose program is not known gets the name of the imported tool whose server it names.
@@ -429,10 +458,22 @@ pub struct FindingRecord<'a> {
     evidence: Vec<EvidenceRecord<'a>>,
     missing: &'a [String],
     attack: &'static [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<SuppressedRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SuppressedRecord<'a> {
+    allow: &'static str,
+    reason: &'a str,
+    owner: &'a str,
+    expires: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -495,6 +536,13 @@ impl<'a> FindingRecord<'a> {
             evidence: finding.evidence.iter().map(evidence).collect(),
             missing: &finding.missing,
             attack: finding.hypothesis.attack(),
+            identities: finding.identities.iter().map(|identity| identity.name.as_str()).collect(),
+            suppressed: finding.suppressed.as_ref().map(|by| SuppressedRecord {
+                allow: by.allow,
+                reason: &by.reason,
+                owner: &by.owner,
+                expires: &by.expires,
+            }),
             first_seen: finding.first_seen.map(rfc3339),
             last_seen: finding.last_seen.map(rfc3339),
         }
@@ -526,6 +574,12 @@ pub struct SummaryRecord<'a> {
     pub endpoints: u64,
     /// Findings.
     pub findings: u64,
+    /// Findings that an entry of the allow-list covers; they are recorded, and not among `findings`.
+    pub suppressed: u64,
+    /// Entries of the allow-list that need a look.
+    pub allow: Vec<AllowRecord>,
+    /// The lines that the licences of databases in use want.
+    pub attribution: Vec<&'static str>,
     /// Endpoints by verdict.
     pub verdicts: Verdicts,
     /// Records that had to make room, by kind.
@@ -544,6 +598,19 @@ pub struct SummaryRecord<'a> {
     pub version: &'static str,
     /// The configuration in effect.
     pub config: serde_json::Value,
+}
+
+/// An entry of the allow-list that has expired or covered nothing.
+#[derive(Debug, Serialize)]
+pub struct AllowRecord {
+    /// Which, counted from 1.
+    pub entry: usize,
+    /// Its reason.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// `expired` (it would have covered something) or `unused`.
+    pub state: &'static str,
 }
 
 /// How many sessions of one kind there were.
