@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use foldhash::fast::{FixedState, RandomState};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -192,12 +192,12 @@ impl Claims {
     }
 
     fn of(&self, address: IpAddr, wanted: impl Fn(&Span) -> bool) -> Vec<Arc<Identity>> {
-        let Some(stays) = self.stays.get(&address) else { return Vec::new() };
-        let mut found: Vec<(std::cmp::Reverse<Sureness>, Arc<Identity>)> = stays
-            .iter()
-            .filter(|(_, span)| wanted(span))
-            .map(|(name, span)| (std::cmp::Reverse(span.sureness), Arc::clone(&name.identity)))
-            .collect();
+        let mut found: Vec<(std::cmp::Reverse<Sureness>, Arc<Identity>)> = Vec::new();
+        for place in [Some(address), prefix_of(address)].into_iter().flatten() {
+            let Some(stays) = self.stays.get(&place) else { continue };
+            let there = stays.iter().filter(|(_, span)| wanted(span));
+            found.extend(there.map(|(name, span)| (std::cmp::Reverse(span.sureness), Arc::clone(&name.identity))));
+        }
         found.sort();
         let mut identities: Vec<Arc<Identity>> = Vec::new();
         for (_, identity) in found {
@@ -266,6 +266,13 @@ impl Claims {
     }
 }
 
+/// The first address of the /64 that holds an IPv6 address: an access server names a worker's whole prefix.
+fn prefix_of(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let prefix = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
+    (prefix != address).then_some(IpAddr::V6(prefix))
+}
+
 impl Span {
     fn merge(&mut self, other: Self) {
         self.from = self.from.min(other.from);
@@ -325,6 +332,16 @@ mod tests {
         accepted.claim.sureness = Sureness::Accepted;
         claims.add(accepted);
         assert_eq!(names(&claims.at(ip(1), t(100))), ["zoe", "anybody"]);
+    }
+
+    #[test]
+    fn a_prefix_is_all_its_addresses() {
+        let claims = Claims::new(ClaimLimits::default());
+        let mut located = said(100, 1, "bob", Stay::Begins, None);
+        located.address = "2001:db8:8:6::".parse().unwrap();
+        claims.add(located);
+        assert_eq!(names(&claims.at("2001:db8:8:6:1234::9".parse().unwrap(), t(200))), ["bob"]);
+        assert!(claims.at("2001:db8:8:7::1".parse().unwrap(), t(200)).is_empty());
     }
 
     #[test]

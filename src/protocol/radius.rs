@@ -166,6 +166,8 @@ impl Asked {
         let number = || value.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
         match kind {
             1 => self.user = Some(printable(value)).filter(|name| !name.is_empty()),
+            // An EAP response of type Identity (RFC 3748, 5.1) says who it is where User-Name hides it, or is not there.
+            79 => self.user = self.user.take().or_else(|| eap_identity(value)),
             8 => self.inside.extend(number().map(Ipv4Addr::from_bits).filter(|ip| is_an_address(*ip)).map(IpAddr::V4)),
             97 => self.inside.extend(prefix(value).map(IpAddr::V6)),
             168 => self.inside.extend(value.first_chunk::<16>().map(|b| IpAddr::V6(Ipv6Addr::from(*b)))),
@@ -227,6 +229,13 @@ impl Asked {
             }
         }
     }
+}
+
+/// The name in an EAP response of type Identity, if it is one.
+fn eap_identity(value: &[u8]) -> Option<String> {
+    let (head, name) = value.split_first_chunk::<5>()?;
+    let [2, _, _, _, 1] = *head else { return None };
+    Some(printable(name)).filter(|name| !name.is_empty())
 }
 
 /// 255.255.255.254 and .255 mean that the access server or the user chooses (RFC 2865, 5.8).
@@ -482,6 +491,8 @@ mod tests {
         let mut asked = Asked::default();
         asked.take(26, &device);
         assert_eq!(asked.devices, ["00-14-22-e9-54-5e"]);
+        asked.take(79, b"\x02\x01\x00\x0e\x01carol@corp");
+        assert_eq!(asked.user.as_deref(), Some("carol@corp"));
         asked.take(66, b"\x00203.0.113.77");
         assert_eq!(asked.outside.map(|ip| ip.to_string()).as_deref(), Some("203.0.113.77"));
     }
