@@ -12,6 +12,7 @@ mod http;
 mod openvpn;
 mod quic;
 mod rdp;
+mod rdp_udp;
 mod rfb;
 mod ssh;
 mod starttls;
@@ -31,6 +32,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
     &rdp::RDP,
+    &rdp_udp::RDP_UDP,
     &rfb::RFB,
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,

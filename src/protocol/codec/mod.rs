@@ -10,6 +10,8 @@ pub mod quic_crypto;
 pub mod quic_google;
 pub mod quic_initial;
 pub mod quic_packet;
+pub mod rdp_settings;
+pub mod rdp_udp_header;
 pub mod server_hello;
 pub mod text;
 pub mod tls_record;

@@ -1,0 +1,244 @@
+//! The headers of RDP-UDP's datagrams, of versions 1 and 2 ([MS-RDPEUDP]) and 3, which is called RDP-UDP2
+//! ([MS-RDPEUDP2]).
+//!
+//! Reads: the handshake, and where the payload of a data datagram begins. Does not: keep state, correct errors, or read
+//! acknowledgements beyond their length.
+//!
+//! Reference: [MS-RDPEUDP] 2.2.2, [MS-RDPEUDP2] 2.2.1.
+
+use crate::base::Reader;
+
+/// Flags of `RDPUDP_FEC_HEADER` ([MS-RDPEUDP] 2.2.2.1).
+pub mod flag {
+    /// Opens a connection.
+    pub const SYN: u16 = 0x0001;
+    /// Holds an acknowledgement vector, or answers a SYN.
+    pub const ACK: u16 = 0x0004;
+    /// Holds a payload.
+    pub const DATA: u16 = 0x0008;
+    /// The payload is there to correct errors.
+    pub const FEC: u16 = 0x0010;
+    /// Acknowledges acknowledgements.
+    pub const ACK_OF_ACKS: u16 = 0x0100;
+    /// Lost payloads are not sent again.
+    pub const SYN_LOSSY: u16 = 0x0200;
+    /// A correlation identifier follows.
+    pub const CORRELATION_ID: u16 = 0x0800;
+    /// A version follows.
+    pub const SYN_EX: u16 = 0x1000;
+    /// All that are defined.
+    pub const ALL: u16 = 0x1f7f;
+}
+
+/// What a SYN or SYN+ACK may bear.
+const SYN_FLAGS: u16 = flag::SYN | flag::ACK | flag::SYN_LOSSY | flag::CORRELATION_ID | flag::SYN_EX;
+/// What an end may offer as its largest datagram, in bytes ([MS-RDPEUDP] 2.2.2.5).
+const MTU: std::ops::RangeInclusive<u16> = 1_132..=1_232;
+/// The version that is RDP-UDP2.
+pub const VERSION_3: u16 = 0x0101;
+
+/// A SYN or SYN+ACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syn {
+    /// Which flags.
+    pub flags: u16,
+    /// The sequence number acknowledged; all ones in a SYN.
+    pub acknowledged: u32,
+    /// The first sequence number of this end.
+    pub initial: u32,
+    /// Largest datagrams, up and down, in bytes.
+    pub mtu: (u16, u16),
+    /// Names the connection in the logs of both ends.
+    pub correlation: Option<[u8; 16]>,
+    /// The highest version spoken; 1 if none is said.
+    pub version: u16,
+}
+
+impl Syn {
+    /// `None` if it is not one.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let acknowledged = reader.u32()?;
+        let _window = reader.u16()?;
+        let flags = reader.u16()?;
+        let answers = flags & flag::ACK != 0;
+        if flags & flag::SYN == 0 || flags & !SYN_FLAGS != 0 || !answers && acknowledged != u32::MAX {
+            return None;
+        }
+        let initial = reader.u32()?;
+        let mtu = (reader.u16()?, reader.u16()?);
+        if !MTU.contains(&mtu.0) || !MTU.contains(&mtu.1) {
+            return None;
+        }
+        let mut correlation = None;
+        if flags & flag::CORRELATION_ID != 0 {
+            correlation = Some(reader.array()?);
+            reader.take(16)?;
+        }
+        let mut version = 1;
+        if flags & flag::SYN_EX != 0 && reader.u16()? & 1 != 0 {
+            version = reader.u16()?;
+        }
+        matches!(version, 1 | 2 | VERSION_3).then_some(Self { flags, acknowledged, initial, mtu, correlation, version })
+    }
+
+    /// Whether it answers another SYN.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        self.flags & flag::ACK != 0
+    }
+}
+
+/// A datagram with a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// What the sender has received; version 3 says it elsewhere.
+    pub acknowledged: u32,
+    /// Its place in the order of datagrams, repeated ones included.
+    pub coded: u32,
+    /// Its place in the order of payloads.
+    pub place: u32,
+    /// It corrects errors instead of bearing bytes of its own.
+    pub corrects: bool,
+    /// The bytes.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Data<'a> {
+    /// Reads a datagram of versions 1 and 2; `None` if it has no payload or is none.
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let acknowledged = reader.u32()?;
+        let _window = reader.u16()?;
+        let flags = reader.u16()?;
+        if flags & (flag::DATA | flag::SYN) != flag::DATA || flags & !flag::ALL != 0 {
+            return None;
+        }
+        if flags & flag::ACK != 0 {
+            let elements = usize::from(reader.u16()?);
+            // The size and the elements together are padded to whole double words.
+            reader.take((elements + 2).next_multiple_of(4) - 2)?;
+        }
+        if flags & flag::ACK_OF_ACKS != 0 {
+            reader.u32()?;
+        }
+        let (coded, place) = (reader.u32()?, reader.u32()?);
+        let corrects = flags & flag::FEC != 0;
+        if corrects {
+            reader.u32()?;
+        }
+        Some(Self { acknowledged, coded, place, corrects, payload: reader.rest() })
+    }
+}
+
+/// The largest datagram of version 3 that is read, in bytes.
+const PACKET: usize = 1_600;
+
+/// Flags of RDP-UDP2 ([MS-RDPEUDP2] 2.2.1.1).
+mod flag2 {
+    pub(super) const ACK: u16 = 0x001;
+    pub(super) const DATA: u16 = 0x004;
+    pub(super) const ACK_VECTOR: u16 = 0x008;
+    pub(super) const ACK_OF_ACKS: u16 = 0x010;
+    pub(super) const OVERHEAD: u16 = 0x040;
+    pub(super) const DELAY_ACK: u16 = 0x100;
+}
+
+/// Where the payload of a datagram of version 3 stands: its place in the order of payloads, and its first byte.
+///
+/// The first and the eighth byte are exchanged on the wire, so that the datagram is not taken for an older version.
+#[must_use]
+pub fn data_v3(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let mut head = [0; 8];
+    head.copy_from_slice(bytes.get(..8)?);
+    head.swap(0, 7);
+    // A dummy, sent to measure the path, has the packet type 8.
+    if head.first()? >> 1 & 0xf != 0 || bytes.len() > PACKET {
+        return None;
+    }
+    let mut reader = Unswapped { head, bytes, at: 1 };
+    let flags = reader.u16_le()? & 0xfff;
+    if flags & flag2::DATA == 0 {
+        return None;
+    }
+    if flags & flag2::ACK != 0 {
+        reader.skip(6)?;
+        let delayed = reader.u8()? & 0xf;
+        reader.skip(usize::from(delayed))?;
+    }
+    if flags & flag2::OVERHEAD != 0 {
+        reader.skip(1)?;
+    }
+    if flags & flag2::DELAY_ACK != 0 {
+        reader.skip(3)?;
+    }
+    if flags & flag2::ACK_OF_ACKS != 0 {
+        reader.skip(2)?;
+    }
+    reader.skip(2)?;
+    if flags & flag2::ACK_VECTOR != 0 {
+        reader.skip(2)?;
+        let size = reader.u8()?;
+        reader.skip(if size & 0x80 != 0 { 4 } else { 0 } + usize::from(size & 0x7f))?;
+    }
+    let place = reader.u16_le()?;
+    // The payload begins behind the exchanged bytes: the shortest headers with data end there.
+    let payload = bytes.get(reader.at..).filter(|_| reader.at >= 7)?;
+    (reader.at > 7).then_some((place, payload))
+}
+
+/// Reads as if the first and the eighth byte stood where they belong.
+struct Unswapped<'a> {
+    head: [u8; 8],
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Unswapped<'_> {
+    fn u8(&mut self) -> Option<u8> {
+        let byte = *self.head.get(self.at).or_else(|| self.bytes.get(self.at))?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn u16_le(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes([self.u8()?, self.u8()?]))
+    }
+
+    fn skip(&mut self, n: usize) -> Option<()> {
+        self.at += n;
+        (self.at <= self.bytes.len()).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_of_version_3_is_found_behind_exchanged_bytes() {
+        // Flags: data, acknowledgement of acknowledgements, delayed acknowledgement; window 2^12.
+        let hello = [0x00, 0x14, 0xc1, 0x01, 0xf4, 0x01, 0x64, 0xe0, 0x64, 0x00, 0x01, 0x00, 0x16, 3, 3, 0];
+        assert_eq!(data_v3(&hello), Some((1, &[0x16, 3, 3, 0][..])));
+        let again = [0x01, 0x14, 0xc0, 0x66, 0x00, 0x66, 0x00, 0xe0, 0x00, 0x16, 3];
+        assert_eq!(data_v3(&again), Some((1, &[0x16, 3][..])));
+        let dummy = [0x00, 0x14, 0xc0, 0x64, 0x00, 0x65, 0x00, 0xf0, 0, 0, 0];
+        assert_eq!(data_v3(&dummy), None);
+        let acknowledgement = [0x00, 0x01, 0xc0, 0x64, 0, 1, 2, 0xe0, 3, 0];
+        assert_eq!(data_v3(&acknowledgement), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_vector_is_passed_over_with_its_padding() {
+        let one = [0xc7, 0x6d, 0x5c, 0x17, 4, 0, 0, 0x0c, 0, 1, 9, 9, 0, 0, 0, 7, 0, 0, 0, 6, 0x16];
+        let data = Data::read(&one).unwrap();
+        assert_eq!((data.coded, data.place, data.payload, data.corrects), (7, 6, &[0x16][..], false));
+        let none = [0xc7, 0x6d, 0x5c, 0x17, 4, 0, 0, 0x0c, 0, 0, 9, 9, 0, 0, 0, 7, 0, 0, 0, 6];
+        assert_eq!(Data::read(&none).map(|d| d.payload), Some(&[][..]));
+        let fec = [0, 0, 0, 1, 4, 0, 0, 0x18, 0, 0, 0, 7, 0, 0, 0, 6, 1, 0, 0, 0, 0xaa];
+        assert_eq!(Data::read(&fec).map(|d| (d.corrects, d.payload)), Some((true, &[0xaa][..])));
+        assert_eq!(Data::read(&one[..18]), None);
+    }
+}
