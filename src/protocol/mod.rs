@@ -14,12 +14,17 @@ mod quic;
 mod rdp;
 mod rdp_udp;
 mod rfb;
+mod rlogin;
+mod spice;
 mod ssh;
 mod starttls;
+mod telnet;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
 mod wireguard;
+mod x11;
+mod xdmcp;
 
 use crate::base::{Direction, Ends, Timestamp};
 
@@ -34,6 +39,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &rdp::RDP,
     &rdp_udp::RDP_UDP,
     &rfb::RFB,
+    &spice::SPICE,
+    &x11::X11,
+    &xdmcp::XDMCP,
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
@@ -44,6 +52,10 @@ pub static REGISTRY: &[&Protocol] = &[
     &starttls::XMPP,
     &starttls::POSTGRESQL,
     &starttls::MYSQL,
+    &telnet::TELNET,
+    &rlogin::RLOGIN,
+    &rlogin::RSH,
+    &rlogin::REXEC,
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,

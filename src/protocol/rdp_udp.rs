@@ -540,7 +540,7 @@ mod tests {
             run(&all);
             for (_, bytes) in &all {
                 probe(bytes, bytes);
-                data_v3(bytes);
+                let _ = data_v3(bytes);
             }
         }
     }
