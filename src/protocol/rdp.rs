@@ -431,12 +431,14 @@ struct Rdp {
     stage: Stage,
     led: bool,
     requested: bool,
+    /// The confirm is a question that the client answers without its user.
+    timed: bool,
 }
 
 impl Default for Rdp {
     fn default() -> Self {
         let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
-        Self { inboxes, stage: Stage::Connecting, led: false, requested: false }
+        Self { inboxes, stage: Stage::Connecting, led: false, requested: false, timed: false }
     }
 }
 
@@ -571,7 +573,11 @@ impl Rdp {
         if !flags.is_empty() {
             events.attribute(at, dir, RESPONSE_FLAGS, flags);
         }
-        events.ask(at, dir, Layer::Rdp, "connection-confirm");
+        // Before CredSSP and the like many clients ask their user for a password.
+        self.timed = protocol <= 1;
+        if self.timed {
+            events.ask(at, dir, Layer::Rdp, "connection-confirm");
+        }
         if protocol == 0 {
             self.stage = Stage::Settings;
             self.on_client_settings(events);
@@ -586,7 +592,7 @@ impl Rdp {
 
     /// The first bytes behind a confirm that chose TLS: the client's, unless only the server's direction was captured.
     fn on_tls(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
-        if dir == Direction::Orig {
+        if dir == Direction::Orig && self.timed {
             events.answer(at, dir, Layer::Rdp, "connection-confirm");
         }
         self.hand_over(at, dir, events);
@@ -753,11 +759,11 @@ mod tests {
 
     #[test]
     fn tls_is_asked_for_granted_and_handed_over() {
-        let turns = [(Orig, request()), (Resp, confirm(&[2, 0x0b, 8, 0, 2, 0, 0, 0])), (Orig, HELLO.to_vec())];
+        let turns = [(Orig, request()), (Resp, confirm(&[2, 0x0b, 8, 0, 1, 0, 0, 0])), (Orig, HELLO.to_vec())];
         let events = run(&turns, 4096);
         let flags = "extended-client-data,graphics-pipeline,restricted-admin";
         let expected =
-            [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "credssp"), (RESPONSE_FLAGS, flags)];
+            [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "tls"), (RESPONSE_FLAGS, flags)];
         assert_eq!(attributes(&events), expected);
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
         assert!(events.iter().any(|e| e.kind == EventKind::Link(Link::Pair("rdp"))));
@@ -768,6 +774,10 @@ mod tests {
             (testkit::at(1), testkit::at(2), "connection-confirm"),
         ];
         assert_eq!(testkit::loops(&events), expected);
+        // With CredSSP the client may wait for its user.
+        let mut patient = turns;
+        patient[1].1 = confirm(&[2, 0, 8, 0, 2, 0, 0, 0]);
+        assert_eq!(testkit::loops(&run(&patient, 4096)).len(), 1);
     }
 
     #[test]

@@ -585,3 +585,174 @@ impl Frames {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::testkit::{self, Turn};
+    use crate::protocol::{Event, EventKind};
+    use proptest::prelude::*;
+
+    fn link_message(body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len()).unwrap().to_le_bytes();
+        [MAGIC, &[2, 0, 0, 0, 2, 0, 0, 0], &size, body].concat()
+    }
+
+    /// A client that can choose, and knows short headers unless `full`.
+    fn ask(session: u32, channel: u8, full: bool) -> Vec<u8> {
+        let capabilities: u32 = if full { 3 } else { 11 };
+        let mut body = session.to_le_bytes().to_vec();
+        body.extend([channel, 0, 1, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0]);
+        body.extend(capabilities.to_le_bytes());
+        link_message(&body)
+    }
+
+    fn reply(error: u32) -> Vec<u8> {
+        let mut body = error.to_le_bytes().to_vec();
+        body.extend([0x30; PUBLIC_KEY]);
+        body.extend([1, 0, 0, 0, 0, 0, 0, 0, 178, 0, 0, 0, 11, 0, 0, 0]);
+        link_message(&body)
+    }
+
+    fn mini(kind: u16, body: &[u8]) -> Vec<u8> {
+        [&kind.to_le_bytes()[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), body].concat()
+    }
+
+    fn full(kind: u16, body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len()).unwrap().to_le_bytes();
+        [&[1, 0, 0, 0, 0, 0, 0, 0][..], &kind.to_le_bytes(), &size, &[0; 4], body].concat()
+    }
+
+    fn numbered(number: u32, len: usize) -> Vec<u8> {
+        let mut body = number.to_le_bytes().to_vec();
+        body.resize(len, 0);
+        body
+    }
+
+    fn dialogue(session: u32, channel: u8, long: bool) -> Vec<(Direction, Vec<u8>)> {
+        let message = if long { full } else { mini };
+        vec![
+            (Orig, ask(session, channel, long)),
+            (Resp, reply(0)),
+            (Orig, [&[1, 0, 0, 0][..], &[9; TICKET]].concat()),
+            (Resp, vec![0; 4]),
+            (Resp, [message(MAIN_INIT, &numbered(77, 32)), message(MAIN_NAME, b"\x05\0\0\0desk\0")].concat()),
+            (Resp, message(PING, &numbered(1, 12))),
+            (Resp, message(PING, &numbered(2, 5_000))),
+            (Orig, message(PONG, &numbered(1, 12))),
+            (Orig, message(PONG, &numbered(2, 12))),
+            (Resp, message(SET_ACK, &numbered(8, 8))),
+            (Orig, message(ACK_SYNC, &numbered(8, 4))),
+            (Resp, message(MAIN_UUID, &[0xab; 16])),
+        ]
+    }
+
+    fn run(turns: &[(Direction, Vec<u8>)], piece: usize) -> Vec<Event> {
+        let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        testkit::stream(&SPICE, &turns, piece)
+    }
+
+    fn links(events: &[Event]) -> Vec<Link> {
+        events.iter().filter_map(|e| if let EventKind::Link(link) = e.kind { Some(link) } else { None }).collect()
+    }
+
+    #[test]
+    fn the_main_channel_names_session_and_machine() {
+        for long in [false, true] {
+            let events = run(&dialogue(0, 1, long), 4096);
+            for (key, value) in [
+                (VERSION, "2.2"),
+                (CHANNEL, "main"),
+                (AUTH, "ticket"),
+                (VM_NAME, "desk"),
+                (VM_UUID, "abababab-abab-abab-abab-abababababab"),
+            ] {
+                assert_eq!(testkit::said(&events, key), Some(value), "{key}");
+            }
+            assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
+            let at = testkit::at;
+            let expected = [
+                (at(0), at(1), "link"),
+                (at(2), at(3), "ticket"),
+                (at(5), at(7), "ping"),
+                (at(9), at(10), "set-ack"),
+            ];
+            assert_eq!(testkit::loops(&events), expected);
+        }
+    }
+
+    #[test]
+    fn the_other_channels_quote_the_session() {
+        let main = run(&dialogue(0, 1, false), 4096);
+        let display = run(&dialogue(77, 2, false), 4096);
+        assert_eq!(testkit::said(&display, CHANNEL), Some("display"));
+        assert_eq!(links(&main), links(&display));
+        // Type 103 of a display is no session.
+        assert_eq!(testkit::said(&display, VM_NAME), None);
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_sasl_lists_its_mechanisms() {
+        let refused = run(&[(Orig, ask(0, 1, false)), (Resp, reply(5))], 4096);
+        assert_eq!(testkit::said(&refused, ERROR), Some("need-secured"));
+        let mut wrong = dialogue(0, 1, false);
+        wrong.truncate(3);
+        wrong.push((Resp, vec![7, 0, 0, 0]));
+        assert_eq!(testkit::said(&run(&wrong, 4096), ERROR), Some("permission-denied"));
+        wrong[2].1 = vec![2, 0, 0, 0];
+        wrong[3].1 = b"\x11\0\0\0DIGEST-MD5,GSSAPI".to_vec();
+        let sasl = run(&wrong, 4096);
+        assert_eq!(testkit::said(&sasl, AUTH), Some("sasl"));
+        assert_eq!(testkit::said(&sasl, SASL), Some("DIGEST-MD5,GSSAPI"));
+    }
+
+    #[test]
+    fn a_gap_inside_a_large_message_is_passed_over() {
+        let mut spice = Spice { stage: Stage::Messages, capabilities: MINI_HEADER, main: true, ..Spice::default() };
+        let mut events = Events::default();
+        let ping = mini(PING, &numbered(1, 5_000));
+        let (at, carrier) = (testkit::at(0), Carrier::Stream);
+        let pdu = |dir, bytes| Pdu { at, dir, bytes, carrier, missing: 0 };
+        spice.on_pdu(&pdu(Resp, &ping[..1_000]), &mut events);
+        spice.on_gap(at, Resp, 4_000, &mut events);
+        spice.on_pdu(&pdu(Resp, &ping[5_000..]), &mut events);
+        spice.on_pdu(&pdu(Orig, &mini(PONG, &numbered(1, 12))), &mut events);
+        assert_eq!(testkit::loops(&events.drain().collect::<Vec<_>>()).len(), 1);
+        spice.on_gap(at, Resp, 4_000, &mut events);
+        assert!(events.drain().any(|e| e.kind == EventKind::Settled));
+    }
+
+    #[test]
+    fn others_that_begin_alike_are_not_spice() {
+        let probe = |orig: &[u8], resp: &[u8]| testkit::probe(&SPICE, Carrier::Stream, orig, resp);
+        assert_eq!((probe(&ask(0, 1, false), b""), probe(b"REDQ\x02", b"")), (Probe::Match, Probe::NeedMore));
+        assert_eq!(probe(b"REDQ\x02\0\0\0\x02\0\0\0\xff\xff\xff\xff", b""), Probe::NoMatch);
+        assert_eq!(probe(b"REDQUEST / HTTP/1.1\r\n", b""), Probe::NoMatch);
+        assert_eq!(probe(b"REDIS", b""), Probe::NoMatch);
+        assert_eq!(probe(&ask(0, 1, false), b"HTTP/1.1 400"), Probe::NoMatch);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_events(piece in 1usize..300, long: bool) {
+            let turns = dialogue(0, 1, long);
+            prop_assert_eq!(run(&turns, piece), run(&turns, usize::MAX));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(
+            kept in 0usize..12,
+            turns in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..60)), 0..8),
+        ) {
+            let mut all = dialogue(0, 1, false);
+            all.truncate(kept);
+            all.extend(turns.iter().map(|(orig, bytes)| (if *orig { Orig } else { Resp }, bytes.clone())));
+            run(&all, 3);
+            for (_, bytes) in &turns {
+                run(&[(Orig, link_message(bytes)), (Resp, link_message(bytes))], 50);
+                testkit::probe(&SPICE, Carrier::Stream, bytes, bytes);
+            }
+        }
+    }
+}

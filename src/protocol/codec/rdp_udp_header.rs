@@ -80,7 +80,8 @@ impl Syn {
         if flags & flag::SYN_EX != 0 && reader.u16()? & 1 != 0 {
             version = reader.u16()?;
         }
-        matches!(version, 1 | 2 | VERSION_3).then_some(Self { flags, acknowledged, initial, mtu, correlation, version })
+        // Clients have been seen to offer versions that no document names.
+        matches!(version, 1..=15 | 0x0101..=0x010f).then_some(Self { flags, acknowledged, initial, mtu, correlation, version })
     }
 
     /// Whether it answers another SYN.
