@@ -133,12 +133,9 @@ mod tests {
     #[test]
     fn both_ends_say_their_version() {
         let events = testkit::stream(&NX, &TURNS, 4096);
-        for (key, value) in [
-            (CLIENT_VERSION, "3.5.0-3.5.99"),
-            (SERVER_VERSION, "3.5.0-3.5.99"),
-            (LINK, "ADSL"),
-            (TYPE, "default"),
-        ] {
+        for (key, value) in
+            [(CLIENT_VERSION, "3.5.0-3.5.99"), (SERVER_VERSION, "3.5.0-3.5.99"), (LINK, "ADSL"), (TYPE, "default")]
+        {
             assert_eq!(testkit::said(&events, key), Some(value), "{key}");
         }
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));

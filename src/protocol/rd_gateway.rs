@@ -318,10 +318,14 @@ fn tell(at: Timestamp, request: &Head, response: &Head, status: u16, events: &mu
     if let Some(server) = &response.server {
         events.attribute(at, answers, SERVER, server.as_str());
     }
-    events.link(at, asks, match &request.connection {
-        Some(id) => Link::token("rd-gateway", id.to_ascii_lowercase().as_bytes()),
-        None => Link::Pair("rd-gateway"),
-    });
+    events.link(
+        at,
+        asks,
+        match &request.connection {
+            Some(id) => Link::token("rd-gateway", id.to_ascii_lowercase().as_bytes()),
+            None => Link::Pair("rd-gateway"),
+        },
+    );
 }
 
 /// One chunk of a chunked body (RFC 9112 7.1), and the bytes it takes.
@@ -379,7 +383,8 @@ mod tests {
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
 
-    const OUT: &[u8] = b"RDG_OUT_DATA /remoteDesktopGateway/ HTTP/1.1\r\nHost: gw.example\r\nUser-Agent: MS-RDGateway/1.0\r\n\
+    const OUT: &[u8] =
+        b"RDG_OUT_DATA /remoteDesktopGateway/ HTTP/1.1\r\nHost: gw.example\r\nUser-Agent: MS-RDGateway/1.0\r\n\
         RDG-Connection-Id: {958F92D8-DA20-467A-BBE3-65E7E9B4EDCF}\r\n\r\n";
     const IN: &[u8] = b"RDG_IN_DATA /remoteDesktopGateway/ HTTP/1.1\r\nHost: gw.example\r\n\
         RDG-Connection-Id: {958f92d8-da20-467a-bbe3-65e7e9b4edcf}\r\nContent-Length: 0\r\n\r\n";

@@ -7,13 +7,15 @@
 //!
 //! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.4, [MS-RDPEPS] 2.2.1 (preconnection), RFC 1006 (TPKT), ITU-T X.224.
 
-use crate::base::{Direction, Ends, Layer, Link, Reader, Said, Shows, Sign, Timestamp};
+use crate::base::{Direction, Ends, Layer, Link, Said, Shows, Sign, Timestamp};
+use crate::protocol::codec::rdp_negotiation::{
+    CONNECTION_CONFIRM, CONNECTION_REQUEST, Confirm, Lead, Request, Tpdu, Unit, routing_target,
+};
 use crate::protocol::codec::rdp_settings::{
     CONNECT_INITIAL, CONNECT_RESPONSE, ClientSettings, ServerSettings, encryption_name, has_client_data,
 };
-use crate::protocol::codec::{Inbox, printable, text_utf16le, unused};
+use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
-use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The registry's entry. Ports: RDP's own, those next to it, Hyper-V's (2179).
 pub(crate) static RDP: Protocol = Protocol {
@@ -72,10 +74,6 @@ const ENCRYPTION: Key = "rdp.encryption";
 const INBOX_LIMIT: usize = 65_535;
 /// Characters of a cookie or token that are kept; the request's length octet allows no more than 250.
 const TEXT_KEPT: usize = 250;
-
-const CONNECTION_REQUEST: u8 = 0xe0;
-const CONNECTION_CONFIRM: u8 = 0xd0;
-const DATA: u8 = 0xf0;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
@@ -144,228 +142,6 @@ fn connect_initial(bytes: &[u8]) -> Probe {
     }
 }
 
-/// The preconnection PDU ([MS-RDPEPS] 2.2.1), which tells a host of several desktops which one is meant.
-#[derive(Debug, PartialEq, Eq)]
-enum Lead {
-    /// It may become one.
-    More,
-    Not,
-    Whole {
-        /// The desktop: a virtual machine's name or GUID, or a number.
-        wanted: String,
-        size: usize,
-    },
-}
-
-impl Lead {
-    /// Bytes of version 1, and of version 2 before its text.
-    const FIXED: usize = 16;
-    const FIXED_2: usize = 18;
-    /// The longest taken: a GUID with its options has 70 characters.
-    const LIMIT: usize = 1_023;
-
-    fn read(bytes: &[u8]) -> Self {
-        // Size (little-endian), flags 0, version 1 or 2.
-        let fits = |(i, byte): (usize, &u8)| match i {
-            0 => true,
-            1 => *byte < 4,
-            8 => matches!(byte, 1 | 2),
-            _ => *byte == 0,
-        };
-        if !bytes.iter().take(12).enumerate().all(fits) {
-            return Self::Not;
-        }
-        let Some([low, high]) = bytes.first_chunk::<2>() else { return Self::More };
-        let size = usize::from(u16::from_le_bytes([*low, *high]));
-        if size < Self::FIXED || size % 2 != 0 || size > Self::LIMIT {
-            return Self::Not;
-        }
-        let Some((fixed, text)) = bytes.split_first_chunk::<{ Self::FIXED }>() else { return Self::More };
-        let [.., 1 | 2, _, _, _, a, b, c, d] = *fixed else { return Self::Not };
-        let id = u32::from_le_bytes([a, b, c, d]);
-        if fixed.get(8) == Some(&1) {
-            return if size == Self::FIXED { Self::Whole { wanted: id.to_string(), size } } else { Self::Not };
-        }
-        let Some(([low, high], text)) = text.split_first_chunk::<2>() else { return Self::More };
-        let units = usize::from(u16::from_le_bytes([*low, *high]));
-        if size != Self::FIXED_2 + 2 * units {
-            return Self::Not;
-        }
-        match text.get(..2 * units) {
-            None => Self::More,
-            Some(text) if text.is_empty() => Self::Whole { wanted: id.to_string(), size },
-            Some(text) => Self::Whole { wanted: text_utf16le(text, TEXT_KEPT), size },
-        }
-    }
-}
-
-/// One TPDU in its TPKT.
-#[derive(Debug, Clone, Copy)]
-struct Tpdu<'a> {
-    code: u8,
-    /// What follows the fixed part of the header.
-    body: &'a [u8],
-    /// Bytes it takes, TPKT header included.
-    size: usize,
-}
-
-enum Unit<'a> {
-    More,
-    Not,
-    Whole(Tpdu<'a>),
-}
-
-impl<'a> Tpdu<'a> {
-    /// Reads a Connection Request, Confirm or Data TPDU from the front.
-    fn read(bytes: &'a [u8]) -> Unit<'a> {
-        if !bytes.iter().zip([3u8, 0]).all(|(byte, wanted)| *byte == wanted) {
-            return Unit::Not;
-        }
-        let Some(([_, _, high, low], rest)) = bytes.split_first_chunk::<4>() else { return Unit::More };
-        let size = usize::from(u16::from_be_bytes([*high, *low]));
-        if size < 7 {
-            return Unit::Not;
-        }
-        let Some(([indicator, code], _)) = rest.split_first_chunk::<2>() else { return Unit::More };
-        let fixed = match *code {
-            CONNECTION_REQUEST | CONNECTION_CONFIRM if usize::from(*indicator) + 5 == size && size >= 11 => 7,
-            DATA if *indicator == 2 => 3,
-            _ => return Unit::Not,
-        };
-        let Some(body) = bytes.get(..size).and_then(|whole| whole.get(4 + fixed..)) else { return Unit::More };
-        Unit::Whole(Self { code: *code, body, size })
-    }
-
-    /// Whether it carries an MCS PDU that begins so.
-    fn is(&self, mcs: [u8; 2]) -> bool {
-        self.code == DATA && self.body.starts_with(&mcs)
-    }
-}
-
-/// What a Connection Request says.
-#[derive(Debug, Default)]
-struct Request<'a> {
-    cookie: Option<&'a [u8]>,
-    token: Option<&'a [u8]>,
-    negotiation: Option<Negotiation>,
-    correlation: Option<&'a [u8]>,
-}
-
-/// `RDP_NEG_REQ`, `RDP_NEG_RSP` or `RDP_NEG_FAILURE`: type, flags, length 8, value.
-#[derive(Debug, Clone, Copy)]
-struct Negotiation {
-    kind: u8,
-    flags: u8,
-    value: u32,
-}
-
-impl Negotiation {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let [kind, flags, 8, 0, a, b, c, d] = reader.array::<8>()? else { return None };
-        Some(Self { kind, flags, value: u32::from_le_bytes([a, b, c, d]) })
-    }
-}
-
-impl<'a> Request<'a> {
-    /// `None` if it is not what RDP says.
-    fn read(body: &'a [u8]) -> Option<Self> {
-        let mut request = Self::default();
-        let mut rest = body;
-        if body.starts_with(b"Cookie: ") || body.starts_with(b"tsv://") {
-            let end = body.windows(2).position(|w| w == b"\r\n")?;
-            let (line, after) = body.split_at_checked(end)?;
-            match line.strip_prefix(b"Cookie: mstshash=") {
-                Some(name) => request.cookie = Some(name),
-                None => request.token = Some(line.strip_prefix(b"Cookie: ").unwrap_or(line)),
-            }
-            rest = after.get(2..)?;
-        }
-        let mut reader = Reader::new(rest);
-        if !reader.is_empty() {
-            let negotiation = Negotiation::read(&mut reader)?;
-            if negotiation.kind != 1 || negotiation.value >= 0x100 {
-                return None;
-            }
-            request.negotiation = Some(negotiation);
-            if !reader.is_empty() {
-                request.correlation = Some(correlation(reader)?);
-            }
-        }
-        Some(request)
-    }
-
-    const fn is_bare(&self) -> bool {
-        self.cookie.is_none() && self.token.is_none() && self.negotiation.is_none()
-    }
-
-    fn tell(&self, at: Timestamp, events: &mut Events) {
-        let dir = Direction::Orig;
-        if let Some(cookie) = self.cookie {
-            events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
-        }
-        if let Some(token) = self.token {
-            events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
-            if let Some(target) = token.strip_prefix(b"msts=").and_then(routing_target) {
-                events.attribute(at, dir, TARGET, target.to_string());
-            }
-        }
-        if let Some(asked) = self.negotiation {
-            events.attribute(at, dir, REQUESTED, security_names(asked.value));
-            let flags = joined(&REQUEST_FLAGS, u32::from(asked.flags));
-            if !flags.is_empty() {
-                events.attribute(at, dir, FLAGS, flags);
-            }
-        }
-        if let Some(id) = self.correlation {
-            let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-            events.attribute(at, dir, CORRELATION, hex);
-            events.link(at, dir, Link::token("rdp", id));
-        }
-    }
-}
-
-/// `RDP_NEG_CORRELATION_INFO` ([MS-RDPBCGR] 2.2.1.1.2): type 6, flags 0, length 36, an identifier, 16 bytes of nothing.
-fn correlation(mut reader: Reader<'_>) -> Option<&[u8]> {
-    let [6, 0, 36, 0] = reader.array::<4>()? else { return None };
-    let id = reader.take(16)?;
-    (reader.len() == 16).then_some(id)
-}
-
-/// The server that a load balancer's token names, `address.port.0000` in decimals of the wrong byte order ([MS-RDPBCGR]
-/// 3.2.5.3.1).
-fn routing_target(token: &[u8]) -> Option<SocketAddrV4> {
-    let mut numbers = std::str::from_utf8(token).ok()?.split('.');
-    let address: u32 = numbers.next()?.parse().ok()?;
-    let port: u16 = numbers.next()?.parse().ok()?;
-    Some(SocketAddrV4::new(Ipv4Addr::from(address.swap_bytes()), port.swap_bytes()))
-}
-
-/// What a Connection Confirm says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Confirm {
-    /// Nothing: a server older than the negotiation.
-    Bare,
-    /// The security protocol chosen, and what else the server can do.
-    Chosen(u32, u8),
-    /// Why there will be none.
-    Failed(u32),
-}
-
-impl Confirm {
-    fn read(body: &[u8]) -> Option<Self> {
-        if body.is_empty() {
-            return Some(Self::Bare);
-        }
-        let mut reader = Reader::new(body);
-        let negotiation = Negotiation::read(&mut reader)?;
-        match negotiation.kind {
-            2 if reader.is_empty() => Some(Self::Chosen(negotiation.value, negotiation.flags)),
-            3 if reader.is_empty() => Some(Self::Failed(negotiation.value)),
-            _ => None,
-        }
-    }
-}
-
 /// Flags of `RDP_NEG_REQ` ([MS-RDPBCGR] 2.2.1.1.1).
 const REQUEST_FLAGS: [(u32, &str); 3] =
     [(1, "restricted-admin"), (2, "redirected-authentication"), (8, "correlation-info")];
@@ -431,6 +207,8 @@ struct Rdp {
     stage: Stage,
     led: bool,
     requested: bool,
+    /// The request's text and when it passed, until it is clear that the server speaks RDP too.
+    untold: Option<(Timestamp, Vec<u8>)>,
     /// The confirm is a question that the client answers without its user.
     timed: bool,
 }
@@ -438,7 +216,7 @@ struct Rdp {
 impl Default for Rdp {
     fn default() -> Self {
         let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
-        Self { inboxes, stage: Stage::Connecting, led: false, requested: false, timed: false }
+        Self { inboxes, stage: Stage::Connecting, led: false, requested: false, untold: None, timed: false }
     }
 }
 
@@ -460,6 +238,15 @@ impl Analyzer for Rdp {
             (Stage::Settled, Direction::Resp) => self.on_server_settings(events),
             _ => {}
         }
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
+        self.tell_request(events);
+        self.settle(at, dir, events);
+    }
+
+    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
+        self.tell_request(events);
     }
 }
 
@@ -500,7 +287,8 @@ impl Rdp {
                     self.give_up(at, Direction::Orig, "rdp.request-malformed", events);
                     return;
                 };
-                request.tell(at, events);
+                let known = !request.is_bare() || request.correlation.is_some();
+                self.untold = known.then(|| (at, tpdu.body.to_vec()));
                 events.ask(at, Direction::Orig, Layer::Rdp, "connection-request");
                 self.requested = true;
                 let size = tpdu.size;
@@ -511,9 +299,18 @@ impl Rdp {
         }
     }
 
+    fn tell_request(&mut self, events: &mut Events) {
+        if let Some((at, body)) = self.untold.take()
+            && let Some(request) = Request::read(&body)
+        {
+            tell_request(at, &request, events);
+        }
+    }
+
     /// The client goes on although no confirm was seen: the capture has only its direction. Bytes of TLS belong to TLS.
     fn on_early(&mut self, at: Timestamp, events: &mut Events) {
         if self.inboxes.orig.bytes().starts_with(&[0x16, 3]) {
+            self.tell_request(events);
             self.hand_over(at, Direction::Orig, events);
         }
     }
@@ -549,6 +346,7 @@ impl Rdp {
         };
         let size = tpdu.size;
         self.inboxes.resp.consume(size);
+        self.tell_request(events);
         if self.requested {
             events.answer(first, Direction::Resp, Layer::Rdp, "connection-request");
             events.confirmed(at, Direction::Resp);
@@ -653,6 +451,8 @@ impl Rdp {
     }
 
     fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
+        // Whose answer is no answer of RDP was not asked by RDP in earnest.
+        self.untold = None;
         events.violation(at, dir, fault);
         self.settle(at, dir, events);
     }
@@ -660,6 +460,31 @@ impl Rdp {
     fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         self.stage = Stage::Done;
         events.settled(at, dir);
+    }
+}
+
+fn tell_request(at: Timestamp, request: &Request<'_>, events: &mut Events) {
+    let dir = Direction::Orig;
+    if let Some(cookie) = request.cookie {
+        events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
+    }
+    if let Some(token) = request.token {
+        events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
+        if let Some(target) = token.strip_prefix(b"msts=").and_then(routing_target) {
+            events.attribute(at, dir, TARGET, target.to_string());
+        }
+    }
+    if let Some(asked) = request.negotiation {
+        events.attribute(at, dir, REQUESTED, security_names(asked.value));
+        let flags = joined(&REQUEST_FLAGS, u32::from(asked.flags));
+        if !flags.is_empty() {
+            events.attribute(at, dir, FLAGS, flags);
+        }
+    }
+    if let Some(id) = request.correlation {
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        events.attribute(at, dir, CORRELATION, hex);
+        events.link(at, dir, Link::token("rdp", id));
     }
 }
 
@@ -681,6 +506,7 @@ fn tell_client_settings(at: Timestamp, settings: ClientSettings, events: &mut Ev
 mod tests {
     use super::*;
     use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::codec::rdp_negotiation::DATA;
     use crate::protocol::testkit::{self, Turn};
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
@@ -762,8 +588,7 @@ mod tests {
         let turns = [(Orig, request()), (Resp, confirm(&[2, 0x0b, 8, 0, 1, 0, 0, 0])), (Orig, HELLO.to_vec())];
         let events = run(&turns, 4096);
         let flags = "extended-client-data,graphics-pipeline,restricted-admin";
-        let expected =
-            [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "tls"), (RESPONSE_FLAGS, flags)];
+        let expected = [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "tls"), (RESPONSE_FLAGS, flags)];
         assert_eq!(attributes(&events), expected);
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
         assert!(events.iter().any(|e| e.kind == EventKind::Link(Link::Pair("rdp"))));
@@ -789,7 +614,6 @@ mod tests {
         let farm = b"tsv://MS Terminal Services Plugin.1.Desks\r\n\x01\x00\x08\x00\x01\x00\x00\x00";
         let told = run(&[(Orig, tpkt(CONNECTION_REQUEST, farm))], 4096);
         assert_eq!(testkit::said(&told, TOKEN), Some("tsv://MS Terminal Services Plugin.1.Desks"));
-        assert_eq!(routing_target(b"2888185610.99999.0000"), None);
     }
 
     #[test]
@@ -826,8 +650,6 @@ mod tests {
         assert!(events.iter().any(|e| matches!(e.kind, EventKind::Handover { to: "tls", .. })));
         let refused = run(&[(Orig, tls), (Resp, b"HTTP/1.1 400".to_vec())], 4096);
         assert!(!refused.iter().any(|e| e.kind == EventKind::Confirmed));
-        let numbered = [16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 42, 0, 0, 0];
-        assert_eq!(Lead::read(&numbered), Lead::Whole { wanted: "42".to_owned(), size: 16 });
     }
 
     #[test]
@@ -846,11 +668,10 @@ mod tests {
             (ENCRYPTION, "rc4-128/client-compatible"),
         ];
         assert_eq!(attributes(&events), expected);
-        assert_eq!(testkit::loops(&events).iter().map(|l| l.2).collect::<Vec<_>>(), [
-            "connection-request",
-            "connection-confirm",
-            "connect-initial"
-        ]);
+        assert_eq!(
+            testkit::loops(&events).iter().map(|l| l.2).collect::<Vec<_>>(),
+            ["connection-request", "connection-confirm", "connect-initial"]
+        );
         let probe = |bytes: &[u8]| testkit::probe(&RDP, Carrier::Stream, bytes, b"");
         assert_eq!(probe(&bare), Probe::NeedMore);
         assert_eq!(probe(&[bare.clone(), settings()].concat()), Probe::Match);
@@ -884,6 +705,8 @@ mod tests {
     #[test]
     fn other_users_of_tpkt_and_of_the_port_are_not_rdp() {
         let probe = |bytes: &[u8]| testkit::probe(&RDP, Carrier::Stream, bytes, b"");
+        let scanned = run(&[(Orig, request()), (Resp, b"\0\x01\0\0\0\x03\x01\x81\x01".to_vec())], 4096);
+        assert!(attributes(&scanned).is_empty() && scanned.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
         // S7comm: TSAPs. H.225: Q.931 in a TPKT. TLS, HTTP and a cookie in HTTP.
         assert_eq!(probe(&tpkt(CONNECTION_REQUEST, b"\xc1\x02\x01\x00\xc2\x02\x01\x02\xc0\x01\x09")), Probe::NoMatch);
         assert_eq!(probe(b"\x03\x00\x01\x00\x08\x02\x00\x01\x05"), Probe::NoMatch);

@@ -186,7 +186,12 @@ impl RdpUdp {
             }
         }
         if !std::mem::replace(&mut self.answered, true) {
-            events.attribute(pdu.at, pdu.dir, VERSION, if self.version == VERSION_3 { "3" } else { one_or_two(self.version) });
+            events.attribute(
+                pdu.at,
+                pdu.dir,
+                VERSION,
+                if self.version == VERSION_3 { "3" } else { one_or_two(self.version) },
+            );
         }
         if self.waits {
             events.ask(pdu.at, pdu.dir, Layer::RdpUdp, "syn-ack");
@@ -220,7 +225,9 @@ impl RdpUdp {
             }
             (data.place, data.payload)
         };
-        if !self.secured && let Some(name) = security(payload) {
+        if !self.secured
+            && let Some(name) = security(payload)
+        {
             self.secured = true;
             events.attribute(pdu.at, pdu.dir, SECURITY, name);
         }

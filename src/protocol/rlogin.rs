@@ -119,7 +119,9 @@ impl<'a> Four<'a> {
             };
             let fits = match i {
                 0 => text.len() <= 5 && text.iter().all(u8::is_ascii_digit),
-                1 | 2 => text.len() <= NAME_LIMIT && text.iter().all(u8::is_ascii_graphic) && !(whole && text.is_empty()),
+                1 | 2 => {
+                    text.len() <= NAME_LIMIT && text.iter().all(u8::is_ascii_graphic) && !(whole && text.is_empty())
+                }
                 _ => text.len() <= COMMAND_LIMIT && text.iter().all(|b| !b.is_ascii_control() || *b == b'\t'),
             };
             if !fits {
@@ -241,9 +243,7 @@ impl Strings {
 
 fn tell(at: Timestamp, kind: Kind, four: &Four<'_>, events: &mut Events) {
     let told: &[(Key, &[u8])] = match kind {
-        Kind::Rlogin => {
-            &[(RLOGIN_CLIENT_USER, four.one), (RLOGIN_USER, four.two), (RLOGIN_TERMINAL, four.last)]
-        }
+        Kind::Rlogin => &[(RLOGIN_CLIENT_USER, four.one), (RLOGIN_USER, four.two), (RLOGIN_TERMINAL, four.last)],
         Kind::Rsh => &[(RSH_CLIENT_USER, four.one), (RSH_USER, four.two)],
         // The second string is the password.
         Kind::Rexec => &[(REXEC_USER, four.one)],

@@ -571,9 +571,7 @@ impl Frames {
     }
 
     fn is_whole(&self, header: usize) -> bool {
-        self.have >= header
-            && self.left == 0
-            && self.have == header.saturating_add(self.size(header)).min(Self::KEPT)
+        self.have >= header && self.left == 0 && self.have == header.saturating_add(self.size(header)).min(Self::KEPT)
     }
 
     /// Passes over bytes that were never captured; `false` if more than a body's tail is missing.
@@ -672,12 +670,8 @@ mod tests {
             }
             assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
             let at = testkit::at;
-            let expected = [
-                (at(0), at(1), "link"),
-                (at(2), at(3), "ticket"),
-                (at(5), at(7), "ping"),
-                (at(9), at(10), "set-ack"),
-            ];
+            let expected =
+                [(at(0), at(1), "link"), (at(2), at(3), "ticket"), (at(5), at(7), "ping"), (at(9), at(10), "set-ack")];
             assert_eq!(testkit::loops(&events), expected);
         }
     }

@@ -364,7 +364,8 @@ mod tests {
 
     /// A display of one screen of 1280 by 1024 pixels, with two pixmap formats.
     fn display(order: Order) -> Vec<u8> {
-        let mut body = if order == Order::Big { 12_101_007u32.to_be_bytes() } else { 12_101_007u32.to_le_bytes() }.to_vec();
+        let mut body =
+            if order == Order::Big { 12_101_007u32.to_be_bytes() } else { 12_101_007u32.to_le_bytes() }.to_vec();
         body.extend([0; 12]);
         body.extend(word(order, 20));
         body.extend([0xff, 0xff, 1, 2]);

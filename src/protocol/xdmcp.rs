@@ -49,16 +49,38 @@ fn probe(opening: &Opening<'_>) -> Probe {
 enum Packet<'a> {
     /// Query, BroadcastQuery, IndirectQuery, ForwardQuery: who would manage me?
     Query,
-    Willing { host: &'a [u8], status: &'a [u8] },
-    Unwilling { host: &'a [u8], status: &'a [u8] },
-    Request { display: u16, addresses: String },
-    Accept { authorization: &'a [u8] },
-    Decline { status: &'a [u8] },
-    Manage { display: u16, class: &'a [u8] },
+    Willing {
+        host: &'a [u8],
+        status: &'a [u8],
+    },
+    Unwilling {
+        host: &'a [u8],
+        status: &'a [u8],
+    },
+    Request {
+        display: u16,
+        addresses: String,
+    },
+    Accept {
+        authorization: &'a [u8],
+    },
+    Decline {
+        status: &'a [u8],
+    },
+    Manage {
+        display: u16,
+        class: &'a [u8],
+    },
     Refuse,
-    Failed { status: &'a [u8] },
-    KeepAlive { session: u32 },
-    Alive { session: u32 },
+    Failed {
+        status: &'a [u8],
+    },
+    KeepAlive {
+        session: u32,
+    },
+    Alive {
+        session: u32,
+    },
 }
 
 impl<'a> Packet<'a> {
@@ -137,7 +159,9 @@ impl<'a> Packet<'a> {
         for _ in 0..reader.u8()? {
             let bytes = text(reader)?;
             let kind = kinds.u16()?;
-            if addresses.len() < ADDRESSES_KEPT && let Some(address) = address(kind, bytes) {
+            if addresses.len() < ADDRESSES_KEPT
+                && let Some(address) = address(kind, bytes)
+            {
                 addresses.push(address);
             }
         }
@@ -309,7 +333,19 @@ mod tests {
 
     fn request() -> Vec<u8> {
         let addresses = [&[2][..], &array(&[192, 0, 2, 1]), &array(&[0; 16])].concat();
-        packet(7, &[&[0, 3], &[2, 0, 0, 0, 6], &addresses, &array(b""), &array(b""), &[1], &array(b"MIT-MAGIC-COOKIE-1"), &array(b"")])
+        packet(
+            7,
+            &[
+                &[0, 3],
+                &[2, 0, 0, 0, 6],
+                &addresses,
+                &array(b""),
+                &array(b""),
+                &[1],
+                &array(b"MIT-MAGIC-COOKIE-1"),
+                &array(b""),
+            ],
+        )
     }
 
     fn dialogue() -> Vec<(Direction, Vec<u8>)> {

@@ -81,7 +81,14 @@ impl Syn {
             version = reader.u16()?;
         }
         // Clients have been seen to offer versions that no document names.
-        matches!(version, 1..=15 | 0x0101..=0x010f).then_some(Self { flags, acknowledged, initial, mtu, correlation, version })
+        matches!(version, 1..=15 | 0x0101..=0x010f).then_some(Self {
+            flags,
+            acknowledged,
+            initial,
+            mtu,
+            correlation,
+            version,
+        })
     }
 
     /// Whether it answers another SYN.
