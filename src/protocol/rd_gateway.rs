@@ -269,7 +269,7 @@ impl Gateway {
     }
 
     /// Takes what wraps the packets off, and reads those that are whole.
-    fn on_wrapped(&mut self, unwrap: fn(&[u8]) -> Option<(Vec<u8>, usize)>, events: &mut Events) -> bool {
+    fn on_wrapped(&mut self, unwrap: Unwrap, events: &mut Events) -> bool {
         let inbox = &mut self.inboxes.orig;
         let Some((bytes, size)) = unwrap(inbox.bytes()) else { return false };
         let at = inbox.time_of(size - 1);
@@ -327,6 +327,9 @@ fn tell(at: Timestamp, request: &Head, response: &Head, status: u16, events: &mu
         },
     );
 }
+
+/// What takes one wrapper off: its content, and the bytes it takes.
+type Unwrap = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
 
 /// One chunk of a chunked body (RFC 9112 7.1), and the bytes it takes.
 fn chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {

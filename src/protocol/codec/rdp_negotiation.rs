@@ -72,7 +72,7 @@ impl Lead {
         }
         match text.get(..2 * units) {
             None => Self::More,
-            Some(text) if text.is_empty() => Self::Whole { wanted: id.to_string(), size },
+            Some([]) => Self::Whole { wanted: id.to_string(), size },
             Some(text) => Self::Whole { wanted: text_utf16le(text, TEXT_KEPT), size },
         }
     }
