@@ -11,12 +11,13 @@ use crate::base::{Direction, Ends, Link, Reader, Timestamp};
 use crate::protocol::codec::{Inbox, printable, text_utf16le};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
-/// The registry's entry. Ports: those of HTTP, so that the methods of a gateway are looked for first.
+/// The registry's entry. Ports: the RPC endpoint's, then those of HTTP, so that a gateway's methods are looked for before
+/// HTTP takes the flow; in a place where no port alone names a gateway.
 pub(crate) static RD_GATEWAY: Protocol = Protocol {
     name: "rd-gateway",
     category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream],
-    ports: &[80, 8080, 8000, 3128, 5985],
+    ports: &[3388, 80, 8080, 8000, 3128, 5985],
     attributes: &[TRANSPORT, CONNECTION, TARGET, METHOD, HOST, USER_AGENT, STATUS, SERVER],
     signs: &[],
     lasting: false,

@@ -25,12 +25,12 @@ pub(crate) static RLOGIN: Protocol = Protocol {
     analyzer: || Box::new(Strings::of(Kind::Rlogin)),
 };
 
-/// The registry's entry for rsh.
+/// The registry's entry for rsh. Its port, 514, hints at nothing: more often than not it is syslog's.
 pub(crate) static RSH: Protocol = Protocol {
     name: "rsh",
     category: Category::RemoteShell,
     carriers: &[Carrier::Stream],
-    ports: &[514],
+    ports: &[],
     attributes: &[RSH_CLIENT_USER, RSH_USER, RSH_RESULT],
     signs: &[],
     lasting: false,
@@ -110,6 +110,9 @@ struct Four<'a> {
 
 impl<'a> Four<'a> {
     fn read(bytes: &'a [u8]) -> Unit<'a> {
+        if bytes.first().is_some_and(|byte| *byte != 0 && !byte.is_ascii_digit()) {
+            return Unit::Not;
+        }
         let mut found = [&[][..]; 4];
         let mut rest = bytes;
         for (i, place) in found.iter_mut().enumerate() {

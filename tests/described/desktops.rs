@@ -207,4 +207,9 @@ fn a_web_server_asked_for_a_gateway_is_none() {
     let mail = b"RPC_IN_DATA /rpc/rpcproxy.dll?mail.example:6001 HTTP/1.1\r\nHost: mail.example\r\n\r\n";
     let sessions = tcp(80, &[(Client, mail), (Server, b"HTTP/1.1 200 OK\r\n\r\n")]);
     assert_eq!(named(&sessions), ("http", "confirmed"));
+    // A port of HTTP says nothing of gateways.
+    for port in [80, 8080, 8000, 3128, 5985] {
+        let unknown = tcp(port, &[(Client, &noise(11, 200)), (Server, &noise(12, 200))]);
+        assert_ne!(unknown[0].protocol, Some("rd-gateway"));
+    }
 }
