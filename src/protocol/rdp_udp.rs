@@ -10,7 +10,7 @@
 use crate::base::{Direction, Ends, Layer, Link, Timestamp};
 use crate::protocol::codec::client_hello::{ClientHello, Transport};
 use crate::protocol::codec::hello_attributes::{chosen, offered};
-use crate::protocol::codec::rdp_udp_header::{Data, Syn, VERSION_3, data_v3, flag};
+use crate::protocol::codec::rdp_udp_header::{Data, Syn, VERSION_3, acknowledged, data_v3, flag};
 use crate::protocol::codec::server_hello::ServerHello;
 use crate::protocol::codec::tls_record::{HEADER, RecordHeader, content, handshake};
 use crate::protocol::codec::x509::CertificateNames;
@@ -112,8 +112,8 @@ struct RdpUdp {
     answered: bool,
     version: u16,
     ends: Ends<End>,
-    /// The SYN+ACK has not been answered by data.
-    waits: bool,
+    /// The number of each end's datagram whose acknowledgement has not come.
+    unacknowledged: Ends<Option<u32>>,
     /// The ClientHello has not been answered.
     asked: bool,
     secured: bool,
@@ -177,7 +177,6 @@ impl RdpUdp {
                     events.answer(pdu.at, pdu.dir, Layer::RdpUdp, "syn");
                     events.confirmed(pdu.at, pdu.dir);
                     events.link(pdu.at, pdu.dir, Link::Pair("rdp"));
-                    self.waits = true;
                 }
             }
             None => {
@@ -193,9 +192,6 @@ impl RdpUdp {
                 if self.version == VERSION_3 { "3" } else { one_or_two(self.version) },
             );
         }
-        if self.waits {
-            events.ask(pdu.at, pdu.dir, Layer::RdpUdp, "syn-ack");
-        }
     }
 
     /// From the middle of a connection: what secures it is all that can be told.
@@ -207,16 +203,13 @@ impl RdpUdp {
     }
 
     fn on_data(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        // Nobody sends a datagram that is no SYN before the other end has answered.
-        if self.waits && self.syn.is_some_and(|(dir, _)| dir == pdu.dir) {
-            events.answer(pdu.at, pdu.dir, Layer::RdpUdp, "syn-ack");
-            self.waits = false;
-        }
+        self.on_acknowledgement(pdu, events);
         let (place, payload) = if self.version == VERSION_3 {
             let Some((place, payload)) = data_v3(pdu.bytes) else { return };
             (u32::from(place), payload)
         } else {
             let Some(data) = Data::read(pdu.bytes) else { return };
+            self.on_number(pdu, data.coded, events);
             if data.corrects {
                 if !std::mem::replace(&mut self.corrected, true) {
                     events.attribute(pdu.at, pdu.dir, FEC, "true");
@@ -245,6 +238,27 @@ impl RdpUdp {
         }
     }
 
+    /// A datagram that is sent again bears a new number, so it is always clear which one is acknowledged.
+    fn on_number(&mut self, pdu: &Pdu<'_>, coded: u32, events: &mut Events) {
+        let open = self.unacknowledged.of_mut(pdu.dir);
+        if open.is_none() {
+            *open = Some(coded);
+            events.ask(pdu.at, pdu.dir, Layer::RdpUdp, "data");
+        }
+    }
+
+    fn on_acknowledgement(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        if self.version == VERSION_3 {
+            return;
+        }
+        let open = self.unacknowledged.of_mut(pdu.dir.flip());
+        let newest = acknowledged(pdu.bytes);
+        if open.zip(newest).is_some_and(|(number, newest)| newest.wrapping_sub(number) < WINDOW) {
+            *open = None;
+            events.answer(pdu.at, pdu.dir, Layer::RdpUdp, "data");
+        }
+    }
+
     fn on_tls(&mut self, pdu: &Pdu<'_>, payload: &[u8], events: &mut Events) {
         let end = self.ends.of_mut(pdu.dir);
         if end.closed || end.records.len() + end.messages.len() + payload.len() > CLEAR_LIMIT {
@@ -256,7 +270,8 @@ impl RdpUdp {
                 self.on_message(pdu, kind, &body, events);
             }
         }
-        if self.ends.orig.closed && self.ends.resp.closed {
+        // Acknowledgements are still of use; those of version 3 are not read.
+        if self.version == VERSION_3 && self.ends.orig.closed && self.ends.resp.closed {
             self.settle(pdu.at, pdu.dir, events);
         }
     }
@@ -451,10 +466,28 @@ mod tests {
             assert_eq!(testkit::said(&events, key), Some(value), "{key}");
         }
         let at = testkit::at;
-        let expected = [(at(0), at(1), "syn"), (at(1), at(2), "syn-ack"), (at(2), at(3), "client-hello")];
+        let expected = [(at(0), at(1), "syn"), (at(2), at(3), "data"), (at(2), at(3), "client-hello")];
         assert_eq!(testkit::loops(&events), expected);
         let links = [Link::token("rdp", &[0xc0; 16]), Link::Pair("rdp")];
         assert!(links.iter().all(|link| events.iter().any(|e| e.kind == EventKind::Link(*link))));
+    }
+
+    #[test]
+    fn an_acknowledgement_closes_the_loop_of_the_datagram_it_names() {
+        let ack = |newest: u32| [&newest.to_be_bytes()[..], &[4, 0, 0, 4, 0, 1, 0, 0]].concat();
+        let events = run(&[
+            (Orig, syn(u32::MAX, 0x0001, 100, 1)),
+            (Resp, syn(100, 0x0005, 500, 1)),
+            (Resp, data(100, 501, 501, b"a")),
+            (Orig, ack(500)),
+            (Orig, ack(501)),
+            (Resp, data(100, 502, 502, b"b")),
+            (Resp, data(100, 503, 503, b"c")),
+            (Orig, ack(503)),
+        ]);
+        let at = testkit::at;
+        let expected = [(at(0), at(1), "syn"), (at(2), at(4), "data"), (at(5), at(7), "data")];
+        assert_eq!(testkit::loops(&events), expected);
     }
 
     #[test]

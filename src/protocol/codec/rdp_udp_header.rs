@@ -141,6 +141,16 @@ impl<'a> Data<'a> {
     }
 }
 
+/// What a datagram of versions 1 and 2 acknowledges: the newest coded number its sender has received.
+#[must_use]
+pub fn acknowledged(bytes: &[u8]) -> Option<u32> {
+    let mut reader = Reader::new(bytes);
+    let newest = reader.u32()?;
+    let _window = reader.u16()?;
+    let flags = reader.u16()?;
+    (flags & (flag::ACK | flag::SYN) == flag::ACK && flags & !flag::ALL == 0).then_some(newest)
+}
+
 /// The largest datagram of version 3 that is read, in bytes.
 const PACKET: usize = 1_600;
 
@@ -248,5 +258,6 @@ mod tests {
         let fec = [0, 0, 0, 1, 4, 0, 0, 0x18, 0, 0, 0, 7, 0, 0, 0, 6, 1, 0, 0, 0, 0xaa];
         assert_eq!(Data::read(&fec).map(|d| (d.corrects, d.payload)), Some((true, &[0xaa][..])));
         assert_eq!(Data::read(&one[..18]), None);
+        assert_eq!((acknowledged(&one), acknowledged(&fec)), (Some(0xc76d_5c17), None));
     }
 }
