@@ -22,7 +22,6 @@ const CS_NET: u16 = 0xc003;
 const CS_MULTITRANSPORT: u16 = 0xc00a;
 const SC_CORE: u16 = 0x0c01;
 const SC_SECURITY: u16 = 0x0c02;
-const SC_MULTITRANSPORT: u16 = 0x0c08;
 
 /// A client may ask for 31 static channels.
 const CHANNELS: usize = 31;
@@ -55,8 +54,6 @@ pub struct ServerSettings {
     pub version: String,
     /// Encryption method and level.
     pub encryption: Option<(u32, u32)>,
-    /// Which transports beside TCP it can use.
-    pub transports: Option<u32>,
 }
 
 /// Whether an MCS Connect Initial holds Microsoft's client data.
@@ -105,7 +102,6 @@ impl ServerSettings {
             match kind {
                 SC_CORE => settings.version = version(u32_le(&mut block)?),
                 SC_SECURITY => settings.encryption = u32_le(&mut block).zip(u32_le(&mut block)),
-                SC_MULTITRANSPORT => settings.transports = u32_le(&mut block),
                 _ => {}
             }
         }
