@@ -10,7 +10,7 @@
 use crate::base::{Direction, Ends, Layer, Link, Timestamp};
 use crate::protocol::codec::client_hello::{ClientHello, Transport};
 use crate::protocol::codec::hello_attributes::{chosen, offered};
-use crate::protocol::codec::rdp_udp_header::{Data, Syn, VERSION_3, acknowledged, data_v3, flag};
+use crate::protocol::codec::rdp_udp_header::{Data, Packet3, Syn, VERSION_3, acknowledged, flag};
 use crate::protocol::codec::server_hello::ServerHello;
 use crate::protocol::codec::tls_record::{HEADER, RecordHeader, content, handshake};
 use crate::protocol::codec::x509::CertificateNames;
@@ -203,21 +203,8 @@ impl RdpUdp {
     }
 
     fn on_data(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        self.on_acknowledgement(pdu, events);
-        let (place, payload) = if self.version == VERSION_3 {
-            let Some((place, payload)) = data_v3(pdu.bytes) else { return };
-            (u32::from(place), payload)
-        } else {
-            let Some(data) = Data::read(pdu.bytes) else { return };
-            self.on_number(pdu, data.coded, events);
-            if data.corrects {
-                if !std::mem::replace(&mut self.corrected, true) {
-                    events.attribute(pdu.at, pdu.dir, FEC, "true");
-                }
-                return;
-            }
-            (data.place, data.payload)
-        };
+        let read = if self.version == VERSION_3 { self.third(pdu, events) } else { self.older(pdu, events) };
+        let Some((place, payload)) = read else { return };
         if !self.secured
             && let Some(name) = security(payload)
         {
@@ -238,22 +225,46 @@ impl RdpUdp {
         }
     }
 
+    /// Place and payload of a datagram of version 1 or 2.
+    fn older<'b>(&mut self, pdu: &Pdu<'b>, events: &mut Events) -> Option<(u32, &'b [u8])> {
+        if let Some(newest) = acknowledged(pdu.bytes) {
+            self.on_acknowledgement(pdu, |number| newest.wrapping_sub(number) < WINDOW, events);
+        }
+        let data = Data::read(pdu.bytes)?;
+        self.on_number(pdu, data.coded, events);
+        if data.corrects {
+            if !std::mem::replace(&mut self.corrected, true) {
+                events.attribute(pdu.at, pdu.dir, FEC, "true");
+            }
+            return None;
+        }
+        Some((data.place, data.payload))
+    }
+
+    /// The same of version 3.
+    fn third<'b>(&mut self, pdu: &Pdu<'b>, events: &mut Events) -> Option<(u32, &'b [u8])> {
+        let packet = Packet3::read(pdu.bytes)?;
+        if let Some(newest) = packet.acknowledged.map(u32::from) {
+            // Numbers of 16 bits: what is less than half of them behind has been received.
+            self.on_acknowledgement(pdu, |number| newest.wrapping_sub(number) & 0xffff < 0x8000, events);
+        }
+        let data = packet.data?;
+        self.on_number(pdu, u32::from(data.number), events);
+        Some((u32::from(data.place), data.payload))
+    }
+
     /// A datagram that is sent again bears a new number, so it is always clear which one is acknowledged.
-    fn on_number(&mut self, pdu: &Pdu<'_>, coded: u32, events: &mut Events) {
+    fn on_number(&mut self, pdu: &Pdu<'_>, number: u32, events: &mut Events) {
         let open = self.unacknowledged.of_mut(pdu.dir);
         if open.is_none() {
-            *open = Some(coded);
+            *open = Some(number);
             events.ask(pdu.at, pdu.dir, Layer::RdpUdp, "data");
         }
     }
 
-    fn on_acknowledgement(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        if self.version == VERSION_3 {
-            return;
-        }
+    fn on_acknowledgement(&mut self, pdu: &Pdu<'_>, received: impl FnOnce(u32) -> bool, events: &mut Events) {
         let open = self.unacknowledged.of_mut(pdu.dir.flip());
-        let newest = acknowledged(pdu.bytes);
-        if open.zip(newest).is_some_and(|(number, newest)| newest.wrapping_sub(number) < WINDOW) {
+        if open.is_some_and(received) {
             *open = None;
             events.answer(pdu.at, pdu.dir, Layer::RdpUdp, "data");
         }
@@ -269,10 +280,6 @@ impl RdpUdp {
             while let Some((kind, body)) = self.ends.of_mut(pdu.dir).next_message() {
                 self.on_message(pdu, kind, &body, events);
             }
-        }
-        // Acknowledgements are still of use; those of version 3 are not read.
-        if self.version == VERSION_3 && self.ends.orig.closed && self.ends.resp.closed {
-            self.settle(pdu.at, pdu.dir, events);
         }
     }
 
@@ -500,6 +507,12 @@ mod tests {
         ];
         let events = run(&turns);
         assert_eq!(testkit::said(&events, VERSION), Some("3"));
+        // A dummy of the server's that acknowledges the client's number.
+        let dummy = vec![0x00, 0x55, 0xc1, 0x64, 0x00, 0xdb, 0x05, 0xf0, 0, 0, 0, 0x0a, 0, 0, 1, 0xf4, 1, 0x64];
+        let mut answered = turns.to_vec();
+        answered.push((Resp, dummy));
+        let last = testkit::loops(&run(&answered)).pop();
+        assert_eq!(last, Some((testkit::at(2), testkit::at(3), "data")));
         assert_eq!(testkit::said(&events, "tls.sni"), Some("pc.local"));
         // A server that knows version 2 only decides.
         let older = run(&[turns[0].clone(), (Resp, syn(100, 0x1005, 500, 2))]);
@@ -580,7 +593,7 @@ mod tests {
             run(&all);
             for (_, bytes) in &all {
                 probe(bytes, bytes);
-                let _ = data_v3(bytes);
+                let _ = Packet3::read(bytes);
             }
         }
     }

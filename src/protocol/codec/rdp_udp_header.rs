@@ -153,6 +153,9 @@ pub fn acknowledged(bytes: &[u8]) -> Option<u32> {
 
 /// The largest datagram of version 3 that is read, in bytes.
 const PACKET: usize = 1_600;
+/// Packet types of version 3.
+const DATA_PACKET: u8 = 0;
+const DUMMY_PACKET: u8 = 8;
 
 /// Flags of RDP-UDP2 ([MS-RDPEUDP2] 2.2.1.1).
 mod flag2 {
@@ -164,47 +167,75 @@ mod flag2 {
     pub(super) const DELAY_ACK: u16 = 0x100;
 }
 
-/// Where the payload of a datagram of version 3 stands: its place in the order of payloads, and its first byte.
-///
-/// The first and the eighth byte are exchanged on the wire, so that the datagram is not taken for an older version.
-#[must_use]
-pub fn data_v3(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let mut head = [0; 8];
-    head.copy_from_slice(bytes.get(..8)?);
-    head.swap(0, 7);
-    // A dummy, sent to measure the path, has the packet type 8.
-    if head.first()? >> 1 & 0xf != 0 || bytes.len() > PACKET {
-        return None;
+/// A datagram of version 3.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packet3<'a> {
+    /// The newest number that its sender has received.
+    pub acknowledged: Option<u16>,
+    /// Its own number, and what it bears; a dummy, sent to measure the path, bears nothing.
+    pub data: Option<Data3<'a>>,
+}
+
+/// The payload of a datagram of version 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data3<'a> {
+    /// Its place in the order of datagrams, repeated ones included.
+    pub number: u16,
+    /// Its place in the order of payloads.
+    pub place: u16,
+    /// The bytes.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet3<'a> {
+    /// Reads a datagram; `None` if it is cut short.
+    ///
+    /// The first and the eighth byte are exchanged on the wire, so that it is not taken for an older version.
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut head = [0; 8];
+        head.copy_from_slice(bytes.get(..8)?);
+        head.swap(0, 7);
+        let kind = head.first()? >> 1 & 0xf;
+        if !matches!(kind, DATA_PACKET | DUMMY_PACKET) || bytes.len() > PACKET {
+            return None;
+        }
+        let mut reader = Unswapped { head, bytes, at: 1 };
+        let flags = reader.u16_le()? & 0xfff;
+        let mut packet = Self::default();
+        if flags & flag2::ACK != 0 {
+            packet.acknowledged = Some(reader.u16_le()?);
+            // When it was received, how long the answer waited, and delays of those before it.
+            reader.skip(4)?;
+            let delayed = reader.u8()? & 0xf;
+            reader.skip(usize::from(delayed))?;
+        }
+        for (bit, size) in [(flag2::OVERHEAD, 1), (flag2::DELAY_ACK, 3), (flag2::ACK_OF_ACKS, 2)] {
+            if flags & bit != 0 {
+                reader.skip(size)?;
+            }
+        }
+        if flags & flag2::DATA != 0 && kind == DATA_PACKET {
+            packet.data = Some(Data3::read(&mut reader, flags)?);
+        }
+        Some(packet)
     }
-    let mut reader = Unswapped { head, bytes, at: 1 };
-    let flags = reader.u16_le()? & 0xfff;
-    if flags & flag2::DATA == 0 {
-        return None;
+}
+
+impl<'a> Data3<'a> {
+    fn read(reader: &mut Unswapped<'a>, flags: u16) -> Option<Self> {
+        let number = reader.u16_le()?;
+        if flags & flag2::ACK_VECTOR != 0 {
+            reader.skip(2)?;
+            let size = reader.u8()?;
+            let stamped = if size & 0x80 != 0 { 4 } else { 0 };
+            reader.skip(stamped + usize::from(size & 0x7f))?;
+        }
+        let place = reader.u16_le()?;
+        // The shortest headers with data end behind the exchanged bytes, or with the last of them.
+        let payload = reader.bytes.get(reader.at..).filter(|_| reader.at >= reader.head.len())?;
+        Some(Self { number, place, payload })
     }
-    if flags & flag2::ACK != 0 {
-        reader.skip(6)?;
-        let delayed = reader.u8()? & 0xf;
-        reader.skip(usize::from(delayed))?;
-    }
-    if flags & flag2::OVERHEAD != 0 {
-        reader.skip(1)?;
-    }
-    if flags & flag2::DELAY_ACK != 0 {
-        reader.skip(3)?;
-    }
-    if flags & flag2::ACK_OF_ACKS != 0 {
-        reader.skip(2)?;
-    }
-    reader.skip(2)?;
-    if flags & flag2::ACK_VECTOR != 0 {
-        reader.skip(2)?;
-        let size = reader.u8()?;
-        reader.skip(if size & 0x80 != 0 { 4 } else { 0 } + usize::from(size & 0x7f))?;
-    }
-    let place = reader.u16_le()?;
-    // The payload begins behind the exchanged bytes: the shortest headers with data end there.
-    let payload = bytes.get(reader.at..).filter(|_| reader.at >= 7)?;
-    (reader.at > 7).then_some((place, payload))
 }
 
 /// Reads as if the first and the eighth byte stood where they belong.
@@ -237,15 +268,20 @@ mod tests {
 
     #[test]
     fn the_payload_of_version_3_is_found_behind_exchanged_bytes() {
+        let read = |bytes| Packet3::read(bytes).unwrap();
+        let data = |number, place, payload| Some(Data3 { number, place, payload });
         // Flags: data, acknowledgement of acknowledgements, delayed acknowledgement; window 2^12.
         let hello = [0x00, 0x14, 0xc1, 0x01, 0xf4, 0x01, 0x64, 0xe0, 0x64, 0x00, 0x01, 0x00, 0x16, 3, 3, 0];
-        assert_eq!(data_v3(&hello), Some((1, &[0x16, 3, 3, 0][..])));
+        assert_eq!(read(&hello).data, data(0x64, 1, &[0x16, 3, 3, 0][..]));
         let again = [0x01, 0x14, 0xc0, 0x66, 0x00, 0x66, 0x00, 0xe0, 0x00, 0x16, 3];
-        assert_eq!(data_v3(&again), Some((1, &[0x16, 3][..])));
-        let dummy = [0x00, 0x14, 0xc0, 0x64, 0x00, 0x65, 0x00, 0xf0, 0, 0, 0];
-        assert_eq!(data_v3(&dummy), None);
+        assert_eq!(read(&again).data, data(0x66, 1, &[0x16, 3][..]));
+        // A dummy that acknowledges.
+        let dummy = [0x00, 0x55, 0xc1, 0x64, 0x00, 0xdb, 0x05, 0xf0, 0, 0, 0, 0x0a, 0, 0, 1, 0xf4, 1, 0x64];
+        assert_eq!((read(&dummy).acknowledged, read(&dummy).data), (Some(0x64), None));
         let acknowledgement = [0x00, 0x01, 0xc0, 0x64, 0, 1, 2, 0xe0, 3, 0];
-        assert_eq!(data_v3(&acknowledgement), None);
+        assert_eq!(read(&acknowledgement), Packet3 { acknowledged: Some(0x64), data: None });
+        assert_eq!(Packet3::read(&acknowledgement[..9]), None);
+        assert_eq!(Packet3::read(&[0, 0x14, 0xc0, 1, 0, 1, 0, 0xe2, 1, 0]), None);
     }
 
     #[test]
