@@ -278,9 +278,9 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
 }
 
 /// The words nDPI uses for what we read, and ours.
-const LABELS: [(&str, &[&str]); 17] = [
+const LABELS: [(&str, &[&str]); 20] = [
     ("SSH", &["ssh"]),
-    ("RDP", &["rdp"]),
+    ("RDP", &["rdp", "rdp-udp"]),
     ("VNC", &["rfb"]),
     ("OpenVPN", &["openvpn"]),
     ("WireGuard", &["wireguard"]),
@@ -296,6 +296,9 @@ const LABELS: [(&str, &[&str]); 17] = [
     ("Jabber", &["xmpp"]),
     ("PostgreSQL", &["postgresql"]),
     ("MySQL", &["mysql"]),
+    ("Telnet", &["telnet"]),
+    ("RSH", &["rsh"]),
+    ("XDMCP", &["xdmcp"]),
 ];
 
 /// The transport protocol in a label like `DNS.Google`.
@@ -336,13 +339,13 @@ fn table() {
 ///
 /// Missed DNS: captures in tunnels or fragments that this harness does not undo, an inverse query without question, a
 /// NetBIOS name sent to port 53. Missed HTTP: a tunnel, and bytes sent ahead of the request to lead astray.
-/// Missed RDP: RDP over UDP, which is another protocol here. Missed SSH: a person typing at an SSH server.
+/// Missed RDP: a connection that is refused, labelled by its port. Missed SSH: a person typing at an SSH server.
 /// Missed XMPP: port 5223, with bytes that aren't XMPP's.
 /// False DNS, HTTP and OpenVPN are right: the label is a rule of the origin, or a guess by port. False SMTP, IMAP and
 /// FTP are right too: the label tells that they went over to TLS.
-const EXPECTED: [(&str, u32, u32, u32); 16] = [
+const EXPECTED: [(&str, u32, u32, u32); 19] = [
     ("ssh", 5, 1, 0),
-    ("rdp", 2, 6, 0),
+    ("rdp", 7, 1, 0),
     ("rfb", 2, 0, 0),
     ("openvpn", 36, 0, 1),
     ("wireguard", 3, 0, 0),
@@ -357,6 +360,9 @@ const EXPECTED: [(&str, u32, u32, u32); 16] = [
     ("xmpp", 0, 2, 0),
     ("postgresql", 6, 0, 0),
     ("mysql", 2, 0, 0),
+    ("telnet", 1, 0, 0),
+    ("rsh", 2, 0, 0),
+    ("xdmcp", 1, 0, 0),
 ];
 
 #[test]

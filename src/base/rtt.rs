@@ -44,15 +44,40 @@ pub enum Layer {
     OpenVpn,
     /// QUIC handshake.
     Quic,
+    /// RDP-UDP handshake.
+    RdpUdp,
+    /// RDP connection sequence.
+    Rdp,
     /// TLS handshake over TCP.
     Tls,
     /// SSH key exchange.
     Ssh,
+    /// SPICE link and pings.
+    Spice,
+    /// X11 connection setup.
+    X11,
+    /// XDMCP question and answer.
+    Xdmcp,
+    /// Telnet option negotiation.
+    Telnet,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 6] = [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh];
+    pub const ALL: [Self; 12] = [
+        Self::TcpHandshake,
+        Self::WireGuard,
+        Self::OpenVpn,
+        Self::Quic,
+        Self::RdpUdp,
+        Self::Rdp,
+        Self::Tls,
+        Self::Ssh,
+        Self::Spice,
+        Self::X11,
+        Self::Xdmcp,
+        Self::Telnet,
+    ];
 
     /// The word used in records.
     #[must_use]
@@ -62,8 +87,14 @@ impl Layer {
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
             Self::Quic => "quic",
+            Self::RdpUdp => "rdp-udp",
+            Self::Rdp => "rdp",
             Self::Tls => "tls",
             Self::Ssh => "ssh",
+            Self::Spice => "spice",
+            Self::X11 => "x11",
+            Self::Xdmcp => "xdmcp",
+            Self::Telnet => "telnet",
         }
     }
 }

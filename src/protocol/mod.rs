@@ -13,15 +13,25 @@ mod kerberos;
 mod openvpn;
 mod quic;
 mod radius;
+mod nx;
+mod openvpn;
+mod quic;
+mod rd_gateway;
 mod rdp;
+mod rdp_udp;
 mod rfb;
 mod smb;
+mod rlogin;
+mod spice;
 mod ssh;
 mod starttls;
+mod telnet;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
 mod wireguard;
+mod x11;
+mod xdmcp;
 
 use crate::base::{Direction, Ends, Timestamp};
 
@@ -34,8 +44,14 @@ pub static REGISTRY: &[&Protocol] = &[
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
     &rdp::RDP,
+    &rdp_udp::RDP_UDP,
     &rfb::RFB,
+    &spice::SPICE,
+    &x11::X11,
+    &xdmcp::XDMCP,
     &tls::PROTOCOL,
+    &nx::NX,
+    &rd_gateway::RD_GATEWAY,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &starttls::SMTP,
@@ -48,6 +64,10 @@ pub static REGISTRY: &[&Protocol] = &[
     &smb::SMB,
     &kerberos::KERBEROS,
     &radius::RADIUS,
+    &telnet::TELNET,
+    &rlogin::RLOGIN,
+    &rlogin::RSH,
+    &rlogin::REXEC,
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
@@ -203,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 32] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -225,13 +245,24 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"REDQ\x02\0\0\0\x02\0\0\0\x16\0\0\0",
+        b"l\0\x0b\0\0\0\0\0\0\0\0\0",
+        b"\x01\0\x0b\0\0\0\0\0",
+        b"\xff\xfd\x18\xff\xfb\x01",
+        b"\xff\xfb\x18",
+        b"\0ann\0root\0xterm/9600\0",
+        b"1022\0ann\0root\0ls\0",
+        b"NXPROXY-3.5.0 link=adsl ",
+        b"RDG_OUT_DATA /remoteDesktopGateway/ HTTP/1.1\r\n",
+        b"RPC_IN_DATA /rpc/rpcproxy.dll?localhost:3388 HTTP/1.1\r\n",
+        b"\x14\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\x16\x03",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..32, 0usize..32),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

@@ -1,23 +1,51 @@
 //! RDP: who asks for a desktop, and how the connection will be secured.
 //!
-//! Reads: the X.224 Connection Request and Confirm in their TPKTs, and with standard security the client core data of
-//! the MCS Connect Initial. Emits: cookie or routing token, protocols asked for and chosen, why a negotiation failed,
-//! client name and build; then hands TLS over. Does not: decrypt, or keep keyboard layout and language.
+//! Reads: a preconnection PDU, the X.224 Connection Request and Confirm in their TPKTs, and with standard security the
+//! MCS Connect Initial and Response. Emits: cookie or routing token, protocols asked for and chosen, why a negotiation
+//! failed, the settings in clear, three closed loops; then hands TLS over. Does not: decrypt, or keep keyboard layout and
+//! language.
 //!
-//! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.3, RFC 1006 (TPKT), ITU-T X.224, T.125 (MCS), T.124 (GCC).
+//! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.4, [MS-RDPEPS] 2.2.1 (preconnection), RFC 1006 (TPKT), ITU-T X.224.
 
-use crate::base::{Direction, Ends, Reader, Timestamp};
-use crate::protocol::codec::{Inbox, printable, text_utf16le, unused};
+use crate::base::{Direction, Ends, Layer, Link, Said, Shows, Sign, Timestamp};
+use crate::protocol::codec::rdp_negotiation::{
+    CONNECTION_CONFIRM, CONNECTION_REQUEST, Confirm, Lead, Request, Tpdu, Unit, routing_target,
+};
+use crate::protocol::codec::rdp_settings::{
+    CONNECT_INITIAL, CONNECT_RESPONSE, ClientSettings, ServerSettings, encryption_name, has_client_data,
+};
+use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
-/// The registry's entry.
+/// The registry's entry. Ports: RDP's own, those next to it, Hyper-V's (2179).
 pub(crate) static RDP: Protocol = Protocol {
     name: "rdp",
     category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream],
-    ports: &[3389, 3388, 3390],
-    attributes: &[COOKIE, TOKEN, FLAGS, REQUESTED, SELECTED, FAILURE, CLIENT_NAME, CLIENT_BUILD],
-    signs: &[],
+    ports: &[3389, 3388, 3390, 2179],
+    attributes: &[
+        COOKIE,
+        TOKEN,
+        TARGET,
+        FLAGS,
+        REQUESTED,
+        SELECTED,
+        RESPONSE_FLAGS,
+        FAILURE,
+        CORRELATION,
+        PRECONNECTION,
+        CLIENT_NAME,
+        CLIENT_BUILD,
+        CLIENT_VERSION,
+        SERVER_VERSION,
+        DESKTOP_SIZE,
+        CHANNELS,
+        MULTITRANSPORT,
+        ENCRYPTION,
+    ],
+    // The purpose "Remote Desktop Authentication", which only certificates for remote desktops have. Where the same
+    // certificate serves a page too, that page would look the same.
+    signs: &[Sign::new("tls.cert_eku", Said::Exactly("1.3.6.1.4.1.311.54.1.2"), Shows::Likely)],
     lasting: false,
     probe,
     analyzer: || Box::new(Rdp::default()),
@@ -25,24 +53,31 @@ pub(crate) static RDP: Protocol = Protocol {
 
 const COOKIE: Key = "rdp.cookie";
 const TOKEN: Key = "rdp.routing_token";
+const TARGET: Key = "rdp.routing_target";
 const FLAGS: Key = "rdp.request_flags";
 const REQUESTED: Key = "rdp.requested_protocols";
 const SELECTED: Key = "rdp.selected_protocol";
+const RESPONSE_FLAGS: Key = "rdp.response_flags";
 const FAILURE: Key = "rdp.negotiation_failure";
+const CORRELATION: Key = "rdp.correlation_id";
+const PRECONNECTION: Key = "rdp.preconnection";
 const CLIENT_NAME: Key = "rdp.client_name";
 const CLIENT_BUILD: Key = "rdp.client_build";
+const CLIENT_VERSION: Key = "rdp.client_version";
+const SERVER_VERSION: Key = "rdp.server_version";
+const DESKTOP_SIZE: Key = "rdp.desktop_size";
+const CHANNELS: Key = "rdp.channels";
+const MULTITRANSPORT: Key = "rdp.multitransport";
+const ENCRYPTION: Key = "rdp.encryption";
 
 /// The longest TPKT (RFC 1006): a 16-bit length.
 const INBOX_LIMIT: usize = 65_535;
 /// Characters of a cookie or token that are kept; the request's length octet allows no more than 250.
 const TEXT_KEPT: usize = 250;
 
-const CONNECTION_REQUEST: u8 = 0xe0;
-const CONNECTION_CONFIRM: u8 = 0xd0;
-const DATA: u8 = 0xf0;
-
 fn probe(opening: &Opening<'_>) -> Probe {
-    match [client_opening(opening.sent.orig), server_opening(opening.sent.resp)] {
+    let (orig, resp) = (opening.sent.orig, opening.sent.resp);
+    match [client_opening(orig), server_opening(resp, may_begin_with_tls(orig))] {
         [Probe::NoMatch, _] | [_, Probe::NoMatch] => Probe::NoMatch,
         [Probe::Match, _] | [_, Probe::Match] => Probe::Match,
         _ => Probe::NeedMore,
@@ -50,6 +85,18 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 fn client_opening(bytes: &[u8]) -> Probe {
+    match Lead::read(bytes) {
+        Lead::More => Probe::NeedMore,
+        Lead::Not => request_opening(bytes),
+        Lead::Whole { size, .. } => match bytes.get(size..).unwrap_or_default() {
+            [] | [0x16] => Probe::NeedMore,
+            [0x16, 3, ..] => Probe::Match,
+            rest => request_opening(rest),
+        },
+    }
+}
+
+fn request_opening(bytes: &[u8]) -> Probe {
     match Tpdu::read(bytes) {
         Unit::More => Probe::NeedMore,
         Unit::Whole(tpdu) if tpdu.code == CONNECTION_REQUEST => match Request::read(tpdu.body) {
@@ -62,11 +109,23 @@ fn client_opening(bytes: &[u8]) -> Probe {
     }
 }
 
-fn server_opening(bytes: &[u8]) -> Probe {
+/// Whether the client's bytes allow that the server begins with TLS: behind a preconnection PDU there may be no X.224.
+fn may_begin_with_tls(orig: &[u8]) -> bool {
+    match Lead::read(orig) {
+        Lead::More => true,
+        Lead::Not => false,
+        Lead::Whole { size, .. } => orig.get(size).is_none_or(|byte| *byte == 0x16),
+    }
+}
+
+fn server_opening(bytes: &[u8], may_be_tls: bool) -> Probe {
+    if bytes.first() == Some(&0x16) {
+        return if may_be_tls { Probe::NeedMore } else { Probe::NoMatch };
+    }
     match Tpdu::read(bytes) {
         Unit::More => Probe::NeedMore,
         Unit::Whole(tpdu) if tpdu.code == CONNECTION_CONFIRM => match Confirm::read(tpdu.body) {
-            Some(Confirm::Chosen(_) | Confirm::Failed(_)) => Probe::Match,
+            Some(Confirm::Chosen(..) | Confirm::Failed(_)) => Probe::Match,
             Some(Confirm::Bare) => Probe::NeedMore,
             None => Probe::NoMatch,
         },
@@ -78,149 +137,27 @@ fn server_opening(bytes: &[u8]) -> Probe {
 fn connect_initial(bytes: &[u8]) -> Probe {
     match Tpdu::read(bytes) {
         Unit::More => Probe::NeedMore,
-        Unit::Whole(tpdu) if is_connect_initial(&tpdu) && client_data(tpdu.body).is_some() => Probe::Match,
+        Unit::Whole(tpdu) if tpdu.is(CONNECT_INITIAL) && has_client_data(tpdu.body) => Probe::Match,
         Unit::Whole(_) | Unit::Not => Probe::NoMatch,
-    }
-}
-
-/// One TPDU in its TPKT.
-#[derive(Debug, Clone, Copy)]
-struct Tpdu<'a> {
-    code: u8,
-    /// What follows the fixed part of the header.
-    body: &'a [u8],
-    /// Bytes it takes, TPKT header included.
-    size: usize,
-}
-
-enum Unit<'a> {
-    More,
-    Not,
-    Whole(Tpdu<'a>),
-}
-
-impl<'a> Tpdu<'a> {
-    /// Reads a Connection Request, Confirm or Data TPDU from the front.
-    fn read(bytes: &'a [u8]) -> Unit<'a> {
-        if !bytes.iter().zip([3u8, 0]).all(|(byte, wanted)| *byte == wanted) {
-            return Unit::Not;
-        }
-        let Some(([_, _, high, low], rest)) = bytes.split_first_chunk::<4>() else { return Unit::More };
-        let size = usize::from(u16::from_be_bytes([*high, *low]));
-        if size < 7 {
-            return Unit::Not;
-        }
-        let Some(([indicator, code], _)) = rest.split_first_chunk::<2>() else { return Unit::More };
-        let fixed = match *code {
-            CONNECTION_REQUEST | CONNECTION_CONFIRM if usize::from(*indicator) + 5 == size && size >= 11 => 7,
-            DATA if *indicator == 2 => 3,
-            _ => return Unit::Not,
-        };
-        let Some(body) = bytes.get(..size).and_then(|whole| whole.get(4 + fixed..)) else { return Unit::More };
-        Unit::Whole(Self { code: *code, body, size })
-    }
-}
-
-/// What a Connection Request says.
-#[derive(Debug, Default)]
-struct Request<'a> {
-    cookie: Option<&'a [u8]>,
-    token: Option<&'a [u8]>,
-    negotiation: Option<Negotiation>,
-}
-
-/// `RDP_NEG_REQ`, `RDP_NEG_RSP` or `RDP_NEG_FAILURE`: type, flags, length 8, value.
-#[derive(Debug, Clone, Copy)]
-struct Negotiation {
-    kind: u8,
-    flags: u8,
-    value: u32,
-}
-
-impl Negotiation {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let [kind, flags, 8, 0, a, b, c, d] = reader.array::<8>()? else { return None };
-        Some(Self { kind, flags, value: u32::from_le_bytes([a, b, c, d]) })
-    }
-}
-
-impl<'a> Request<'a> {
-    /// `None` if it is not what RDP says.
-    fn read(body: &'a [u8]) -> Option<Self> {
-        let mut request = Self::default();
-        let mut rest = body;
-        if let Some(line) = body.strip_prefix(b"Cookie: ") {
-            let end = line.windows(2).position(|w| w == b"\r\n")?;
-            let (value, after) = line.split_at_checked(end)?;
-            match value.strip_prefix(b"mstshash=") {
-                Some(name) => request.cookie = Some(name),
-                None => request.token = Some(value),
-            }
-            rest = after.get(2..)?;
-        }
-        let mut reader = Reader::new(rest);
-        if !reader.is_empty() {
-            let negotiation = Negotiation::read(&mut reader)?;
-            // Whatever follows (correlation info, type 6) must not stand without being announced by a known request.
-            if negotiation.kind != 1 || negotiation.value >= 0x100 || !matches!(reader.len(), 0 | 36) {
-                return None;
-            }
-            request.negotiation = Some(negotiation);
-        }
-        Some(request)
-    }
-
-    const fn is_bare(&self) -> bool {
-        self.cookie.is_none() && self.token.is_none() && self.negotiation.is_none()
-    }
-
-    fn tell(&self, at: Timestamp, events: &mut Events) {
-        let dir = Direction::Orig;
-        if let Some(cookie) = self.cookie {
-            events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
-        }
-        if let Some(token) = self.token {
-            events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
-        }
-        if let Some(asked) = self.negotiation {
-            events.attribute(at, dir, REQUESTED, security_names(asked.value));
-            let flags = joined(&REQUEST_FLAGS, u32::from(asked.flags));
-            if !flags.is_empty() {
-                events.attribute(at, dir, FLAGS, flags);
-            }
-        }
-    }
-}
-
-/// What a Connection Confirm says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Confirm {
-    /// Nothing: a server older than the negotiation.
-    Bare,
-    /// The security protocol chosen.
-    Chosen(u32),
-    /// Why there will be none.
-    Failed(u32),
-}
-
-impl Confirm {
-    fn read(body: &[u8]) -> Option<Self> {
-        if body.is_empty() {
-            return Some(Self::Bare);
-        }
-        let mut reader = Reader::new(body);
-        let negotiation = Negotiation::read(&mut reader)?;
-        match negotiation.kind {
-            2 if reader.is_empty() => Some(Self::Chosen(negotiation.value)),
-            3 if reader.is_empty() => Some(Self::Failed(negotiation.value)),
-            _ => None,
-        }
     }
 }
 
 /// Flags of `RDP_NEG_REQ` ([MS-RDPBCGR] 2.2.1.1.1).
 const REQUEST_FLAGS: [(u32, &str); 3] =
     [(1, "restricted-admin"), (2, "redirected-authentication"), (8, "correlation-info")];
+
+/// Flags of `RDP_NEG_RSP` ([MS-RDPBCGR] 2.2.1.2.1).
+const RESPONSE_FLAG_NAMES: [(u32, &str); 5] = [
+    (1, "extended-client-data"),
+    (2, "graphics-pipeline"),
+    (4, "reserved"),
+    (8, "restricted-admin"),
+    (16, "redirected-authentication"),
+];
+
+/// Transports of the multitransport blocks ([MS-RDPBCGR] 2.2.1.3.8).
+const TRANSPORTS: [(u32, &str); 4] =
+    [(1, "udp-reliable"), (4, "udp-lossy"), (0x100, "udp-preferred"), (0x200, "soft-sync")];
 
 /// Security protocols, as a mask in requests and alone in responses.
 const SECURITY: [(u32, &str); 5] = [(1, "tls"), (2, "credssp"), (4, "rdstls"), (8, "credssp-ex"), (16, "rdsaad")];
@@ -247,13 +184,20 @@ const fn failure_name(code: u32) -> &'static str {
     }
 }
 
-/// Which PDU each end must send next.
+/// What is awaited.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The Connection Request, or a preconnection PDU before it.
     #[default]
     Connecting,
-    /// Standard security: the client's MCS Connect Initial follows.
+    /// Behind a preconnection PDU the client began with TLS: the server must too.
+    Unnegotiated,
+    /// TLS was chosen and its first bytes are awaited.
+    Securing,
+    /// Standard security: the client's MCS Connect Initial.
     Settings,
+    /// The server's MCS Connect Response.
+    Settled,
     Done,
 }
 
@@ -261,19 +205,24 @@ enum Stage {
 struct Rdp {
     inboxes: Ends<Inbox>,
     stage: Stage,
+    led: bool,
     requested: bool,
+    /// The request's text and when it passed, until it is clear that the server speaks RDP too.
+    untold: Option<(Timestamp, Vec<u8>)>,
+    /// The confirm is a question that the client answers without its user.
+    timed: bool,
 }
 
 impl Default for Rdp {
     fn default() -> Self {
         let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
-        Self { inboxes, stage: Stage::Connecting, requested: false }
+        Self { inboxes, stage: Stage::Connecting, led: false, requested: false, untold: None, timed: false }
     }
 }
 
 impl Analyzer for Rdp {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        if self.stage == Stage::Done || (self.stage == Stage::Settings && pdu.dir == Direction::Resp) {
+        if self.stage == Stage::Done {
             return;
         }
         if !self.inboxes.of_mut(pdu.dir).push(pdu.at, pdu.bytes) {
@@ -283,15 +232,52 @@ impl Analyzer for Rdp {
             (Stage::Connecting, Direction::Orig) if self.requested => self.on_early(pdu.at, events),
             (Stage::Connecting, Direction::Orig) => self.on_request(events),
             (Stage::Connecting, Direction::Resp) => self.on_confirm(events),
-            (Stage::Settings, _) => self.on_settings(events),
-            (Stage::Done, _) => {}
+            (Stage::Unnegotiated, Direction::Resp) => self.on_unnegotiated(pdu.at, events),
+            (Stage::Securing, _) => self.on_tls(pdu.at, pdu.dir, events),
+            (Stage::Settings, Direction::Orig) => self.on_client_settings(events),
+            (Stage::Settled, Direction::Resp) => self.on_server_settings(events),
+            _ => {}
         }
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
+        self.tell_request(events);
+        self.settle(at, dir, events);
+    }
+
+    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
+        self.tell_request(events);
     }
 }
 
 impl Rdp {
+    /// Passes over a preconnection PDU; `false` while it is not whole.
+    fn on_lead(&mut self, events: &mut Events) -> bool {
+        match Lead::read(self.inboxes.orig.bytes()) {
+            Lead::More => return false,
+            Lead::Not => {}
+            Lead::Whole { wanted, size } => {
+                let at = self.inboxes.orig.time_of(size - 1);
+                events.attribute(at, Direction::Orig, PRECONNECTION, wanted);
+                self.inboxes.orig.consume(size);
+                self.led = true;
+            }
+        }
+        true
+    }
+
     fn on_request(&mut self, events: &mut Events) {
+        if !self.led && !self.on_lead(events) {
+            return;
+        }
         let inbox = &mut self.inboxes.orig;
+        if self.led && matches!(inbox.bytes(), [] | [0x16]) {
+            return;
+        }
+        if self.led && inbox.bytes().starts_with(&[0x16, 3]) {
+            self.stage = Stage::Unnegotiated;
+            return;
+        }
         let at = inbox.time_of(inbox.bytes().len());
         match Tpdu::read(inbox.bytes()) {
             Unit::More => {}
@@ -301,7 +287,9 @@ impl Rdp {
                     self.give_up(at, Direction::Orig, "rdp.request-malformed", events);
                     return;
                 };
-                request.tell(at, events);
+                let known = !request.is_bare() || request.correlation.is_some();
+                self.untold = known.then(|| (at, tpdu.body.to_vec()));
+                events.ask(at, Direction::Orig, Layer::Rdp, "connection-request");
                 self.requested = true;
                 let size = tpdu.size;
                 inbox.consume(size);
@@ -311,12 +299,32 @@ impl Rdp {
         }
     }
 
+    fn tell_request(&mut self, events: &mut Events) {
+        if let Some((at, body)) = self.untold.take()
+            && let Some(request) = Request::read(&body)
+        {
+            tell_request(at, &request, events);
+        }
+    }
+
     /// The client goes on although no confirm was seen: the capture has only its direction. Bytes of TLS belong to TLS.
     fn on_early(&mut self, at: Timestamp, events: &mut Events) {
-        let early = self.inboxes.orig.bytes();
-        if early.starts_with(&[0x16, 3]) {
-            events.handover(at, Direction::Orig, "tls", true, unused(&self.inboxes));
-            self.settle(at, Direction::Orig, events);
+        if self.inboxes.orig.bytes().starts_with(&[0x16, 3]) {
+            self.tell_request(events);
+            self.hand_over(at, Direction::Orig, events);
+        }
+    }
+
+    /// TLS from the client without a negotiation; TLS from the server says that both mean it.
+    fn on_unnegotiated(&mut self, at: Timestamp, events: &mut Events) {
+        match self.inboxes.resp.bytes() {
+            [] | [0x16] => {}
+            [0x16, 3, ..] => {
+                events.confirmed(at, Direction::Resp);
+                events.link(at, Direction::Resp, Link::Pair("rdp"));
+                self.hand_over(at, Direction::Resp, events);
+            }
+            _ => self.give_up(at, Direction::Resp, "rdp.no-tls", events),
         }
     }
 
@@ -331,51 +339,120 @@ impl Rdp {
                 return;
             }
         };
-        let at = inbox.time_of(tpdu.size - 1);
+        let (first, at) = (inbox.time_of(0), inbox.time_of(tpdu.size - 1));
         let Some(confirm) = Confirm::read(tpdu.body) else {
             self.give_up(at, Direction::Resp, "rdp.confirm-malformed", events);
             return;
         };
         let size = tpdu.size;
         self.inboxes.resp.consume(size);
+        self.tell_request(events);
         if self.requested {
+            events.answer(first, Direction::Resp, Layer::Rdp, "connection-request");
             events.confirmed(at, Direction::Resp);
+            events.link(at, Direction::Resp, Link::Pair("rdp"));
         }
-        match confirm {
+        self.on_choice(at, confirm, events);
+    }
+
+    fn on_choice(&mut self, at: Timestamp, confirm: Confirm, events: &mut Events) {
+        let dir = Direction::Resp;
+        let (protocol, flags) = match confirm {
             Confirm::Failed(code) => {
-                events.attribute(at, Direction::Resp, FAILURE, failure_name(code));
-                self.settle(at, Direction::Resp, events);
+                events.attribute(at, dir, FAILURE, failure_name(code));
+                self.settle(at, dir, events);
+                return;
             }
-            Confirm::Bare | Confirm::Chosen(0) => {
-                events.attribute(at, Direction::Resp, SELECTED, security_names(0));
-                self.stage = Stage::Settings;
-                self.on_settings(events);
-            }
-            Confirm::Chosen(protocol) => {
-                events.attribute(at, Direction::Resp, SELECTED, security_names(protocol));
-                events.handover(at, Direction::Resp, "tls", true, unused(&self.inboxes));
-                self.settle(at, Direction::Resp, events);
+            Confirm::Bare => (0, 0),
+            Confirm::Chosen(protocol, flags) => (protocol, flags),
+        };
+        events.attribute(at, dir, SELECTED, security_names(protocol));
+        let flags = joined(&RESPONSE_FLAG_NAMES, u32::from(flags));
+        if !flags.is_empty() {
+            events.attribute(at, dir, RESPONSE_FLAGS, flags);
+        }
+        // Before CredSSP and the like many clients ask their user for a password.
+        self.timed = protocol <= 1;
+        if self.timed {
+            events.ask(at, dir, Layer::Rdp, "connection-confirm");
+        }
+        if protocol == 0 {
+            self.stage = Stage::Settings;
+            self.on_client_settings(events);
+        } else {
+            self.stage = Stage::Securing;
+            let waiting = self.inboxes.orig.time_of(0);
+            if !self.inboxes.orig.bytes().is_empty() {
+                self.on_tls(waiting.max(at), Direction::Orig, events);
             }
         }
     }
 
-    fn on_settings(&mut self, events: &mut Events) {
-        let inbox = &self.inboxes.orig;
-        let at = inbox.time_of(inbox.bytes().len());
-        match Tpdu::read(inbox.bytes()) {
-            Unit::More => return,
-            Unit::Whole(tpdu) if is_connect_initial(&tpdu) => {
-                if let Some(core) = client_data(tpdu.body).and_then(client_core) {
-                    events.attribute(at, Direction::Orig, CLIENT_NAME, core.name);
-                    events.attribute(at, Direction::Orig, CLIENT_BUILD, core.build.to_string());
-                }
-            }
-            Unit::Whole(_) | Unit::Not => events.violation(at, Direction::Orig, "rdp.no-connect-initial"),
+    /// The first bytes behind a confirm that chose TLS: the client's, unless only the server's direction was captured.
+    fn on_tls(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if dir == Direction::Orig && self.timed {
+            events.answer(at, dir, Layer::Rdp, "connection-confirm");
         }
-        self.settle(at, Direction::Orig, events);
+        self.hand_over(at, dir, events);
+    }
+
+    fn on_client_settings(&mut self, events: &mut Events) {
+        let inbox = &self.inboxes.orig;
+        let dir = Direction::Orig;
+        match Tpdu::read(inbox.bytes()) {
+            Unit::More => {}
+            Unit::Whole(tpdu) if tpdu.is(CONNECT_INITIAL) => {
+                let (first, at) = (inbox.time_of(0), inbox.time_of(tpdu.size - 1));
+                events.answer(first, dir, Layer::Rdp, "connection-confirm");
+                if let Some(settings) = ClientSettings::read(tpdu.body) {
+                    tell_client_settings(at, settings, events);
+                }
+                events.ask(at, dir, Layer::Rdp, "connect-initial");
+                let size = tpdu.size;
+                self.inboxes.orig.consume(size);
+                self.stage = Stage::Settled;
+                self.on_server_settings(events);
+            }
+            Unit::Whole(_) | Unit::Not => {
+                let at = inbox.time_of(inbox.bytes().len());
+                self.give_up(at, dir, "rdp.no-connect-initial", events);
+            }
+        }
+    }
+
+    fn on_server_settings(&mut self, events: &mut Events) {
+        let inbox = &self.inboxes.resp;
+        let dir = Direction::Resp;
+        let at = match Tpdu::read(inbox.bytes()) {
+            Unit::More => return,
+            Unit::Whole(tpdu) if tpdu.is(CONNECT_RESPONSE) => {
+                let (first, at) = (inbox.time_of(0), inbox.time_of(tpdu.size - 1));
+                events.answer(first, dir, Layer::Rdp, "connect-initial");
+                if let Some(settings) = ServerSettings::read(tpdu.body) {
+                    events.attribute(at, dir, SERVER_VERSION, settings.version);
+                    if let Some((method, level)) = settings.encryption {
+                        events.attribute(at, dir, ENCRYPTION, encryption_name(method, level));
+                    }
+                }
+                at
+            }
+            Unit::Whole(_) | Unit::Not => {
+                let at = inbox.time_of(inbox.bytes().len());
+                events.violation(at, dir, "rdp.no-connect-response");
+                at
+            }
+        };
+        self.settle(at, dir, events);
+    }
+
+    fn hand_over(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        events.handover(at, dir, "tls", true, unused(&self.inboxes));
+        self.settle(at, dir, events);
     }
 
     fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
+        // Whose answer is no answer of RDP was not asked by RDP in earnest.
+        self.untold = None;
         events.violation(at, dir, fault);
         self.settle(at, dir, events);
     }
@@ -386,40 +463,50 @@ impl Rdp {
     }
 }
 
-/// MCS Connect Initial: a BER application tag 101 in a data TPDU.
-fn is_connect_initial(tpdu: &Tpdu<'_>) -> bool {
-    tpdu.code == DATA && tpdu.body.starts_with(&[0x7f, 0x65])
-}
-
-/// The client data blocks behind Microsoft's H.221 key in the GCC Conference Create Request.
-fn client_data(connect_initial: &[u8]) -> Option<Reader<'_>> {
-    let key = connect_initial.windows(4).position(|w| w == b"Duca")?;
-    let mut reader = Reader::new(connect_initial.get(key + 4..)?);
-    // PER length: one byte, or two with the top bit set.
-    if reader.u8()? & 0x80 != 0 {
-        reader.u8()?;
+fn tell_request(at: Timestamp, request: &Request<'_>, events: &mut Events) {
+    let dir = Direction::Orig;
+    if let Some(cookie) = request.cookie {
+        events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
     }
-    Some(reader)
+    if let Some(token) = request.token {
+        events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
+        if let Some(target) = token.strip_prefix(b"msts=").and_then(routing_target) {
+            events.attribute(at, dir, TARGET, target.to_string());
+        }
+    }
+    if let Some(asked) = request.negotiation {
+        events.attribute(at, dir, REQUESTED, security_names(asked.value));
+        let flags = joined(&REQUEST_FLAGS, u32::from(asked.flags));
+        if !flags.is_empty() {
+            events.attribute(at, dir, FLAGS, flags);
+        }
+    }
+    if let Some(id) = request.correlation {
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        events.attribute(at, dir, CORRELATION, hex);
+        events.link(at, dir, Link::token("rdp", id));
+    }
 }
 
-struct Core {
-    name: String,
-    build: u32,
-}
-
-/// `CS_CORE`: the first client data block. Build and name stand side by side behind what is skipped.
-fn client_core(mut blocks: Reader<'_>) -> Option<Core> {
-    let [0x01, 0xc0, _, _] = blocks.array::<4>()? else { return None };
-    // Version, width, height, color depth, SAS sequence, and the keyboard layout, which is not read.
-    blocks.take(16)?;
-    let build = u32::from_le_bytes(blocks.array()?);
-    Some(Core { name: text_utf16le(blocks.take(32)?, 15), build })
+fn tell_client_settings(at: Timestamp, settings: ClientSettings, events: &mut Events) {
+    let dir = Direction::Orig;
+    events.attribute(at, dir, CLIENT_NAME, settings.name);
+    events.attribute(at, dir, CLIENT_BUILD, settings.build.to_string());
+    events.attribute(at, dir, CLIENT_VERSION, settings.version);
+    events.attribute(at, dir, DESKTOP_SIZE, format!("{}x{}", settings.desktop.0, settings.desktop.1));
+    if !settings.channels.is_empty() {
+        events.attribute(at, dir, CHANNELS, settings.channels);
+    }
+    if let Some(transports) = settings.transports {
+        events.attribute(at, dir, MULTITRANSPORT, joined(&TRANSPORTS, transports));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::codec::rdp_negotiation::DATA;
     use crate::protocol::testkit::{self, Turn};
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
@@ -445,16 +532,27 @@ mod tests {
         tpkt(CONNECTION_CONFIRM, value)
     }
 
+    /// The client's core and network data of [MS-RDPBCGR] 4.1.3.
     fn settings() -> Vec<u8> {
         let mut body = vec![0x7f, 0x65, 0x82, 0x01, 0x94];
         body.extend([0; 40]);
-        body.extend(b"Duca\x81\x10\x01\xc0\xd8\x00");
-        body.extend([9; 16]);
+        body.extend(b"Duca\x81\x10\x01\xc0\xa0\x00\x04\x00\x08\x00\x00\x05\x00\x04");
+        body.extend([9; 8]);
         body.extend(3790u32.to_le_bytes());
         let mut name: Vec<u8> = "ELTONS-DEV2".encode_utf16().flat_map(u16::to_le_bytes).collect();
         name.resize(32, 0);
         body.extend(name);
-        body.extend([0; 100]);
+        body.extend([0; 104]);
+        body.extend(b"\x03\xc0\x20\x00\x02\x00\x00\x00rdpdr\0\0\0\0\0\x80\x80cliprdr\0\0\0\xa0\xc0");
+        data(&body)
+    }
+
+    /// The server's of 4.1.4.
+    fn server_settings() -> Vec<u8> {
+        let mut body = vec![0x7f, 0x66, 0x82, 0x01, 0x45];
+        body.extend([0; 40]);
+        body.extend(b"McDn\x81\x08\x01\x0c\x08\x00\x04\x00\x08\x00");
+        body.extend(b"\x02\x0c\x0c\x00\x02\x00\x00\x00\x02\x00\x00\x00");
         data(&body)
     }
 
@@ -471,20 +569,109 @@ mod tests {
         testkit::stream(&RDP, &turns, piece)
     }
 
+    /// A ClientHello's first bytes.
+    const HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
+
+    /// Without what a handover holds: that depends on how the stream is cut.
+    fn without_rest(events: Vec<Event>) -> Vec<Event> {
+        let empty = |event: Event| match event.kind {
+            EventKind::Handover { to, as_carrier, .. } => {
+                Event { kind: EventKind::Handover { to, as_carrier, rest: Vec::new() }, ..event }
+            }
+            _ => event,
+        };
+        events.into_iter().map(empty).collect()
+    }
+
     #[test]
     fn tls_is_asked_for_granted_and_handed_over() {
-        let events = run(&[(Orig, request()), (Resp, confirm(&[2, 0x1f, 8, 0, 2, 0, 0, 0]))], 4096);
-        assert_eq!(attributes(&events), [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "credssp")]);
+        let turns = [(Orig, request()), (Resp, confirm(&[2, 0x0b, 8, 0, 1, 0, 0, 0])), (Orig, HELLO.to_vec())];
+        let events = run(&turns, 4096);
+        let flags = "extended-client-data,graphics-pipeline,restricted-admin";
+        let expected = [(COOKIE, "eltons"), (REQUESTED, "tls,credssp"), (SELECTED, "tls"), (RESPONSE_FLAGS, flags)];
+        assert_eq!(attributes(&events), expected);
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
+        assert!(events.iter().any(|e| e.kind == EventKind::Link(Link::Pair("rdp"))));
         let handed = EventKind::Handover { to: "tls", as_carrier: true, rest: Vec::new() };
-        assert!(events.iter().any(|e| e.kind == handed));
+        assert!(without_rest(events.clone()).iter().any(|e| e.kind == handed));
+        let expected = [
+            (testkit::at(0), testkit::at(1), "connection-request"),
+            (testkit::at(1), testkit::at(2), "connection-confirm"),
+        ];
+        assert_eq!(testkit::loops(&events), expected);
+        // With CredSSP the client may wait for its user.
+        let mut patient = turns;
+        patient[1].1 = confirm(&[2, 0, 8, 0, 2, 0, 0, 0]);
+        assert_eq!(testkit::loops(&run(&patient, 4096)).len(), 1);
+    }
+
+    #[test]
+    fn a_load_balancer_is_told_by_its_token() {
+        // The example of [MS-RDPBCGR] 3.2.5.3.1: 10.55.38.172, port 3389.
+        let token = tpkt(CONNECTION_REQUEST, b"Cookie: msts=2888185610.15629.0000\r\n\x01\x00\x08\x00\x01\x00\x00\x00");
+        let told = run(&[(Orig, token)], 4096);
+        assert_eq!(testkit::said(&told, TARGET), Some("10.55.38.172:3389"));
+        let farm = b"tsv://MS Terminal Services Plugin.1.Desks\r\n\x01\x00\x08\x00\x01\x00\x00\x00";
+        let told = run(&[(Orig, tpkt(CONNECTION_REQUEST, farm))], 4096);
+        assert_eq!(testkit::said(&told, TOKEN), Some("tsv://MS Terminal Services Plugin.1.Desks"));
+    }
+
+    #[test]
+    fn a_correlation_id_stands_behind_the_request() {
+        let mut body = vec![1, 8, 8, 0, 3, 0, 0, 0, 6, 0, 36, 0];
+        body.extend([0xab; 16]);
+        body.extend([0; 16]);
+        let told = run(&[(Orig, tpkt(CONNECTION_REQUEST, &body))], 4096);
+        assert_eq!(testkit::said(&told, CORRELATION), Some("ab".repeat(16).as_str()));
+        assert!(told.iter().any(|e| e.kind == EventKind::Link(Link::token("rdp", &[0xab; 16]))));
+        body.pop();
+        assert_eq!(testkit::probe(&RDP, Carrier::Stream, &tpkt(CONNECTION_REQUEST, &body), b""), Probe::NoMatch);
+    }
+
+    /// What Hyper-V's console client sends first: version 2, with a virtual machine's GUID.
+    fn lead(text: &str) -> Vec<u8> {
+        let text: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let (size, units) = (u32::try_from(text.len()).unwrap() + 18, u16::try_from(text.len() / 2).unwrap());
+        [&size.to_le_bytes()[..], &[0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0], &units.to_le_bytes(), &text].concat()
+    }
+
+    #[test]
+    fn a_preconnection_pdu_names_the_virtual_machine() {
+        let guid = "B3D5444C-2611-405A-9CA0-7AA8DA94DF0B";
+        let tls = [lead(guid), HELLO.to_vec()].concat();
+        let probe = |orig: &[u8], resp: &[u8]| testkit::probe(&RDP, Carrier::Stream, orig, resp);
+        assert_eq!((probe(&lead(guid), b""), probe(&tls, b"")), (Probe::NeedMore, Probe::Match));
+        assert_eq!(probe(&[lead(guid), request()].concat(), b""), Probe::Match);
+        assert_eq!(probe(&[lead(guid), b"GET /".to_vec()].concat(), b""), Probe::NoMatch);
+        assert_eq!(probe(HELLO, HELLO), Probe::NoMatch);
+        let events = run(&[(Orig, tls.clone()), (Resp, vec![0x16, 3, 3, 0, 9])], 7);
+        assert_eq!(attributes(&events), [(PRECONNECTION, guid)]);
+        assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
+        assert!(events.iter().any(|e| matches!(e.kind, EventKind::Handover { to: "tls", .. })));
+        let refused = run(&[(Orig, tls), (Resp, b"HTTP/1.1 400".to_vec())], 4096);
+        assert!(!refused.iter().any(|e| e.kind == EventKind::Confirmed));
     }
 
     #[test]
     fn standard_security_shows_name_and_build_and_no_keyboard() {
         let bare = tpkt(CONNECTION_REQUEST, b"");
-        let events = run(&[(Orig, bare.clone()), (Resp, confirm(b"")), (Orig, settings())], 4096);
-        assert_eq!(attributes(&events), [(SELECTED, "rdp"), (CLIENT_NAME, "ELTONS-DEV2"), (CLIENT_BUILD, "3790")]);
+        let turns = [(Orig, bare.clone()), (Resp, confirm(b"")), (Orig, settings()), (Resp, server_settings())];
+        let events = run(&turns, 4096);
+        let expected = [
+            (SELECTED, "rdp"),
+            (CLIENT_NAME, "ELTONS-DEV2"),
+            (CLIENT_BUILD, "3790"),
+            (CLIENT_VERSION, "5.0"),
+            (DESKTOP_SIZE, "1280x1024"),
+            (CHANNELS, "rdpdr,cliprdr"),
+            (SERVER_VERSION, "5.0"),
+            (ENCRYPTION, "rc4-128/client-compatible"),
+        ];
+        assert_eq!(attributes(&events), expected);
+        assert_eq!(
+            testkit::loops(&events).iter().map(|l| l.2).collect::<Vec<_>>(),
+            ["connection-request", "connection-confirm", "connect-initial"]
+        );
         let probe = |bytes: &[u8]| testkit::probe(&RDP, Carrier::Stream, bytes, b"");
         assert_eq!(probe(&bare), Probe::NeedMore);
         assert_eq!(probe(&[bare.clone(), settings()].concat()), Probe::Match);
@@ -504,19 +691,22 @@ mod tests {
 
     #[test]
     fn one_direction_alone_is_read_but_not_confirmed() {
-        let hello = [0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
-        let client = run(&[(Orig, request()), (Orig, hello.to_vec())], 4096);
+        let client = run(&[(Orig, request()), (Orig, HELLO.to_vec())], 4096);
         assert!(client.iter().any(|e| matches!(e.kind, EventKind::Handover { .. })));
         let chosen = confirm(&[2, 0, 8, 0, 1, 0, 0, 0]);
         assert_eq!(testkit::probe(&RDP, Carrier::Stream, b"", &chosen), Probe::Match);
         let server = run(&[(Resp, chosen)], 4096);
         assert_eq!(attributes(&server), [(SELECTED, "tls")]);
+        let both = run(&[(Resp, confirm(&[2, 0, 8, 0, 1, 0, 0, 0])), (Resp, vec![0x16, 3, 3])], 4096);
+        assert!(both.iter().any(|e| matches!(e.kind, EventKind::Handover { .. })));
         assert!(!client.iter().chain(&server).any(|e| e.kind == EventKind::Confirmed));
     }
 
     #[test]
     fn other_users_of_tpkt_and_of_the_port_are_not_rdp() {
         let probe = |bytes: &[u8]| testkit::probe(&RDP, Carrier::Stream, bytes, b"");
+        let scanned = run(&[(Orig, request()), (Resp, b"\0\x01\0\0\0\x03\x01\x81\x01".to_vec())], 4096);
+        assert!(attributes(&scanned).is_empty() && scanned.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
         // S7comm: TSAPs. H.225: Q.931 in a TPKT. TLS, HTTP and a cookie in HTTP.
         assert_eq!(probe(&tpkt(CONNECTION_REQUEST, b"\xc1\x02\x01\x00\xc2\x02\x01\x02\xc0\x01\x09")), Probe::NoMatch);
         assert_eq!(probe(b"\x03\x00\x01\x00\x08\x02\x00\x01\x05"), Probe::NoMatch);
@@ -531,8 +721,9 @@ mod tests {
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..300, standard: bool) {
             let value: &[u8] = if standard { b"" } else { &[2, 0, 8, 0, 1, 0, 0, 0] };
-            let turns = [(Orig, request()), (Resp, confirm(value)), (Orig, settings())];
-            prop_assert_eq!(run(&turns, piece), run(&turns, usize::MAX));
+            let last = if standard { settings() } else { HELLO.to_vec() };
+            let turns = [(Orig, request()), (Resp, confirm(value)), (Orig, last), (Resp, server_settings())];
+            prop_assert_eq!(without_rest(run(&turns, piece)), without_rest(run(&turns, usize::MAX)));
         }
 
         #[test]

@@ -43,6 +43,7 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.cert_subject",
         "tls.cert_issuer",
         "tls.cert_san",
+        "tls.cert_eku",
         "tls.client_cert_subject",
     ],
     signs: &[],
@@ -547,6 +548,9 @@ fn server_certificate_attributes(der: &[u8], at: Timestamp, dir: Direction, even
     events.attribute(at, dir, "tls.cert_issuer", names.issuer);
     if !names.alternative.is_empty() {
         events.attribute(at, dir, "tls.cert_san", names.alternative);
+    }
+    if !names.other_usage.is_empty() {
+        events.attribute(at, dir, "tls.cert_eku", names.other_usage);
     }
 }
 

@@ -103,7 +103,9 @@ impl Story {
     /// The program or service behind it, as its own bytes or a name in them tell.
     #[must_use]
     pub fn application(&self) -> Option<&'static str> {
-        self.program.or(self.sign.map(|(_, protocol)| protocol.name))
+        // A sign of the protocol that the flow speaks anyway (an RDP certificate in RDP) tells no program.
+        let other = |name: &&str| self.protocol.is_none_or(|own| own.name != *name);
+        self.program.or(self.sign.map(|(_, protocol)| protocol.name).filter(other))
     }
 
     /// A fault before anything agreed takes the name back.

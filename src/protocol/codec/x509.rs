@@ -15,6 +15,9 @@ pub struct CertificateNames {
     pub issuer: String,
     /// The first few subject alternative names (DNS names and addresses), comma-separated; may be empty.
     pub alternative: String,
+    /// The purposes beyond those that RFC 5280 names (ExtendedKeyUsage), as object identifiers, comma-separated; may be
+    /// empty.
+    pub other_usage: String,
 }
 
 impl CertificateNames {
@@ -26,6 +29,7 @@ impl CertificateNames {
             subject: name(certificate.subject()),
             issuer: name(certificate.issuer()),
             alternative: alternative(&certificate),
+            other_usage: other_usage(&certificate),
         })
     }
 }
@@ -53,6 +57,14 @@ fn alternative(certificate: &X509Certificate<'_>) -> String {
     out
 }
 
+fn other_usage(certificate: &X509Certificate<'_>) -> String {
+    let Ok(Some(extension)) = certificate.extended_key_usage() else {
+        return String::new();
+    };
+    let usages: Vec<String> = extension.value.other.iter().take(USAGES).map(|oid| oid.to_id_string()).collect();
+    printable(usages.join(",").as_bytes(), NAME)
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::from(v4));
@@ -64,3 +76,5 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 const NAME: usize = 512;
 /// Alternative names kept; certificates of large sites list hundreds.
 const ALTERNATIVES: usize = 8;
+/// Purposes kept; a certificate has one or two.
+const USAGES: usize = 8;
