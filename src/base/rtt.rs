@@ -39,11 +39,21 @@ pub enum Layer {
     Tls,
     /// SSH key exchange.
     Ssh,
+    /// RustDesk: registration and key exchange.
+    RustDesk,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 6] = [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh];
+    pub const ALL: [Self; 7] = [
+        Self::TcpHandshake,
+        Self::WireGuard,
+        Self::OpenVpn,
+        Self::Quic,
+        Self::Tls,
+        Self::Ssh,
+        Self::RustDesk,
+    ];
 
     /// The word used in records.
     #[must_use]
@@ -55,6 +65,7 @@ impl Layer {
             Self::Quic => "quic",
             Self::Tls => "tls",
             Self::Ssh => "ssh",
+            Self::RustDesk => "rustdesk",
         }
     }
 }

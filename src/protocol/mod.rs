@@ -6,15 +6,20 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod anydesk;
 pub mod codec;
 mod dns;
 mod http;
+mod meshcentral;
 mod openvpn;
 mod quic;
 mod rdp;
+mod remote_tools;
 mod rfb;
+mod rustdesk;
 mod ssh;
 mod starttls;
+mod teamviewer;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
@@ -33,6 +38,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &rdp::RDP,
     &rfb::RFB,
     &tls::PROTOCOL,
+    &teamviewer::TEAMVIEWER,
+    &meshcentral::MESHCENTRAL,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &starttls::SMTP,
@@ -45,6 +52,53 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    &rustdesk::RUSTDESK,
+    &remote_tools::SCREENCONNECT,
+    &remote_tools::REMOTE_UTILITIES,
+    &remote_tools::AMMYY,
+    // Known by their signs alone: these need no place among the candidates, and stand last.
+    &anydesk::ANYDESK,
+    &remote_tools::CHROME_REMOTE_DESKTOP,
+    &remote_tools::PARSEC,
+    &remote_tools::SPLASHTOP,
+    &remote_tools::LOGMEIN_RESCUE,
+    &remote_tools::LOGMEIN,
+    &remote_tools::GOTOMYPC,
+    &remote_tools::GOTOASSIST,
+    &remote_tools::GOTO_RESOLVE,
+    &remote_tools::ZOHO_ASSIST,
+    &remote_tools::BEYONDTRUST,
+    &remote_tools::DWSERVICE,
+    &remote_tools::SUPREMO,
+    &remote_tools::ANYVIEWER,
+    &remote_tools::TODESK,
+    &remote_tools::SUNLOGIN,
+    &remote_tools::ULTRAVIEWER,
+    &remote_tools::ISL_ONLINE,
+    &remote_tools::REMOTEPC,
+    &remote_tools::GETSCREEN,
+    &remote_tools::HOPTODESK,
+    &remote_tools::IPERIUS,
+    &remote_tools::AEROADMIN,
+    &remote_tools::GOTOHTTP,
+    &remote_tools::JUMP_DESKTOP,
+    &remote_tools::FIXME_IT,
+    &remote_tools::PCVISIT,
+    &remote_tools::SHOWMYPC,
+    &remote_tools::SIMPLEHELP,
+    &remote_tools::QUICK_ASSIST,
+    &remote_tools::NETSUPPORT,
+    &remote_tools::ATERA,
+    &remote_tools::NINJAONE,
+    &remote_tools::ACTION1,
+    &remote_tools::LEVEL,
+    &remote_tools::TACTICAL_RMM,
+    &remote_tools::KASEYA,
+    &remote_tools::TAKE_CONTROL,
+    &remote_tools::DATTO_RMM,
+    &remote_tools::CONNECTWISE_AUTOMATE,
+    &remote_tools::PULSEWAY,
+    &remote_tools::SYNCRO,
 ];
 
 /// The entry of that name.
