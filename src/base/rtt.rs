@@ -45,15 +45,8 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 7] = [
-        Self::TcpHandshake,
-        Self::WireGuard,
-        Self::OpenVpn,
-        Self::Quic,
-        Self::Tls,
-        Self::Ssh,
-        Self::RustDesk,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh, Self::RustDesk];
 
     /// The word used in records.
     #[must_use]

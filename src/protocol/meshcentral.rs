@@ -17,7 +17,7 @@ pub(crate) static MESHCENTRAL: Protocol = Protocol {
     name: "meshcentral",
     category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream],
-    ports: &[80, 443, 8080, 8000],
+    ports: &[443, 80, 8080, 8000],
     attributes: &[ROLE],
     signs: &[
         Sign::new("tls.cert_issuer", Said::Contains("CN=MeshCentralRoot-"), Shows::Certain),
@@ -141,7 +141,8 @@ mod tests {
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
 
-    const RELAY: &[u8] = b"GET /meshrelay.ashx?browser=1&p=2&id=k8d7f6s5a4&auth=x HTTP/1.1\r\nHost: mesh.example.com\r\n\
+    const RELAY: &[u8] =
+        b"GET /meshrelay.ashx?browser=1&p=2&id=k8d7f6s5a4&auth=x HTTP/1.1\r\nHost: mesh.example.com\r\n\
         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
     fn probe(orig: &[u8], resp: &[u8]) -> Probe {

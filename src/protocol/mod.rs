@@ -248,7 +248,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 27] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -270,13 +270,19 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"\x17\x24\x0a\x20\0",
+        b"GET /din.aspx?s=0&client=DynGate",
+        b"GET /agent.ashx HTTP/1.1\r\nUpgrade: websocket\r\n",
+        b"\x0c\xa2\x01\0",
+        b"\xa4\x92\x01\x26\x12\x24123e4567-e89b-12d3-a456-4266141740",
+        b"\x48\x4a\x10\x0a\x06ab12cd\x12\x06zz99yy",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..27, 0usize..27),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

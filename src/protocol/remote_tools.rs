@@ -354,7 +354,11 @@ mod tests {
             "rustdesk.com",
             "www.islonline.com",
         ] {
-            assert!(matches!(shown("tls.sni", host), Some((_, Shows::Mention))), "{host}: {:?}", shown("tls.sni", host));
+            assert!(
+                matches!(shown("tls.sni", host), Some((_, Shows::Mention))),
+                "{host}: {:?}",
+                shown("tls.sni", host)
+            );
         }
     }
 

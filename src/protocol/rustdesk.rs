@@ -331,7 +331,8 @@ fn first(bytes: &[u8]) -> First<'_> {
     let whole = content.get(..len);
     // Tag and length tell nearly all other protocols apart long before the frame is whole.
     let mut reader = Reader::new(content.get(..len).unwrap_or(content));
-    let begun = varint(&mut reader).map(|tag| tag & 7 == 2 && u32::try_from(tag >> 3).is_ok_and(|n| fields_of(n).is_some()));
+    let begun =
+        varint(&mut reader).map(|tag| tag & 7 == 2 && u32::try_from(tag >> 3).is_ok_and(|n| fields_of(n).is_some()));
     match (begun, varint(&mut reader)) {
         (Some(false), _) => return First::Other,
         (Some(true), Some(inner)) => {
@@ -476,7 +477,13 @@ impl RustDesk {
         self.settle(pdu.at, pdu.dir, events);
     }
 
-    fn on_message(&mut self, times: (Timestamp, Timestamp), dir: Direction, message: &Message<'_>, events: &mut Events) {
+    fn on_message(
+        &mut self,
+        times: (Timestamp, Timestamp),
+        dir: Direction,
+        message: &Message<'_>,
+        events: &mut Events,
+    ) {
         let (begun, at) = times;
         match message.number {
             m::SIGNED_ID => {
@@ -671,10 +678,9 @@ mod tests {
 
     fn frame(content: &[u8]) -> Vec<u8> {
         let len = content.len();
-        let head = if len < 0x40 { number(len << 2) } else { u16::try_from(len << 2 | 1).unwrap().to_le_bytes().to_vec() };
-        // One byte of head holds 6 bits of length: never a varint of two.
-        let head = if len < 0x40 { vec![u8::try_from(len << 2).unwrap()] } else { head };
-        [head, content.to_vec()].concat()
+        let two = u16::try_from(len << 2 | 1).unwrap().to_le_bytes();
+        let head = if len < 0x40 { &[two[0] & !1][..] } else { &two };
+        [head, content].concat()
     }
 
     fn signed_id() -> Vec<u8> {
@@ -716,8 +722,7 @@ mod tests {
         let caller = mangle([203, 0, 113, 5], 50_321, 0xdead_beef);
         let punch = blob(9, &[blob(1, &caller), blob(2, b"192.0.2.44")].concat());
         assert_eq!(testkit::probe(&RUSTDESK, Carrier::Datagram, &register, b""), Probe::Match);
-        let events =
-            testkit::datagrams(&RUSTDESK, &[(Orig, &register), (Resp, b"\x3a\x02\x10\x01"), (Resp, &punch)]);
+        let events = testkit::datagrams(&RUSTDESK, &[(Orig, &register), (Resp, b"\x3a\x02\x10\x01"), (Resp, &punch)]);
         assert!(confirmed(&events));
         assert_eq!(said(&events, ROLE), Some("rendezvous"));
         assert_eq!(said(&events, ID), Some("123456789"));
@@ -734,8 +739,7 @@ mod tests {
         let answer = frame(&blob(18, &blob(2, SESSION)));
         let (offer, key, sealed) = (frame(&signed_id()), frame(&public_key()), frame(&[0xee; 90]));
         assert_eq!(stream_probe(&ask, b""), Probe::Match);
-        let viewer =
-            testkit::stream(&RUSTDESK, &[(Orig, &ask), (Resp, &offer), (Orig, &key), (Resp, &sealed)], 9_000);
+        let viewer = testkit::stream(&RUSTDESK, &[(Orig, &ask), (Resp, &offer), (Orig, &key), (Resp, &sealed)], 9_000);
         let device =
             testkit::stream(&RUSTDESK, &[(Orig, &answer), (Orig, &offer), (Resp, &key), (Orig, &sealed)], 9_000);
         for events in [&viewer, &device] {
@@ -759,7 +763,8 @@ mod tests {
     #[test]
     fn an_unencrypted_login_tells_who_comes() {
         let hash = frame(&blob(9, &[blob(1, b"ab12cd"), blob(2, b"zz99yy")].concat()));
-        let login = [blob(1, b"192.0.2.9"), blob(2, &[3; 32]), blob(4, b"987654321"), blob(5, b"viewer"), blob(11, b"1.4.2")];
+        let login =
+            [blob(1, b"192.0.2.9"), blob(2, &[3; 32]), blob(4, b"987654321"), blob(5, b"viewer"), blob(11, b"1.4.2")];
         let login = frame(&blob(7, &login.concat()));
         assert_eq!(stream_probe(b"", &hash), Probe::Match);
         let events = testkit::stream(&RUSTDESK, &[(Resp, &hash), (Orig, &login)], 9_000);

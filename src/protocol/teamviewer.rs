@@ -442,13 +442,15 @@ mod tests {
         assert_eq!(probe(&udp(71, 80)[..95]), Probe::NoMatch);
         assert_eq!(probe(&[&udp(71, 80)[..], b"x"].concat()), Probe::NoMatch);
         assert_eq!(probe(&[0; 64]), Probe::NoMatch);
-        let events = testkit::datagrams(&TEAMVIEWER, &[(Orig, &udp(71, 80)), (Resp, &udp(71, 80)), (Resp, &udp(107, 9))]);
+        let events =
+            testkit::datagrams(&TEAMVIEWER, &[(Orig, &udp(71, 80)), (Resp, &udp(71, 80)), (Resp, &udp(107, 9))]);
         assert_eq!(events.iter().filter(|e| e.kind == EventKind::Confirmed).count(), 1);
     }
 
     #[test]
     fn the_fallback_is_handed_to_http() {
-        let request = b"GET /din.aspx?s=00000000&id=0&client=DynGate&rnd=1&p=10000001 HTTP/1.1\r\nHost: 192.0.2.9\r\n\r\n";
+        let request =
+            b"GET /din.aspx?s=00000000&id=0&client=DynGate&rnd=1&p=10000001 HTTP/1.1\r\nHost: 192.0.2.9\r\n\r\n";
         assert_eq!(probe(request, b""), Probe::Match);
         assert_eq!(probe(&request[..20], b""), Probe::NeedMore);
         assert_eq!(probe(b"GET /din.aspx?s=1 HTTP/1.1\r\n", b""), Probe::NoMatch);
