@@ -9,6 +9,7 @@
 mod anydesk;
 pub mod codec;
 mod dns;
+mod gamestream;
 mod http;
 mod meshcentral;
 mod openvpn;
@@ -40,6 +41,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &tls::PROTOCOL,
     &teamviewer::TEAMVIEWER,
     &meshcentral::MESHCENTRAL,
+    &gamestream::GAMESTREAM,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &starttls::SMTP,

@@ -232,3 +232,20 @@ fn a_meshcentral_relay_behind_a_proxy() {
     let page = b"GET /control.ashx HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
     assert_eq!(named(&tcp(4_430, &[(Client, page), (Server, b"HTTP/1.1 200 OK\r\n\r\n")])), ("http", "confirmed"));
 }
+
+#[test]
+fn a_gamestream_session() {
+    let options =
+        b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nCSeq: 1\r\nX-GS-ClientVersion: 14\r\nHost: 192.0.2.9\r\n\r\n";
+    let ok = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n";
+    assert_eq!(named(&tcp(48_010, &[(Client, options), (Server, ok)])), ("gamestream", "confirmed"));
+    let camera = b"OPTIONS rtsp://192.0.2.9/cam RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: player\r\n\r\n";
+    nothing(&tcp(554, &[(Client, camera), (Server, ok)]));
+    let token = |n: u8| [&b"0123456789ABCDEF\0\0\0"[..], &[n]].concat();
+    let video = [&[0x90, 0, 0, 1][..], &noise(1, 1_000)].concat();
+    let sessions = udp(47_998, &[(Client, &token(1)), (Client, &token(2)), (Server, &video)]);
+    assert_eq!(named(&sessions), ("gamestream", "confirmed"));
+    // Any other RTP, and any other ping.
+    nothing(&udp(5_004, &[(Client, &video), (Server, &video)]));
+    nothing(&udp(9_987, &[(Client, b"PING"), (Server, b"PONG")]));
+}

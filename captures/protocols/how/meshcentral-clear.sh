@@ -11,7 +11,7 @@ ip netns exec mesh-server node node_modules/meshcentral & server_pid=$!
 sleep 15
 sed -i 's#^MeshServer=.*#MeshServer=ws://mesh.example.com:8080/agent.ashx#' agent/meshagent.msh
 rm -f agent/meshagent.db
-ip netns exec mesh-server tcpdump -U -i ms0 -w meshcentral-clear.pcap tcp & tcpdump=$!
+ip netns exec mesh-server tcpdump -U -i ms0 -w meshcentral-clear.pcap tcp port 8080 & tcpdump=$!
 (cd agent && unshare -u sh -c "hostname office-pc && exec ip netns exec mesh-client timeout 45 ./meshagent connect") &
 sleep 12
 ctrl="ip netns exec mesh-client node node_modules/meshcentral/meshctrl.js --url ws://mesh.example.com:8080"
