@@ -22,9 +22,10 @@ pub enum Said {
     /// The whole value.
     Exactly(&'static str),
     /// A host name: this one or any below it, label by label (`anydesk.com` fits `a.b.anydesk.com`, not
-    /// `notanydesk.com`).
+    /// `notanydesk.com`). A port behind it does not count.
     Domain(&'static str),
-    /// The whole value, where `*` stands for any run of characters but dots (`relay-*.net.anydesk.com`).
+    /// The whole value, where `*` stands for any run of characters but dots (`relay-*.net.anydesk.com`). A port behind
+    /// it does not count.
     Glob(&'static str),
     /// How the value begins.
     Begins(&'static str),
@@ -64,18 +65,25 @@ impl Sign {
         match self.said {
             Said::Exactly(whole) => value.eq_ignore_ascii_case(whole),
             Said::Domain(domain) => {
-                let value = value.strip_suffix('.').unwrap_or(value);
+                let value = host(value);
                 let value = value.strip_prefix("*.").unwrap_or(value);
                 value.len().checked_sub(domain.len()).is_some_and(|at| {
                     value.get(at..).is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
                         && (at == 0 || value.as_bytes().get(at - 1) == Some(&b'.'))
                 })
             }
-            Said::Glob(pattern) => glob(pattern.as_bytes(), value.strip_suffix('.').unwrap_or(value).as_bytes()),
+            Said::Glob(pattern) => glob(pattern.as_bytes(), host(value).as_bytes()),
             Said::Begins(head) => value.get(..head.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(head)),
             Said::Contains(part) => contains(value, part),
         }
     }
+}
+
+/// A host name without the port behind it (`http.host`, `proxy.target`) and without the dot of the root.
+fn host(value: &str) -> &str {
+    let port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let name = value.rsplit_once(':').filter(|(_, behind)| port(behind)).map_or(value, |(name, _)| name);
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 fn contains(value: &str, part: &str) -> bool {
@@ -123,6 +131,8 @@ mod tests {
             ("anydesk.com", true),
             ("boot.net.AnyDesk.com", true),
             ("anydesk.com.", true),
+            ("a.anydesk.com:443", true),
+            ("anydesk.com:x", false),
             ("notanydesk.com", false),
             ("anydesk.com.example", false),
             ("com", false),
@@ -136,6 +146,7 @@ mod tests {
     fn a_star_stops_at_a_dot() {
         let relay = Said::Glob("relay-*.net.anydesk.com");
         assert!(fits(relay, "relay-0a1b2c3d.net.anydesk.com"));
+        assert!(fits(relay, "relay-0a1b2c3d.net.anydesk.com:6568"));
         assert!(!fits(relay, "relay-a.b.net.anydesk.com"));
         assert!(fits(Said::Glob("*.*.example"), "a.b.example"));
         assert!(!fits(Said::Glob("*.example"), "a.b.example"));

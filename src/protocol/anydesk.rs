@@ -9,14 +9,15 @@
 //! `remote-desktop/ndpi__da37f244__anydesk.pcap`; ALPN and names as nDPI and LOLRMM list them.
 
 use crate::base::{Said, Shows, Sign};
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Pdu, Probe, Protocol};
 
 /// The registry's entry.
 pub(crate) static ANYDESK: Protocol = Protocol {
     name: "anydesk",
     category: Category::RemoteDesktop,
-    carriers: &[],
-    ports: &[],
+    // Its ports of its own let a connection whose beginning was not captured be guessed at.
+    carriers: &[Carrier::Stream],
+    ports: &[7070, 6568],
     attributes: &[],
     signs: &[
         // The client makes itself this certificate when it is installed, and shows it to relay and peer.
@@ -30,10 +31,11 @@ pub(crate) static ANYDESK: Protocol = Protocol {
         Sign::new("tls.alpn_offered", Said::Begins("anydesk/"), Shows::Certain),
         // `relay-` and eight hexadecimal digits, and the name that is asked for them.
         Sign::new("tls.sni", Said::Glob("relay-*.net.anydesk.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Exactly("boot.net.anydesk.com"), Shows::Likely),
+        Sign::new("tls.sni", Said::Domain("boot.net.anydesk.com"), Shows::Likely),
         Sign::new("http.host", Said::Domain("net.anydesk.com"), Shows::Likely),
         Sign::new("tls.sni", Said::Domain("anydesk.com"), Shows::Mention),
         Sign::new("http.host", Said::Domain("anydesk.com"), Shows::Mention),
+        Sign::new("proxy.target", Said::Domain("anydesk.com"), Shows::Mention),
         Sign::new("dns.query", Said::Domain("anydesk.com"), Shows::Mention),
     ],
     lasting: false,

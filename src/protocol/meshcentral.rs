@@ -1,15 +1,15 @@
 //! MeshCentral: agents, consoles and relays of a server that anybody can run.
 //!
 //! Reads: request line and head of a WebSocket to one of its three paths (in clear, as behind a proxy that ends TLS);
-//! the server's own certificate by its signs. Emits: what the connection is for, the relay session's link, and the
-//! handover to `http`. Does not: read the WebSocket, or see anything in TLS 1.3 under a bought certificate: the server
-//! has no name of its own.
+//! the server's own certificate by its signs. Emits: what the connection is for, the server's name, the relay session's
+//! link. Does not: read the WebSocket, or see anything in TLS 1.3 or under a bought certificate: the server has no name
+//! of its own.
 //!
 //! Reference: Ylianst/MeshCentral 1.1.55: `webserver.js` (paths), `certoperations.js` (root certificate
 //! `MeshCentralRoot-` and six hexadecimal digits); "MeshCentral2 Design & Architecture", 9 (relay).
 
 use crate::base::{Direction, Ends, Link, Timestamp};
-use crate::protocol::codec::{Inbox, unused};
+use crate::protocol::codec::{Inbox, printable};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
 
 /// The registry's entry.
@@ -18,13 +18,14 @@ pub(crate) static MESHCENTRAL: Protocol = Protocol {
     category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream],
     ports: &[443, 80, 8080, 8000],
-    attributes: &[ROLE],
+    attributes: &[ROLE, HOST],
     signs: &[
         Sign::new("tls.cert_issuer", Said::Contains("CN=MeshCentralRoot-"), Shows::Certain),
         Sign::new("tls.cert_subject", Said::Contains("CN=MeshCentralRoot-"), Shows::Certain),
         // The project's own public server and its site share one name.
         Sign::new("tls.sni", Said::Domain("meshcentral.com"), Shows::Mention),
         Sign::new("http.host", Said::Domain("meshcentral.com"), Shows::Mention),
+        Sign::new("proxy.target", Said::Domain("meshcentral.com"), Shows::Mention),
         Sign::new("dns.query", Said::Domain("meshcentral.com"), Shows::Mention),
     ],
     lasting: false,
@@ -34,7 +35,13 @@ pub(crate) static MESHCENTRAL: Protocol = Protocol {
 
 /// `agent` (the device that can be controlled), `console` (who may control), `relay` (a session of both).
 const ROLE: Key = "meshcentral.role";
+/// HTTP's own word for it.
+const HOST: Key = "http.host";
 const LINK: &str = "meshcentral";
+/// How a server agrees to a WebSocket.
+const ACCEPTED: &[u8] = b"HTTP/1.1 101";
+/// Characters of a name that are kept.
+const HOST_KEPT: usize = 255;
 
 /// Bytes of a head that are looked at. Cookies and tokens make heads of consoles about 1 kB.
 const HEAD_LIMIT: usize = 2_000;
@@ -48,7 +55,7 @@ const PATHS: [(&[u8], &str); 3] =
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
     let begins = |bytes: &[u8], with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
-    if !begins(orig, b"GET /") || !begins(resp, b"HTTP/1.1 101") {
+    if !begins(orig, b"GET /") || !begins(resp, ACCEPTED) {
         return Probe::NoMatch;
     }
     let window = orig.get(..HEAD_LIMIT).unwrap_or(orig);
@@ -60,8 +67,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     if whole_line && upgrades(window) {
         return Probe::Match;
     }
-    let ended = window.windows(4).any(|w| w == b"\r\n\r\n");
-    if ended || window.len() == HEAD_LIMIT { Probe::NoMatch } else { Probe::NeedMore }
+    if whole_head(window) || window.len() == HEAD_LIMIT { Probe::NoMatch } else { Probe::NeedMore }
 }
 
 /// What a request line's path is for, and its parameters.
@@ -96,22 +102,40 @@ impl Analyzer for Mesh {
         if self.done || pdu.bytes.is_empty() {
             return;
         }
-        if !self.inboxes.of_mut(pdu.dir).push(pdu.at, pdu.bytes) {
-            return self.give_up(pdu.at, pdu.dir, events);
+        let room = self.inboxes.of_mut(pdu.dir).push(pdu.at, pdu.bytes);
+        let answer = self.inboxes.resp.bytes();
+        if !room || (answer.len() >= ACCEPTED.len() && !answer.starts_with(ACCEPTED)) {
+            events.violation(pdu.at, pdu.dir, "meshcentral.no-websocket");
+            self.settle(pdu.at, pdu.dir, events);
+        } else if answer.starts_with(ACCEPTED) && whole_head(self.inboxes.orig.bytes()) {
+            self.tell(events);
+            events.confirmed(self.inboxes.resp.time_of(ACCEPTED.len() - 1), Direction::Resp);
+            self.settle(pdu.at, pdu.dir, events);
         }
-        let head = self.inboxes.orig.bytes();
-        if !head.windows(4).any(|w| w == b"\r\n\r\n") {
-            if head.len() > INBOX_LIMIT / 2 {
-                self.give_up(pdu.at, pdu.dir, events);
-            }
-            return;
+    }
+
+    fn on_close(&mut self, at: Timestamp, events: &mut Events) {
+        if !self.done {
+            self.tell(events);
+            self.settle(at, Direction::Orig, events);
         }
+    }
+}
+
+impl Mesh {
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        self.done = true;
+        events.settled(at, dir);
+    }
+
+    fn tell(&self, events: &mut Events) {
+        let (head, at) = (self.inboxes.orig.bytes(), self.inboxes.orig.time_of(0));
         let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
-        let Some((role, parameters)) = path(line).filter(|_| upgrades(head)) else {
-            return self.give_up(pdu.at, pdu.dir, events);
-        };
-        let at = self.inboxes.orig.time_of(0);
+        let Some((role, parameters)) = path(line) else { return };
         events.attribute(at, Direction::Orig, ROLE, role);
+        if let Some(host) = host(head) {
+            events.attribute(at, Direction::Orig, HOST, printable(host, HOST_KEPT));
+        }
         events.application(at, Direction::Orig, MESHCENTRAL.name);
         if role == "relay" {
             // Agent and console come to the relay with the same random number.
@@ -120,24 +144,26 @@ impl Analyzer for Mesh {
                 events.link(at, Direction::Orig, Link::at_server(LINK, id));
             }
         }
-        self.done = true;
-        events.handover(pdu.at, pdu.dir, "http", true, unused(&self.inboxes));
     }
 }
 
-impl Mesh {
-    fn give_up(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
-        self.done = true;
-        events.violation(at, dir, "meshcentral.no-websocket");
-        events.settled(at, dir);
-    }
+fn whole_head(bytes: &[u8]) -> bool {
+    bytes.windows(4).any(|w| w == b"\r\n\r\n")
+}
+
+/// The server's name, as the request says it.
+fn host(head: &[u8]) -> Option<&[u8]> {
+    head.split(|b| *b == b'\n').skip(1).find_map(|line| {
+        let (name, value) = line.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"host:").then(|| value.trim_ascii()).filter(|value| !value.is_empty())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::Direction::{Orig, Resp};
-    use crate::protocol::testkit::{self, said};
+    use crate::protocol::testkit::{self, Turn, said};
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
 
@@ -176,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_confirmed_by_who_agrees_and_taken_back_by_who_does_not() {
+        let yes = testkit::stream(&MESHCENTRAL, &[(Orig, RELAY), (Resp, b"HTTP/1.1 101 x\r\n\r\n")], 9_000);
+        assert!(yes.iter().any(|e| e.kind == EventKind::Confirmed));
+        assert_eq!((said(&yes, ROLE), said(&yes, HOST)), (Some("relay"), Some("mesh.example.com")));
+        let no = testkit::stream(&MESHCENTRAL, &[(Orig, RELAY), (Resp, b"HTTP/1.1 404 x\r\n\r\n")], 9_000);
+        assert!(matches!(no[0].kind, EventKind::Violation(_)));
+        assert_eq!(said(&no, ROLE), None);
+    }
+
+    #[test]
     fn both_ends_of_a_relay_meet_at_its_number() {
         let link = |events: &[Event]| {
             events.iter().find_map(|e| match e.kind {
@@ -193,12 +229,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_cut_of_the_stream_gives_the_same_role(piece in 1usize..300) {
-            let told = |piece| {
-                let events = testkit::stream(&MESHCENTRAL, &[(Orig, RELAY), (Resp, b"HTTP/1.1 101 x\r\n\r\n")], piece);
-                let keep = |e: &Event| !matches!(e.kind, EventKind::Handover { .. });
-                events.into_iter().filter(keep).collect::<Vec<_>>()
-            };
-            prop_assert_eq!(told(piece), told(9_000));
+            let turns: [Turn<'_>; 2] = [(Orig, RELAY), (Resp, b"HTTP/1.1 101 x\r\n\r\n")];
+            let told = testkit::stream(&MESHCENTRAL, &turns, piece);
+            prop_assert_eq!(told, testkit::stream(&MESHCENTRAL, &turns, 9_000));
         }
 
         #[test]

@@ -58,8 +58,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &remote_tools::SCREENCONNECT,
     &remote_tools::REMOTE_UTILITIES,
     &remote_tools::AMMYY,
-    // Known by their signs alone: these need no place among the candidates, and stand last.
     &anydesk::ANYDESK,
+    // Known by their signs alone: these need no place among the candidates, and stand last.
     &remote_tools::CHROME_REMOTE_DESKTOP,
     &remote_tools::PARSEC,
     &remote_tools::SPLASHTOP,

@@ -50,10 +50,12 @@ macro_rules! tool {
                 $(
                     Sign::new("tls.sni", $service, Shows::Likely),
                     Sign::new("http.host", $service, Shows::Likely),
+                    Sign::new("proxy.target", $service, Shows::Mention),
                 )*
                 $(
                     Sign::new("tls.sni", Said::Domain($site), Shows::Mention),
                     Sign::new("http.host", Said::Domain($site), Shows::Mention),
+                    Sign::new("proxy.target", Said::Domain($site), Shows::Mention),
                     Sign::new("dns.query", Said::Domain($site), Shows::Mention),
                 )*
                 $($($also,)*)?
@@ -65,7 +67,7 @@ macro_rules! tool {
     };
 }
 
-use Said::{Domain, Exactly, Glob};
+use Said::{Domain, Glob};
 
 tool! {
     /// Chrome Remote Desktop. Directory and signalling (chromium, `remoting/base/service_urls.cc`), and the older
@@ -73,8 +75,8 @@ tool! {
     CHROME_REMOTE_DESKTOP, "chrome-remote-desktop",
     service [
         Domain("remotedesktop-pa.googleapis.com"),
-        Exactly("chromoting-host.talkgadget.google.com"),
-        Exactly("chromoting-client.talkgadget.google.com"),
+        Domain("chromoting-host.talkgadget.google.com"),
+        Domain("chromoting-client.talkgadget.google.com"),
     ],
     site ["remotedesktop.google.com"]
 }
@@ -82,7 +84,7 @@ tool! {
     /// Parsec. Signalling by WebSocket (`kessel-ws`, Parsec SDK's `ssHost`); the API is also the web console's. Video
     /// and input run over UDP in DTLS without names ("BUD", not public).
     PARSEC, "parsec",
-    service [Glob("kessel-ws*.parsec.app"), Exactly("kessel-ws.parsecgaming.com")],
+    service [Glob("kessel-ws*.parsec.app"), Domain("kessel-ws.parsecgaming.com")],
     site ["parsec.app", "parsec.gg", "parsecgaming.com"]
 }
 tool! {
@@ -118,7 +120,7 @@ tool! {
 }
 tool! {
     /// GoToMyPC: the host asks the poll server for work ("GoToMyPC security white paper").
-    GOTOMYPC, "gotomypc", service [Exactly("poll.gotomypc.com")], site ["gotomypc.com"]
+    GOTOMYPC, "gotomypc", service [Domain("poll.gotomypc.com")], site ["gotomypc.com"]
 }
 tool! {
     /// GoToAssist, and its pages for guests.
@@ -127,7 +129,7 @@ tool! {
 }
 tool! {
     /// GoTo Resolve. The installed agent reports to `dumpster.console`; the rest of `console` is also the technician's.
-    GOTO_RESOLVE, "goto-resolve", service [Exactly("dumpster.console.gotoresolve.com")], site ["gotoresolve.com"]
+    GOTO_RESOLVE, "goto-resolve", service [Domain("dumpster.console.gotoresolve.com")], site ["gotoresolve.com"]
 }
 tool! {
     /// Zoho Assist. Gateways by Zoho's page on firewalls.
@@ -163,20 +165,20 @@ tool! {
     /// Sunlogin, abroad AweSun (Oray). `client.oray.net` is the client's server (LOLRMM); the rest of oray.com and
     /// oray.net is also dynamic DNS and smart plugs, and is not named here.
     SUNLOGIN, "sunlogin",
-    service [Exactly("client.oray.net")],
+    service [Domain("client.oray.net")],
     site ["sunlogin.oray.com", "aweray.com", "awesun.aweray.com"]
 }
 tool! {
     /// Remote Utilities, in Russia RMS. Host, viewer and relay use 5650 to 5655 (its page on ports); `id.` servers tell
     /// where an id is.
     REMOTE_UTILITIES, "remote-utilities",
-    service [Exactly("id.remoteutilities.com"), Domain("internetid.ru")],
+    service [Domain("id.remoteutilities.com"), Domain("internetid.ru")],
     site ["remoteutilities.com", "rmansys.ru"],
     ports [5650, 5651, 5655]
 }
 tool! {
     /// Ammyy Admin. Routers are asked for under `rl.`; 5931 is the port of direct connections (LOLRMM).
-    AMMYY, "ammyy-admin", service [Exactly("rl.ammyy.com")], site ["ammyy.com"], ports [5931]
+    AMMYY, "ammyy-admin", service [Domain("rl.ammyy.com")], site ["ammyy.com"], ports [5931]
 }
 tool! {
     /// UltraViewer.
@@ -197,7 +199,7 @@ tool! {
 tool! {
     /// HopToDesk, of RustDesk's family, with signalling and relays of its own (LOLRMM).
     HOPTODESK, "hoptodesk",
-    service [Exactly("signal.hoptodesk.com"), Exactly("turn.hoptodesk.com")],
+    service [Domain("signal.hoptodesk.com"), Domain("turn.hoptodesk.com")],
     site ["hoptodesk.com"]
 }
 tool! {
@@ -240,15 +242,15 @@ tool! {
 }
 tool! {
     /// NetSupport Manager: the client asks `geo` for a licence check; gateways are their owners'.
-    NETSUPPORT, "netsupport", service [Exactly("geo.netsupportsoftware.com")],
+    NETSUPPORT, "netsupport", service [Domain("geo.netsupportsoftware.com")],
     site ["netsupportmanager.com", "netsupportsoftware.com"]
 }
 tool! {
     /// Atera. Hosts of the agent by Atera's allow-list; sessions then run through Splashtop or AnyDesk.
     ATERA, "atera",
     service [
-        Exactly("agent-api.atera.com"), Exactly("agenthb.atera.com"), Exactly("agentreporting.atera.com"),
-        Exactly("ps.atera.com"), Exactly("pubsub.atera.com"), Exactly("atera.pubnubapi.com"),
+        Domain("agent-api.atera.com"), Domain("agenthb.atera.com"), Domain("agentreporting.atera.com"),
+        Domain("ps.atera.com"), Domain("pubsub.atera.com"), Domain("atera.pubnubapi.com"),
     ],
     site ["atera.com"]
 }
@@ -259,11 +261,11 @@ tool! {
 }
 tool! {
     /// Action1. The agent's servers are `server.` and a region (Action1's page on firewalls).
-    ACTION1, "action1", service [Exactly("server.action1.com"), Glob("server.*.action1.com")], site ["action1.com"]
+    ACTION1, "action1", service [Domain("server.action1.com"), Glob("server.*.action1.com")], site ["action1.com"]
 }
 tool! {
     /// Level. Hosts of the agent as LOLRMM lists them.
-    LEVEL, "level", service [Exactly("agents.level.io"), Exactly("online.level.io")], site ["level.io"]
+    LEVEL, "level", service [Domain("agents.level.io"), Domain("online.level.io")], site ["level.io"]
 }
 tool! {
     /// Tactical RMM. Servers are their owners', and their remote control is MeshCentral.

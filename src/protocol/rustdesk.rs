@@ -31,6 +31,7 @@ pub(crate) static RUSTDESK: Protocol = Protocol {
         Sign::new("http.host", Said::Glob("rs-*.rustdesk.com"), Shows::Likely),
         Sign::new("tls.sni", Said::Domain("rustdesk.com"), Shows::Mention),
         Sign::new("http.host", Said::Domain("rustdesk.com"), Shows::Mention),
+        Sign::new("proxy.target", Said::Domain("rustdesk.com"), Shows::Mention),
         Sign::new("dns.query", Said::Domain("rustdesk.com"), Shows::Mention),
     ],
     lasting: true,

@@ -35,6 +35,7 @@ pub(crate) static TEAMVIEWER: Protocol = Protocol {
         Sign::new("http.user_agent", Said::Contains("DynGate"), Shows::Certain),
         Sign::new("tls.sni", Said::Domain("teamviewer.com"), Shows::Mention),
         Sign::new("http.host", Said::Domain("teamviewer.com"), Shows::Mention),
+        Sign::new("proxy.target", Said::Domain("teamviewer.com"), Shows::Mention),
         Sign::new("dns.query", Said::Domain("teamviewer.com"), Shows::Mention),
     ],
     lasting: false,

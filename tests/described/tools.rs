@@ -193,6 +193,17 @@ fn a_name_of_a_service_is_likely_and_a_site_is_a_visit() {
     }
 }
 
+/// What goes to a relay through a proxy is the proxy's session, and mentions the tool.
+#[test]
+fn a_relay_behind_a_proxy_is_mentioned() {
+    let ask = b"CONNECT instance-ra153n-relay.screenconnect.com:443 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let turns: [(Who, &[u8]); 4] =
+        [(Client, ask), (Server, b"HTTP/1.1 200 OK\r\n\r\n"), (Client, &noise(1, 90)), (Server, &noise(2, 90))];
+    let sessions = tcp(3_128, &turns);
+    assert_eq!(named(&sessions), ("http-connect", "confirmed"));
+    assert_eq!(sessions[0].application, Some("screenconnect"));
+}
+
 #[test]
 fn an_alpn_of_ones_own_is_certain() {
     let sessions = tls("example.com", "anydesk/6.2.0/linux");
