@@ -61,6 +61,16 @@ impl Sign {
         }
     }
 
+    /// The last two labels of the host names that fit, in lower case, if only host names that end with them do: signs can
+    /// be looked up by it, so that not each of them need be tried on each name.
+    #[must_use]
+    pub fn tail(&self) -> Option<&'static str> {
+        let (Said::Domain(name) | Said::Glob(name)) = self.said else { return None };
+        let tail = last_labels(name);
+        let plain = !tail.contains('*') && tail.contains('.') && !tail.bytes().any(|b| b.is_ascii_uppercase());
+        plain.then_some(tail)
+    }
+
     fn fits_one(&self, value: &str) -> bool {
         match self.said {
             Said::Exactly(whole) => value.eq_ignore_ascii_case(whole),
@@ -84,6 +94,14 @@ fn host(value: &str) -> &str {
     let port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     let name = value.rsplit_once(':').filter(|(_, behind)| port(behind)).map_or(value, |(name, _)| name);
     name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The last two labels of a host name, or all of it if it has fewer. A port behind it does not count.
+#[must_use]
+pub fn last_labels(name: &str) -> &str {
+    let name = host(name);
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    dots.nth(1).and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
 
 fn contains(value: &str, part: &str) -> bool {
@@ -139,6 +157,19 @@ mod tests {
             ("example.net, *.anydesk.com", true),
         ] {
             assert_eq!(fits(Said::Domain("anydesk.com"), value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_sign_on_names_is_found_by_their_end() {
+        let tail = |said| Sign::new("tls.sni", said, Shows::Likely).tail();
+        assert_eq!(tail(Said::Domain("remotedesktop.google.com")), Some("google.com"));
+        assert_eq!(tail(Said::Glob("relay-*.net.anydesk.com")), Some("anydesk.com"));
+        assert_eq!((tail(Said::Glob("*.example")), tail(Said::Domain("example"))), (None, None));
+        assert_eq!(tail(Said::Begins("anydesk/")), None);
+        for (name, end) in [("a.b.example.com:443", "example.com"), ("b.example.", "b.example"), ("example", "example")]
+        {
+            assert_eq!(last_labels(name), end);
         }
     }
 

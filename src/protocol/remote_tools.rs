@@ -162,11 +162,12 @@ tool! {
     TODESK, "todesk", service [], site ["todesk.com"]
 }
 tool! {
-    /// Sunlogin, abroad AweSun (Oray). `client.oray.net` is the client's server (LOLRMM); the rest of oray.com and
+    /// Sunlogin, abroad AweSun (Oray). `client.oray.net` is the client's server, `asapi` and a
+    /// number AweSun's (LOLRMM); the rest of oray.com and
     /// oray.net is also dynamic DNS and smart plugs, and is not named here.
     SUNLOGIN, "sunlogin",
-    service [Domain("client.oray.net")],
-    site ["sunlogin.oray.com", "aweray.com", "awesun.aweray.com"]
+    service [Domain("client.oray.net"), Glob("asapi*.aweray.net")],
+    site ["sunlogin.oray.com", "aweray.com"]
 }
 tool! {
     /// Remote Utilities, in Russia RMS. Host, viewer and relay use 5650 to 5655 (its page on ports); `id.` servers tell
@@ -237,7 +238,10 @@ tool! {
 tool! {
     /// Quick Assist and its forerunner (Microsoft's page on Quick Assist, "Network considerations").
     QUICK_ASSIST, "quick-assist",
-    service [Domain("remoteassistance.support.services.microsoft.com"), Domain("relay.support.services.microsoft.com")],
+    service [
+        Domain("remoteassistance.support.services.microsoft.com"), Domain("relay.support.services.microsoft.com"),
+        Glob("rdprelay*.support.services.microsoft.com"),
+    ],
     site ["support.services.microsoft.com"]
 }
 tool! {
@@ -297,6 +301,87 @@ tool! {
 tool! {
     /// Syncro, once Kabuto. Hosts of the agent are under kabutoservices.com.
     SYNCRO, "syncro", service [Domain("kabutoservices.com")], site ["syncromsp.com", "syncroapi.com", "kabuto.io"]
+}
+
+tool! {
+    /// Acronis' Remotix, whose gateway its agents and viewers meet at (LOLRMM).
+    REMOTIX, "remotix", service [Domain("gw.remotix.com")], site ["remotix.com", "connect.acronis.com"]
+}
+tool! {
+    /// Alpemix (Teknopars).
+    ALPEMIX, "alpemix", service [], site ["alpemix.com", "teknopars.com"]
+}
+tool! {
+    /// DeskIn (Zuler).
+    DESKIN, "deskin", service [], site ["deskin.io"]
+}
+tool! {
+    /// Distant Desktop; signalling is under a name of its own (LOLRMM).
+    DISTANT_DESKTOP, "distant-desktop", service [Domain("signalserver.xyz")], site ["distantdesktop.com"]
+}
+tool! {
+    /// DeskRoll, once SkyFex.
+    DESKROLL, "deskroll", service [], site ["deskroll.com", "skyfex.com"]
+}
+tool! {
+    /// FastViewer.
+    FASTVIEWER, "fastviewer", service [], site ["fastviewer.com"]
+}
+tool! {
+    /// FleetDeck; agents are told what to do over MQTT (LOLRMM).
+    FLEETDECK, "fleetdeck", service [Domain("agentmqtt.fleetdeck.io")], site ["fleetdeck.io"]
+}
+tool! {
+    /// HelpWire; its STUN and TURN servers stand under `stun` (LOLRMM).
+    HELPWIRE, "helpwire", service [Domain("stun.helpwire.app")], site ["helpwire.app"]
+}
+tool! {
+    /// Instant Housecall.
+    INSTANT_HOUSECALL, "instant-housecall", service [], site ["instanthousecall.com", "instanthousecall.net"]
+}
+tool! {
+    /// JumpCloud Remote Assist; JumpCloud itself is a directory and not named here.
+    JUMPCLOUD_ASSIST, "jumpcloud-assist", service [Domain("assist.jumpcloud.com")], site []
+}
+tool! {
+    /// LiteManager.
+    LITEMANAGER, "litemanager", service [], site ["litemanager.com", "litemanager.ru"]
+}
+tool! {
+    /// Mikogo.
+    MIKOGO, "mikogo", service [], site ["mikogo.com", "mikogo4.com", "real-time-collaboration.com"]
+}
+tool! {
+    /// Impero Connect, once Netop Remote Control; its cloud is `connect.backdrop.cloud` (LOLRMM).
+    NETOP, "netop", service [Domain("connect.backdrop.cloud")], site ["netop.com"]
+}
+tool! {
+    /// NTRsupport.
+    NTRSUPPORT, "ntrsupport", service [], site ["ntrsupport.com"]
+}
+tool! {
+    /// RemoteCall (Rsupport), and its page for guests.
+    REMOTECALL, "remotecall", service [], site ["remotecall.com", "startsupport.com"]
+}
+tool! {
+    /// RemoteView (Rsupport).
+    REMOTEVIEW, "remoteview", service [], site ["rview.com"]
+}
+tool! {
+    /// RuDesktop, of RustDesk's family.
+    RUDESKTOP, "rudesktop", service [], site ["rudesktop.ru"]
+}
+tool! {
+    /// ScreenMeet.
+    SCREENMEET, "screenmeet", service [], site ["screenmeet.com", "scrn.mt"]
+}
+tool! {
+    /// TrustConnect, sold as a remote tool and used as a trojan (LOLRMM).
+    TRUSTCONNECT, "trustconnect", service [], site ["trustconnectsoftware.com"]
+}
+tool! {
+    /// XEOX.
+    XEOX, "xeox", service [], site ["xeox.com"]
 }
 
 #[cfg(test)]
