@@ -69,7 +69,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     {
         return if orig.len() >= page.len() { Probe::Match } else { Probe::NeedMore };
     }
-    if !METHODS.iter().any(|method| begins(method)) || !answered(b"RTSP/1.0 ") {
+    if !METHODS.iter().any(begins) || !answered(b"RTSP/1.0 ") {
         return Probe::NoMatch;
     }
     let window = orig.get(..HEAD_LIMIT).unwrap_or(orig);
