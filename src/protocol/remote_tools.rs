@@ -88,12 +88,9 @@ tool! {
     site ["parsec.app", "parsec.gg", "parsecgaming.com"]
 }
 tool! {
-    /// Splashtop. Relays and the programs' API, by Splashtop's page on firewalls.
+    /// Splashtop. Relays and the programs' API (LOLRMM, after Splashtop's page on firewalls).
     SPLASHTOP, "splashtop",
-    service [
-        Domain("relay.splashtop.com"), Domain("relay.splashtop.eu"),
-        Domain("api.splashtop.com"), Domain("api.splashtop.eu"),
-    ],
+    service [Domain("relay.splashtop.com"), Domain("api.splashtop.com"), Domain("api.splashtop.eu")],
     site ["splashtop.com", "splashtop.eu"]
 }
 tool! {
@@ -113,10 +110,11 @@ tool! {
     site ["logmeinrescue.com", "logmeinrescue.eu", "logmein123.com"]
 }
 tool! {
-    /// LogMeIn Pro and Central: hosts and viewers meet at a gateway (LogMeIn's allow-list).
+    /// LogMeIn Pro and Central. Hosts and viewers meet at a gateway under logmein-gateway.com, but so do the members of
+    /// Hamachi, a VPN (`hamachi-data-center`): the domain alone says the maker, no more.
     LOGMEIN, "logmein",
-    service [Domain("logmein-gateway.com")],
-    site ["logmein.com", "logmein.eu"]
+    service [],
+    site ["logmein.com", "logmein.eu", "logmein-gateway.com"]
 }
 tool! {
     /// GoToMyPC: the host asks the poll server for work ("GoToMyPC security white paper").
@@ -132,9 +130,9 @@ tool! {
     GOTO_RESOLVE, "goto-resolve", service [Domain("dumpster.console.gotoresolve.com")], site ["gotoresolve.com"]
 }
 tool! {
-    /// Zoho Assist. Gateways by Zoho's page on firewalls.
+    /// Zoho Assist. `gateway` is where sessions meet (LOLRMM).
     ZOHO_ASSIST, "zoho-assist",
-    service [Glob("gateway*.zohoassist.com"), Glob("gateway*.zohoassist.eu"), Glob("gateway*.zohoassist.com.cn")],
+    service [Glob("gateway*.zohoassist.com")],
     site [
         "zohoassist.com", "zohoassist.eu", "zohoassist.jp", "zohoassist.com.cn", "assist.zoho.com", "assist.zoho.eu",
         "assist.zoho.in", "assist.zoho.com.au", "assist.zoho.com.cn", "assist.zoho.jp",
@@ -146,11 +144,11 @@ tool! {
     BEYONDTRUST, "beyondtrust", service [], site ["beyondtrustcloud.com", "bomgarcloud.com", "bomgar.com"]
 }
 tool! {
-    /// DWService. Agents and consoles meet at a node.
+    /// DWService. Agents and consoles meet at `node` and a number, as the agent's own log has it.
     DWSERVICE, "dwservice", service [Glob("node*.dwservice.net")], site ["dwservice.net"]
 }
 tool! {
-    /// Supremo (Nanosystems). Gateways are `supremogw` and a number.
+    /// Supremo (Nanosystems). Gateways are `supremogw` and a number (greyware rules of mthcht).
     SUPREMO, "supremo", service [Glob("supremogw*.nanosystems.it")], site ["supremocontrol.com", "nanosystems.it"]
 }
 tool! {
@@ -170,15 +168,15 @@ tool! {
     site ["sunlogin.oray.com", "aweray.com"]
 }
 tool! {
-    /// Remote Utilities, in Russia RMS. Host, viewer and relay use 5650 to 5655 (its page on ports); `id.` servers tell
-    /// where an id is.
+    /// Remote Utilities, in Russia RMS. Host, viewer and relay use 5650 to 5655 (its page on ports); the server that
+    /// tells where an id is stands under internetid.ru (LOLRMM).
     REMOTE_UTILITIES, "remote-utilities",
-    service [Domain("id.remoteutilities.com"), Domain("internetid.ru")],
+    service [Domain("internetid.ru")],
     site ["remoteutilities.com", "rmansys.ru"],
     ports [5650, 5651, 5655]
 }
 tool! {
-    /// Ammyy Admin. Routers are asked for under `rl.`; 5931 is the port of direct connections (LOLRMM).
+    /// Ammyy Admin. Routers are asked for at `rl`, as the program has it in clear; 5931 is the port of direct connections (LOLRMM).
     AMMYY, "ammyy-admin", service [Domain("rl.ammyy.com")], site ["ammyy.com"], ports [5931]
 }
 tool! {
@@ -236,7 +234,7 @@ tool! {
     SIMPLEHELP, "simplehelp", service [], site ["simple-help.com"]
 }
 tool! {
-    /// Quick Assist and its forerunner (Microsoft's page on Quick Assist, "Network considerations").
+    /// Quick Assist and its forerunner (Microsoft's lists of endpoints).
     QUICK_ASSIST, "quick-assist",
     service [
         Domain("remoteassistance.support.services.microsoft.com"), Domain("relay.support.services.microsoft.com"),
@@ -264,7 +262,7 @@ tool! {
     site ["ninjarmm.com", "ninjarmm.net", "ninjaone.com", "rmmservice.eu", "rmmservice.ca", "rmmservice.com.au"]
 }
 tool! {
-    /// Action1. The agent's servers are `server.` and a region (Action1's page on firewalls).
+    /// Action1. The agent's servers are `server.` and a region (LOLRMM).
     ACTION1, "action1", service [Domain("server.action1.com"), Glob("server.*.action1.com")], site ["action1.com"]
 }
 tool! {
@@ -280,8 +278,7 @@ tool! {
     KASEYA, "kaseya", service [Domain("managedsupport.kaseya.net")], site ["kaseya.net", "kaseya.com"]
 }
 tool! {
-    /// N-able Take Control, once BeAnywhere: gateways under swi-rc and swi-tc (N-able's page on Take Control's
-    /// requirements).
+    /// N-able Take Control, once BeAnywhere: its servers are under swi-rc and swi-tc (LOLRMM).
     TAKE_CONTROL, "take-control",
     service [Domain("swi-rc.com"), Domain("swi-tc.com"), Domain("beanywhere.com")],
     site ["n-able.com", "systemmonitor.us", "systemmonitor.co.uk", "system-monitor.com", "remote.management"]
@@ -407,7 +404,6 @@ mod tests {
             ("st-us-1.relay.splashtop.com", "splashtop"),
             ("instance-ra153n-relay.screenconnect.com", "screenconnect"),
             ("rescue-list.eu1.logmein-gateway.com", "logmein-rescue"),
-            ("control.logmein-gateway.com", "logmein"),
             ("node123456.dwservice.net", "dwservice"),
             ("supremogw51.nanosystems.it", "supremo"),
             ("px-fr1.getscreen.me", "getscreen"),
@@ -430,6 +426,7 @@ mod tests {
             "acme.screenconnect.com",
             "www.dwservice.net",
             "secure.logmein.com",
+            "hamachi-data-center.logmein-gateway.com",
             "assist.zoho.com",
             "www.todesk.com",
             "sunlogin.oray.com",
