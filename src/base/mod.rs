@@ -15,7 +15,7 @@ pub use event::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
-pub use sign::{Said, Shows, Sign};
+pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;
 
 /// Who of the two ends of a flow sent something (Zeek's `is_orig`).

@@ -60,11 +60,13 @@ pub enum Layer {
     Xdmcp,
     /// Telnet option negotiation.
     Telnet,
+    /// RustDesk: registration and key exchange.
+    RustDesk,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
@@ -77,6 +79,7 @@ impl Layer {
         Self::X11,
         Self::Xdmcp,
         Self::Telnet,
+        Self::RustDesk,
     ];
 
     /// The word used in records.
@@ -95,6 +98,7 @@ impl Layer {
             Self::X11 => "x11",
             Self::Xdmcp => "xdmcp",
             Self::Telnet => "telnet",
+            Self::RustDesk => "rustdesk",
         }
     }
 }

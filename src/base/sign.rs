@@ -22,9 +22,10 @@ pub enum Said {
     /// The whole value.
     Exactly(&'static str),
     /// A host name: this one or any below it, label by label (`anydesk.com` fits `a.b.anydesk.com`, not
-    /// `notanydesk.com`).
+    /// `notanydesk.com`). A port behind it does not count.
     Domain(&'static str),
-    /// The whole value, where `*` stands for any run of characters but dots (`relay-*.net.anydesk.com`).
+    /// The whole value, where `*` stands for any run of characters but dots (`relay-*.net.anydesk.com`). A port behind
+    /// it does not count.
     Glob(&'static str),
     /// How the value begins.
     Begins(&'static str),
@@ -60,22 +61,47 @@ impl Sign {
         }
     }
 
+    /// The last two labels of the host names that fit, in lower case, if only host names that end with them do: signs can
+    /// be looked up by it, so that not each of them need be tried on each name.
+    #[must_use]
+    pub fn tail(&self) -> Option<&'static str> {
+        let (Said::Domain(name) | Said::Glob(name)) = self.said else { return None };
+        let tail = last_labels(name);
+        let plain = !tail.contains('*') && tail.contains('.') && !tail.bytes().any(|b| b.is_ascii_uppercase());
+        plain.then_some(tail)
+    }
+
     fn fits_one(&self, value: &str) -> bool {
         match self.said {
             Said::Exactly(whole) => value.eq_ignore_ascii_case(whole),
             Said::Domain(domain) => {
-                let value = value.strip_suffix('.').unwrap_or(value);
+                let value = host(value);
                 let value = value.strip_prefix("*.").unwrap_or(value);
                 value.len().checked_sub(domain.len()).is_some_and(|at| {
                     value.get(at..).is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
                         && (at == 0 || value.as_bytes().get(at - 1) == Some(&b'.'))
                 })
             }
-            Said::Glob(pattern) => glob(pattern.as_bytes(), value.strip_suffix('.').unwrap_or(value).as_bytes()),
+            Said::Glob(pattern) => glob(pattern.as_bytes(), host(value).as_bytes()),
             Said::Begins(head) => value.get(..head.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(head)),
             Said::Contains(part) => contains(value, part),
         }
     }
+}
+
+/// A host name without the port behind it (`http.host`, `proxy.target`) and without the dot of the root.
+fn host(value: &str) -> &str {
+    let port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let name = value.rsplit_once(':').filter(|(_, behind)| port(behind)).map_or(value, |(name, _)| name);
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The last two labels of a host name, or all of it if it has fewer. A port behind it does not count.
+#[must_use]
+pub fn last_labels(name: &str) -> &str {
+    let name = host(name);
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    dots.nth(1).and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
 
 fn contains(value: &str, part: &str) -> bool {
@@ -123,6 +149,8 @@ mod tests {
             ("anydesk.com", true),
             ("boot.net.AnyDesk.com", true),
             ("anydesk.com.", true),
+            ("a.anydesk.com:443", true),
+            ("anydesk.com:x", false),
             ("notanydesk.com", false),
             ("anydesk.com.example", false),
             ("com", false),
@@ -133,9 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_on_names_is_found_by_their_end() {
+        let tail = |said| Sign::new("tls.sni", said, Shows::Likely).tail();
+        assert_eq!(tail(Said::Domain("remotedesktop.google.com")), Some("google.com"));
+        assert_eq!(tail(Said::Glob("relay-*.net.anydesk.com")), Some("anydesk.com"));
+        assert_eq!((tail(Said::Glob("*.example")), tail(Said::Domain("example"))), (None, None));
+        assert_eq!(tail(Said::Begins("anydesk/")), None);
+        for (name, end) in [("a.b.example.com:443", "example.com"), ("b.example.", "b.example"), ("example", "example")]
+        {
+            assert_eq!(last_labels(name), end);
+        }
+    }
+
+    #[test]
     fn a_star_stops_at_a_dot() {
         let relay = Said::Glob("relay-*.net.anydesk.com");
         assert!(fits(relay, "relay-0a1b2c3d.net.anydesk.com"));
+        assert!(fits(relay, "relay-0a1b2c3d.net.anydesk.com:6568"));
         assert!(!fits(relay, "relay-a.b.net.anydesk.com"));
         assert!(fits(Said::Glob("*.*.example"), "a.b.example"));
         assert!(!fits(Said::Glob("*.example"), "a.b.example"));

@@ -6,25 +6,29 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod anydesk;
 pub mod codec;
 mod dns;
+mod gamestream;
 mod http;
 mod kerberos;
-mod openvpn;
-mod quic;
-mod radius;
+mod meshcentral;
 mod nx;
 mod openvpn;
 mod quic;
+mod radius;
 mod rd_gateway;
 mod rdp;
 mod rdp_udp;
+mod remote_tools;
 mod rfb;
-mod smb;
 mod rlogin;
+mod rustdesk;
+mod smb;
 mod spice;
 mod ssh;
 mod starttls;
+mod teamviewer;
 mod telnet;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -52,6 +56,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &tls::PROTOCOL,
     &nx::NX,
     &rd_gateway::RD_GATEWAY,
+    &teamviewer::TEAMVIEWER,
+    &meshcentral::MESHCENTRAL,
+    &gamestream::GAMESTREAM,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &starttls::SMTP,
@@ -71,6 +78,73 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    &rustdesk::RUSTDESK,
+    &remote_tools::SCREENCONNECT,
+    &remote_tools::REMOTE_UTILITIES,
+    &remote_tools::AMMYY,
+    &anydesk::ANYDESK,
+    // Known by their signs alone: these need no place among the candidates, and stand last.
+    &remote_tools::CHROME_REMOTE_DESKTOP,
+    &remote_tools::PARSEC,
+    &remote_tools::SPLASHTOP,
+    &remote_tools::LOGMEIN_RESCUE,
+    &remote_tools::LOGMEIN,
+    &remote_tools::GOTOMYPC,
+    &remote_tools::GOTOASSIST,
+    &remote_tools::GOTO_RESOLVE,
+    &remote_tools::ZOHO_ASSIST,
+    &remote_tools::BEYONDTRUST,
+    &remote_tools::DWSERVICE,
+    &remote_tools::SUPREMO,
+    &remote_tools::ANYVIEWER,
+    &remote_tools::TODESK,
+    &remote_tools::SUNLOGIN,
+    &remote_tools::ULTRAVIEWER,
+    &remote_tools::ISL_ONLINE,
+    &remote_tools::REMOTEPC,
+    &remote_tools::GETSCREEN,
+    &remote_tools::HOPTODESK,
+    &remote_tools::IPERIUS,
+    &remote_tools::AEROADMIN,
+    &remote_tools::GOTOHTTP,
+    &remote_tools::JUMP_DESKTOP,
+    &remote_tools::FIXME_IT,
+    &remote_tools::PCVISIT,
+    &remote_tools::SHOWMYPC,
+    &remote_tools::SIMPLEHELP,
+    &remote_tools::QUICK_ASSIST,
+    &remote_tools::NETSUPPORT,
+    &remote_tools::ATERA,
+    &remote_tools::NINJAONE,
+    &remote_tools::ACTION1,
+    &remote_tools::LEVEL,
+    &remote_tools::TACTICAL_RMM,
+    &remote_tools::KASEYA,
+    &remote_tools::TAKE_CONTROL,
+    &remote_tools::DATTO_RMM,
+    &remote_tools::CONNECTWISE_AUTOMATE,
+    &remote_tools::PULSEWAY,
+    &remote_tools::SYNCRO,
+    &remote_tools::REMOTIX,
+    &remote_tools::ALPEMIX,
+    &remote_tools::DESKIN,
+    &remote_tools::DISTANT_DESKTOP,
+    &remote_tools::DESKROLL,
+    &remote_tools::FASTVIEWER,
+    &remote_tools::FLEETDECK,
+    &remote_tools::HELPWIRE,
+    &remote_tools::INSTANT_HOUSECALL,
+    &remote_tools::JUMPCLOUD_ASSIST,
+    &remote_tools::LITEMANAGER,
+    &remote_tools::MIKOGO,
+    &remote_tools::NETOP,
+    &remote_tools::NTRSUPPORT,
+    &remote_tools::REMOTECALL,
+    &remote_tools::REMOTEVIEW,
+    &remote_tools::RUDESKTOP,
+    &remote_tools::SCREENMEET,
+    &remote_tools::TRUSTCONNECT,
+    &remote_tools::XEOX,
 ];
 
 /// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
@@ -223,7 +297,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 32] = [
+    const BEGINNINGS: &[&[u8]] = &[
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -256,13 +330,19 @@ mod tests {
         b"RDG_OUT_DATA /remoteDesktopGateway/ HTTP/1.1\r\n",
         b"RPC_IN_DATA /rpc/rpcproxy.dll?localhost:3388 HTTP/1.1\r\n",
         b"\x14\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\x16\x03",
+        b"\x17\x24\x0a\x20\0",
+        b"GET /din.aspx?s=0&client=DynGate",
+        b"GET /agent.ashx HTTP/1.1\r\nUpgrade: websocket\r\n",
+        b"\x0c\xa2\x01\0",
+        b"\xa4\x92\x01\x26\x12\x24123e4567-e89b-12d3-a456-4266141740",
+        b"\x48\x4a\x10\x0a\x06ab12cd\x12\x06zz99yy",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..32, 0usize..32),
+            begins in (0..BEGINNINGS.len(), 0..BEGINNINGS.len()),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

@@ -1,7 +1,7 @@
 //! What has been learned of one session so far: its name, what was said in clear, what was measured.
 
 use super::Confidence;
-use super::signs::signs_in;
+use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
 use crate::protocol::Protocol;
 use std::time::Duration;
@@ -126,10 +126,8 @@ impl Story {
             let cut = (0..=MAX_VALUE).rev().find(|i| value.is_char_boundary(*i)).unwrap_or(0);
             value.truncate(cut);
         }
-        for found in signs_in(key, &value) {
-            if self.sign.is_none_or(|(shows, _)| found.0 > shows) {
-                self.sign = Some(found);
-            }
+        if let Some(found) = sign_in(key, &value).filter(|found| self.sign.is_none_or(|(shows, _)| found.0 > shows)) {
+            self.sign = Some(found);
         }
         self.attributes.push((key, value));
     }
