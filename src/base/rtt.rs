@@ -33,6 +33,12 @@ pub enum Layer {
     WireGuard,
     /// OpenVPN control channel.
     OpenVpn,
+    /// IKE exchanges.
+    Ike,
+    /// L2TP control connection.
+    L2tp,
+    /// PPTP: its control connection, and acknowledgments in its GRE.
+    Pptp,
     /// QUIC handshake.
     Quic,
     /// TLS handshake over TCP.
@@ -43,7 +49,17 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 6] = [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh];
+    pub const ALL: [Self; 9] = [
+        Self::TcpHandshake,
+        Self::WireGuard,
+        Self::OpenVpn,
+        Self::Ike,
+        Self::L2tp,
+        Self::Pptp,
+        Self::Quic,
+        Self::Tls,
+        Self::Ssh,
+    ];
 
     /// The word used in records.
     #[must_use]
@@ -52,6 +68,9 @@ impl Layer {
             Self::TcpHandshake => "tcp-handshake",
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
+            Self::Ike => "ike",
+            Self::L2tp => "l2tp",
+            Self::Pptp => "pptp",
             Self::Quic => "quic",
             Self::Tls => "tls",
             Self::Ssh => "ssh",

@@ -8,8 +8,13 @@
 
 pub mod codec;
 mod dns;
+mod esp;
+mod gre;
 mod http;
+mod ike;
+mod l2tp;
 mod openvpn;
+mod pptp;
 mod quic;
 mod rdp;
 mod rfb;
@@ -28,6 +33,11 @@ pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, S
 pub static REGISTRY: &[&Protocol] = &[
     &ssh::SSH,
     &wireguard::WIREGUARD,
+    &ike::IKE,
+    &l2tp::L2TP,
+    &pptp::PPTP,
+    &gre::GRE,
+    &esp::AH,
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
     &rdp::RDP,
@@ -45,6 +55,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    // Looked for at its ports alone where it is in UDP, and last.
+    &esp::ESP,
 ];
 
 /// The entry of that name.
