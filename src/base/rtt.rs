@@ -41,6 +41,8 @@ pub enum Layer {
     Pptp,
     /// QUIC handshake.
     Quic,
+    /// DTLS handshake.
+    Dtls,
     /// TLS handshake over TCP.
     Tls,
     /// SSH key exchange.
@@ -49,7 +51,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
@@ -57,6 +59,7 @@ impl Layer {
         Self::L2tp,
         Self::Pptp,
         Self::Quic,
+        Self::Dtls,
         Self::Tls,
         Self::Ssh,
     ];
@@ -72,6 +75,7 @@ impl Layer {
             Self::L2tp => "l2tp",
             Self::Pptp => "pptp",
             Self::Quic => "quic",
+            Self::Dtls => "dtls",
             Self::Tls => "tls",
             Self::Ssh => "ssh",
         }

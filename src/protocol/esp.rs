@@ -47,7 +47,7 @@ const AH_SERVER_SPI: Key = "ah.server_spi";
 const IPSEC: Link = Link::Pair("ipsec");
 /// Where ESP in UDP runs: IKE's second port, and GlobalProtect's own.
 const UDP_PORTS: [u16; 2] = [4500, 4501];
-/// SPIs up to here are reserved (RFC 4303 2.1).
+/// SPIs up to here are reserved (RFC 4303 2.1); keys set by hand use them all the same.
 const RESERVED_SPI: u32 = 255;
 /// SPI, number, one block of a stream cipher with its trailer, and a check value of 8 bytes (ESP); in UDP.
 const ESP_LEAST: usize = 24;
@@ -85,7 +85,8 @@ fn probe_esp(opening: &Opening<'_>) -> Probe {
 /// SPI and number of ESP in a datagram. Without NULL encryption's odd ends it is a multiple of four bytes (RFC 4303
 /// 2.4, with check values of 8, 12, 16 or 32 bytes).
 fn in_udp(bytes: &[u8]) -> Option<(u32, u32)> {
-    (bytes.len() >= ESP_LEAST && bytes.len() % 4 == 0).then(|| Kind::Esp.read(bytes)).flatten()
+    let whole = bytes.len() >= ESP_LEAST && bytes.len() % 4 == 0;
+    Kind::Esp.read(bytes).filter(|(spi, _)| whole && *spi > RESERVED_SPI)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Kind {
             }
         }
         let (spi, number) = (reader.u32()?, reader.u32()?);
-        (spi > RESERVED_SPI && number != 0).then_some((spi, number))
+        (spi != 0 && number != 0).then_some((spi, number))
     }
 }
 
@@ -259,15 +260,14 @@ mod tests {
 
     #[test]
     fn an_spi_that_counts_is_certain_over_ip() {
-        let all = [(Orig, packet(0xc1, 1, 40)), (Orig, packet(0xc000_0001, 1, 40)), (Resp, packet(0xd000_0001, 1, 41))];
-        let mut all = all[1..].to_vec();
+        let mut all = vec![(Orig, packet(0xc000_0001, 1, 40)), (Resp, packet(0xd000_0001, 1, 41))];
         let before = run(&ESP, Carrier::Ip(50), &all);
         assert_eq!(count(&before, &EventKind::Confirmed), 0);
         all.push((Orig, packet(0xc000_0001, 2, 40)));
         let events = run(&ESP, Carrier::Ip(50), &all);
         assert_eq!((count(&events, &EventKind::Confirmed), count(&events, &EventKind::Link(IPSEC))), (1, 1));
         assert_eq!((said(&events, CLIENT_SPI), said(&events, SERVER_SPI)), (Some("c0000001"), Some("d0000001")));
-        assert_eq!(probe(&ESP, Carrier::Ip(50), 0, &packet(255, 1, 40), b""), Probe::NoMatch);
+        assert_eq!(probe(&ESP, Carrier::Ip(50), 0, &packet(0, 1, 40), b""), Probe::NoMatch);
         assert_eq!(probe(&ESP, Carrier::Ip(50), 0, &packet(256, 0, 40), b""), Probe::NoMatch);
     }
 

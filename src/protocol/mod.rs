@@ -6,6 +6,7 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod anyconnect;
 pub mod codec;
 mod dns;
 mod esp;
@@ -18,7 +19,9 @@ mod pptp;
 mod quic;
 mod rdp;
 mod rfb;
+mod softether;
 mod ssh;
+mod sslvpn;
 mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -34,6 +37,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &ssh::SSH,
     &wireguard::WIREGUARD,
     &ike::IKE,
+    &anyconnect::ANYCONNECT,
+    &softether::SOFTETHER,
     &l2tp::L2TP,
     &pptp::PPTP,
     &gre::GRE,
@@ -57,6 +62,12 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::LLMNR,
     // Looked for at its ports alone where it is in UDP, and last.
     &esp::ESP,
+    &sslvpn::SSTP,
+    &sslvpn::GLOBALPROTECT,
+    &sslvpn::FORTINET,
+    &sslvpn::PULSE,
+    &sslvpn::NETEXTENDER,
+    &sslvpn::CHECK_POINT,
 ];
 
 /// The entry of that name.

@@ -88,6 +88,8 @@ pub const fn integrity(id: u16) -> Option<&'static str> {
         1 => "hmac-md5-96",
         2 => "hmac-sha1-96",
         5 => "aes-xcbc-96",
+        6 => "hmac-md5-128",
+        7 => "hmac-sha1-160",
         8 => "aes-cmac-96",
         12 => "hmac-sha2-256-128",
         13 => "hmac-sha2-384-192",
