@@ -72,16 +72,22 @@ const WORDS: usize = 24;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.carrier == Carrier::Stream {
-        let head = opening.sent.orig.get(..STREAM_PREFIX.len()).unwrap_or(opening.sent.orig);
-        return match STREAM_PREFIX.starts_with(head) {
-            true if head.len() == STREAM_PREFIX.len() => Probe::Match,
-            true => Probe::NeedMore,
-            false => Probe::NoMatch,
-        };
+        return probe_stream(opening.sent.orig, opening.sent.resp);
     }
     match Message::read(without_marker(opening.sent.of(opening.newest)).0) {
         Some(_) => Probe::Match,
         None => Probe::NoMatch,
+    }
+}
+
+/// The originator begins with the prefix, the responder with a frame of IKE.
+fn probe_stream(orig: &[u8], resp: &[u8]) -> Probe {
+    let head = orig.get(..STREAM_PREFIX.len()).unwrap_or(orig);
+    let framed = resp.iter().skip(2).zip(NON_ESP_MARKER).all(|(byte, marker)| *byte == marker);
+    match framed && STREAM_PREFIX.starts_with(head) {
+        true if head.len() == STREAM_PREFIX.len() => Probe::Match,
+        true => Probe::NeedMore,
+        false => Probe::NoMatch,
     }
 }
 

@@ -7,7 +7,7 @@
 //! Reference: SoftEther VPN's sources (Mayaqua `Pack.c`, Cedar `Protocol.h`, `UdpAccel.h`, Mayaqua `Network.c`: RUDP and
 //! NAT-T), under the Apache licence.
 
-use crate::base::{Reader, Said, Shows, Sign};
+use crate::base::{Direction, Reader, Said, Shows, Sign};
 use crate::protocol::codec::printable;
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
@@ -42,6 +42,8 @@ const REQUEST: Key = "softether.request";
 /// How a session begins over HTTP: with the picture that works as a watermark, or over a proxy that wants a page first.
 const REQUESTS: [(&[u8], &str); 2] =
     [(b"POST /vpnsvc/connect.cgi HTTP/1.", "connect"), (b"POST /vpnsvc/vpn.cgi HTTP/1.", "vpn")];
+/// How the answer begins.
+const ANSWER: &[u8] = b"HTTP/1.";
 /// The datagram that asks under which address it arrives.
 const WHO_AM_I: &[u8] = b"A";
 /// Elements of a pack; a registration has a dozen.
@@ -55,7 +57,7 @@ const PATIENCE: u8 = 24;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.carrier == Carrier::Stream {
-        return probe_stream(opening.sent.orig);
+        return probe_stream(opening.sent.orig, opening.sent.resp);
     }
     let (bytes, other) = (*opening.sent.of(opening.newest), *opening.sent.of(opening.newest.flip()));
     if bytes == WHO_AM_I {
@@ -66,15 +68,14 @@ fn probe(opening: &Opening<'_>) -> Probe {
     if fits { Probe::Match } else { Probe::NoMatch }
 }
 
-fn probe_stream(bytes: &[u8]) -> Probe {
-    let mut open = false;
-    for (request, _) in REQUESTS {
-        if bytes.starts_with(request) {
-            return Probe::Match;
-        }
-        open |= request.starts_with(bytes);
+fn probe_stream(orig: &[u8], resp: &[u8]) -> Probe {
+    let answers = resp.iter().zip(ANSWER).all(|(byte, expected)| byte == expected);
+    let begins = |(request, _): &(&[u8], &str)| orig.starts_with(request);
+    match answers {
+        true if REQUESTS.iter().any(begins) => Probe::Match,
+        true if REQUESTS.iter().any(|(request, _)| request.starts_with(orig)) => Probe::NeedMore,
+        _ => Probe::NoMatch,
     }
-    if open { Probe::NeedMore } else { Probe::NoMatch }
 }
 
 /// The address in `IP=192.0.2.1,PORT=1234`.
@@ -153,7 +154,7 @@ struct SoftEther {
     /// What the client of a stream has sent so far, of its first request.
     request: Vec<u8>,
     asked: bool,
-    asking: Option<crate::base::Direction>,
+    asking: Option<Direction>,
     datagrams: u8,
     done: bool,
 }
@@ -195,17 +196,15 @@ impl Analyzer for SoftEther {
 
 impl SoftEther {
     fn on_stream(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        use crate::base::Direction::Orig;
-        const ANSWER: &[u8] = b"HTTP/1.";
-        if pdu.dir == Orig && !self.asked {
-            let room = REQUESTS[0].0.len() + 1;
+        if pdu.dir == Direction::Orig && !self.asked {
+            let room = REQUESTS.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
             self.request.extend(pdu.bytes.iter().take(room.saturating_sub(self.request.len())));
             if let Some((_, word)) = REQUESTS.iter().find(|(request, _)| self.request.starts_with(request)) {
                 self.asked = true;
                 self.request.clear();
                 events.attribute(pdu.at, pdu.dir, REQUEST, *word);
             }
-        } else if pdu.dir != Orig && self.asked {
+        } else if pdu.dir == Direction::Resp && self.asked {
             let room = ANSWER.len();
             self.request.extend(pdu.bytes.iter().take(room.saturating_sub(self.request.len())));
             if self.request.len() >= room {
@@ -222,7 +221,7 @@ impl SoftEther {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Direction::{self, Orig, Resp};
+    use crate::base::Direction::{Orig, Resp};
     use crate::protocol::testkit::{self, Turn, said};
     use crate::protocol::{Event, EventKind};
     use proptest::prelude::*;
