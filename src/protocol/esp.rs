@@ -126,6 +126,8 @@ struct Ipsec {
     seen: Ends<Option<Seen>>,
     begun: bool,
     confirmed: bool,
+    /// An SPI has changed before the flow was sure.
+    rekeyed: bool,
     packets: u16,
     done: bool,
 }
@@ -133,7 +135,7 @@ struct Ipsec {
 impl Ipsec {
     const fn new(kind: Kind) -> Self {
         let seen = Ends { orig: None, resp: None };
-        Self { kind, seen, begun: false, confirmed: false, packets: 0, done: false }
+        Self { kind, seen, begun: false, confirmed: false, rekeyed: false, packets: 0, done: false }
     }
 }
 
@@ -164,8 +166,8 @@ impl Analyzer for Ipsec {
         let before = seen.filter(|seen| seen.spi == spi);
         let misfits = match before {
             Some(seen) => number == seen.highest || number.abs_diff(seen.highest) > STEP,
-            // Another SPI of the same end is a rekey, which begins to count anew.
-            None => seen.is_some() && number > STEP,
+            // Another SPI of the same end is a rekey, which begins to count anew; two of them so soon are none.
+            None => seen.is_some() && (number > STEP || (udp && std::mem::replace(&mut self.rekeyed, !self.confirmed))),
         };
         if misfits {
             return self.on_misfit(pdu, udp, events);
@@ -192,7 +194,9 @@ impl Ipsec {
     }
 
     fn on_fit(&mut self, pdu: &Pdu<'_>, udp: bool, fitting: u8, events: &mut Events) {
-        if self.confirmed || fitting < if udp { SURE_IN_UDP } else { SURE } {
+        let both = !udp && self.seen.orig.is_some() && self.seen.resp.is_some();
+        let enough = both || fitting >= if udp { SURE_IN_UDP } else { SURE };
+        if self.confirmed || !enough {
             return;
         }
         self.confirmed = true;
@@ -251,7 +255,7 @@ mod tests {
     fn probe(protocol: &Protocol, carrier: Carrier, port: u16, orig: &[u8], resp: &[u8]) -> Probe {
         let newest = if resp.is_empty() { Orig } else { Resp };
         let sent = Ends { orig, resp };
-        (protocol.probe)(&Opening { carrier, sent, newest, ports: Ends { orig: 50_000, resp: port } })
+        (protocol.probe)(&Opening { carrier, sent, before: &[], newest, ports: Ends { orig: 50_000, resp: port } })
     }
 
     fn count(events: &[Event], wanted: &EventKind) -> usize {
@@ -260,10 +264,10 @@ mod tests {
 
     #[test]
     fn an_spi_that_counts_is_certain_over_ip() {
-        let mut all = vec![(Orig, packet(0xc000_0001, 1, 40)), (Resp, packet(0xd000_0001, 1, 41))];
-        let before = run(&ESP, Carrier::Ip(50), &all);
-        assert_eq!(count(&before, &EventKind::Confirmed), 0);
-        all.push((Orig, packet(0xc000_0001, 2, 40)));
+        let alone = [(Orig, packet(0xc000_0001, 1, 40)), (Orig, packet(0xc000_0001, 2, 40))];
+        assert_eq!(count(&run(&ESP, Carrier::Ip(50), &alone[..1]), &EventKind::Confirmed), 0);
+        assert_eq!(count(&run(&ESP, Carrier::Ip(50), &alone), &EventKind::Confirmed), 1);
+        let all = [(Orig, packet(0xc000_0001, 1, 40)), (Resp, packet(0xd000_0001, 1, 41))];
         let events = run(&ESP, Carrier::Ip(50), &all);
         assert_eq!((count(&events, &EventKind::Confirmed), count(&events, &EventKind::Link(IPSEC))), (1, 1));
         assert_eq!((said(&events, CLIENT_SPI), said(&events, SERVER_SPI)), (Some("c0000001"), Some("d0000001")));
@@ -311,6 +315,8 @@ mod tests {
         // A rekey is no such thing.
         let rekey = [(Orig, packet(spi, 9, 104)), (Orig, packet(spi + 1, 1, 104))];
         assert!(run(&ESP, Carrier::Datagram, &rekey).is_empty());
+        let again = [&rekey[..], &[(Orig, packet(spi + 2, 1, 104))]].concat();
+        assert!(!run(&ESP, Carrier::Datagram, &again).is_empty());
     }
 
     proptest! {

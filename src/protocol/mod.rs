@@ -161,6 +161,9 @@ pub struct Opening<'a> {
     /// Stream: the first bytes each end sent, as far as seen. Datagrams and packets: the newest one of each end. Empty
     /// when none.
     pub sent: Ends<&'a [u8]>,
+    /// Datagrams and packets: what the end of the newest one sent before it, where somebody wanted to see more then.
+    /// Empty for streams.
+    pub before: &'a [u8],
     /// The end that sent the newest bytes.
     pub newest: Direction,
     /// Originator's and responder's port.
@@ -259,7 +262,8 @@ mod tests {
                 let newest = if from_resp { Direction::Resp } else { Direction::Orig };
                 seen[newest.index()] = (seen[newest.index()] + 1).min(said[newest.index()].len());
                 let sent = Ends { orig: &said[0][..seen[0]], resp: &said[1][..seen[1]] };
-                let opening = Opening { carrier: Carrier::Stream, sent, newest, ports: Ends { orig: 50_000, resp: 443 } };
+                let ports = Ends { orig: 50_000, resp: 443 };
+                let opening = Opening { carrier: Carrier::Stream, sent, before: &[], newest, ports };
                 for (protocol, refused) in REGISTRY.iter().zip(&mut refused) {
                     if !protocol.carriers.contains(&Carrier::Stream) {
                         continue;

@@ -1,13 +1,17 @@
 //! SoftEther VPN: its servers' registration for NAT traversal, and its own HTTP where that is in clear.
 //!
 //! Reads: the packs (lists of named values) and address answers of NAT traversal over UDP, the first request of a session
-//! over HTTP. Emits: what is asked, the names that a server gives itself. Does not: see sessions inside TLS, which look
-//! like a web page's, or the acceleration over UDP, which is encrypted from its first byte.
+//! over HTTP, and the acceleration over UDP. Emits: what is asked, the names that a server gives itself. Does not: see
+//! sessions inside TLS, which look like a web page's, or decrypt.
+//!
+//! The acceleration is encrypted from its first byte, but each datagram begins with an initialization vector in clear
+//! that is a piece of the ciphertext before it: 12 bytes behind the vector (version 2), or its last 20 (version 1).
+//! Nothing else does that, and no chance makes 12 bytes equal.
 //!
 //! Reference: SoftEther VPN's sources (Mayaqua `Pack.c`, Cedar `Protocol.h`, `UdpAccel.h`, Mayaqua `Network.c`: RUDP and
 //! NAT-T), under the Apache licence.
 
-use crate::base::{Direction, Reader, Said, Shows, Sign};
+use crate::base::{Direction, Ends, Link, Reader, Said, Shows, Sign};
 use crate::protocol::codec::printable;
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
@@ -17,7 +21,7 @@ pub(crate) static SOFTETHER: Protocol = Protocol {
     category: Category::Vpn,
     carriers: &[Carrier::Datagram, Carrier::Stream],
     ports: &[5004],
-    attributes: &[OPCODE, HOST, DDNS, ADDRESS, REQUEST],
+    attributes: &[OPCODE, HOST, DDNS, ADDRESS, REQUEST, ACCELERATION],
     signs: &[
         // Names of servers under its dynamic DNS, of VPN Gate's volunteers, and of its own NAT traversal and DDNS. The web
         // sites are elsewhere.
@@ -38,6 +42,7 @@ const HOST: Key = "softether.host_name";
 const DDNS: Key = "softether.ddns_name";
 const ADDRESS: Key = "softether.seen_as";
 const REQUEST: Key = "softether.request";
+const ACCELERATION: Key = "softether.acceleration";
 
 /// How a session begins over HTTP: with the picture that works as a watermark, or over a proxy that wants a page first.
 const REQUESTS: [(&[u8], &str); 2] =
@@ -54,6 +59,13 @@ const NAME: u32 = 64;
 const KEPT: usize = 128;
 /// Datagrams that are read before the flow is left alone.
 const PATIENCE: u8 = 24;
+/// Where a server listens for the acceleration (`UDP_SERVER_PORT_LOWER`, `UDP_SERVER_PORT_HIGHER`).
+const ACCELERATION_PORTS: std::ops::RangeInclusive<u16> = 40_000..=44_999;
+/// Bytes of the initialization vectors of both versions.
+const VECTOR_V1: usize = 20;
+const VECTOR_V2: usize = 12;
+/// Of the first 24 bytes of a ciphertext so many differ from each other; fewer in one of 10,000.
+const DISTINCT: u32 = 18;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.carrier == Carrier::Stream {
@@ -64,8 +76,53 @@ fn probe(opening: &Opening<'_>) -> Probe {
         return if other.is_empty() || address(other).is_some() { Probe::NeedMore } else { Probe::NoMatch };
     }
     let fits = Pack::read(bytes).is_some_and(|pack| pack.is_nat_traversal())
-        || (other == WHO_AM_I && address(bytes).is_some());
-    if fits { Probe::Match } else { Probe::NoMatch }
+        || (other == WHO_AM_I && address(bytes).is_some())
+        || Acceleration::follows(opening.before, bytes).is_some();
+    let may_accelerate =
+        || [opening.ports.orig, opening.ports.resp].iter().any(|port| ACCELERATION_PORTS.contains(port));
+    match fits {
+        true => Probe::Match,
+        false if may_accelerate() && looks_random(bytes) => Probe::NeedMore,
+        false => Probe::NoMatch,
+    }
+}
+
+/// Whether a datagram begins as a vector and a ciphertext may.
+fn looks_random(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk::<{ 2 * VECTOR_V2 }>() else { return false };
+    let mut seen = [0u64; 4];
+    for byte in head {
+        if let Some(word) = seen.get_mut(usize::from(byte >> 6)) {
+            *word |= 1 << (byte & 63);
+        }
+    }
+    seen.iter().map(|word| word.count_ones()).sum::<u32>() >= DISTINCT
+}
+
+/// A version of the acceleration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acceleration {
+    V1,
+    V2,
+}
+
+impl Acceleration {
+    /// The version in which `next` is what the same end sends after `before`.
+    fn follows(before: &[u8], next: &[u8]) -> Option<Self> {
+        let v2 = before.get(VECTOR_V2..2 * VECTOR_V2).filter(|_| looks_random(before));
+        if v2.is_some_and(|vector| next.starts_with(vector)) {
+            return Some(Self::V2);
+        }
+        let v1 = before.last_chunk::<VECTOR_V1>().filter(|_| before.len() >= 2 * VECTOR_V1 && looks_random(before));
+        v1.filter(|vector| next.starts_with(*vector)).map(|_| Self::V1)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
 }
 
 fn probe_stream(orig: &[u8], resp: &[u8]) -> Probe {
@@ -155,6 +212,10 @@ struct SoftEther {
     request: Vec<u8>,
     asked: bool,
     asking: Option<Direction>,
+    /// The newest datagram of each end: its beginning, and its last bytes.
+    newest: Ends<Option<Newest>>,
+    /// Ends that accelerate.
+    accelerates: Ends<bool>,
     datagrams: u8,
     done: bool,
 }
@@ -186,15 +247,48 @@ impl Analyzer for SoftEther {
             if self.asking.replace(pdu.dir) == Some(pdu.dir.flip()) {
                 events.confirmed(pdu.at, pdu.dir);
             }
+        } else {
+            self.on_other(pdu, events);
         }
-        if self.datagrams >= PATIENCE {
+        if !self.done && self.datagrams >= PATIENCE {
             self.done = true;
             events.settled(pdu.at, pdu.dir);
         }
     }
 }
 
+/// What of a datagram the next one repeats.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    v1: [u8; VECTOR_V1],
+    v2: [u8; VECTOR_V2],
+}
+
 impl SoftEther {
+    /// A datagram that is none of NAT traversal's.
+    fn on_other(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let before = self.newest.of(pdu.dir);
+        let version = match before {
+            Some(before) if pdu.bytes.starts_with(&before.v2) => Some(Acceleration::V2),
+            Some(before) if pdu.bytes.starts_with(&before.v1) => Some(Acceleration::V1),
+            _ => None,
+        };
+        let v2 = pdu.bytes.get(VECTOR_V2..).and_then(|rest| rest.first_chunk()).filter(|_| looks_random(pdu.bytes));
+        *self.newest.of_mut(pdu.dir) =
+            v2.zip(pdu.bytes.last_chunk()).filter(|_| pdu.missing == 0).map(|(v2, v1)| Newest { v1: *v1, v2: *v2 });
+        let Some(version) = version else { return };
+        if self.accelerates == Ends::default() {
+            events.link(pdu.at, pdu.dir, Link::Pair("softether"));
+            events.attribute(pdu.at, pdu.dir, ACCELERATION, version.name());
+        }
+        *self.accelerates.of_mut(pdu.dir) = true;
+        if self.accelerates.orig && self.accelerates.resp {
+            self.done = true;
+            events.confirmed(pdu.at, pdu.dir);
+            events.settled(pdu.at, pdu.dir);
+        }
+    }
+
     fn on_stream(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         if pdu.dir == Direction::Orig && !self.asked {
             let room = REQUESTS.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
@@ -269,6 +363,60 @@ mod tests {
         assert_eq!(said(&events, OPCODE), Some("nat_t_register"));
         assert_eq!((said(&events, HOST), said(&events, DDNS)), (Some("vpn"), Some("vpn1.softether.net")));
         assert_eq!(confirmed(&events), 1);
+    }
+
+    /// Datagrams of one end as version 2 has them: each begins with what follows the vector of the one before.
+    fn chain(seed: u8, count: usize, version: Acceleration) -> Vec<Vec<u8>> {
+        let mut state = u64::from(seed) + 1;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33).to_le_bytes()[0]
+        };
+        let mut out: Vec<Vec<u8>> = Vec::new();
+        for i in 0..count {
+            let mut bytes: Vec<u8> = (0..60 + i).map(|_| random()).collect();
+            if let Some(before) = out.last() {
+                let vector = if version == Acceleration::V2 {
+                    &before[VECTOR_V2..][..VECTOR_V2]
+                } else {
+                    &before[before.len() - VECTOR_V1..]
+                };
+                bytes[..vector.len()].copy_from_slice(vector);
+            }
+            out.push(bytes);
+        }
+        out
+    }
+
+    fn probe_after(port: u16, before: &[u8], newest: &[u8]) -> Probe {
+        let sent = Ends { orig: newest, resp: &[][..] };
+        let ports = Ends { orig: 50_000, resp: port };
+        (SOFTETHER.probe)(&Opening { carrier: Carrier::Datagram, sent, before, newest: Orig, ports })
+    }
+
+    #[test]
+    fn acceleration_is_known_by_its_chain() {
+        for version in [Acceleration::V1, Acceleration::V2] {
+            let (client, server) = (chain(1, 3, version), chain(2, 3, version));
+            assert_eq!(probe_after(40_000, b"", &client[0]), Probe::NeedMore);
+            assert_eq!(probe_after(50_001, b"", &client[0]), Probe::NoMatch);
+            assert_eq!(probe_after(40_000, &client[0], &client[1]), Probe::Match);
+            assert_eq!(probe_after(40_000, &client[0], &client[2]), Probe::NeedMore);
+            assert_eq!(probe_after(40_000, &client[0], &server[1]), Probe::NeedMore);
+            let both = client.iter().zip(&server).flat_map(|(a, b)| [(Orig, a.clone()), (Resp, b.clone())]);
+            let events = run(&both.collect::<Vec<_>>());
+            assert_eq!((said(&events, ACCELERATION), confirmed(&events)), (Some(version.name()), 1));
+            let alone: Vec<_> = client.into_iter().map(|bytes| (Orig, bytes)).collect();
+            assert_eq!(confirmed(&run(&alone)), 0);
+        }
+    }
+
+    #[test]
+    fn what_repeats_itself_is_no_chain() {
+        assert_eq!(probe_after(40_000, &[7; 60], &[7; 60]), Probe::NoMatch);
+        let counting: Vec<u8> = (0..60).map(|i| i / 4).collect();
+        assert_eq!(probe_after(40_000, &counting, &counting[12..]), Probe::NoMatch);
+        assert_eq!(probe_after(40_000, b"", &chain(1, 1, Acceleration::V2)[0][..23]), Probe::NoMatch);
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub(crate) static FORTINET: Protocol = Protocol {
     signs: &[
         Sign::new(AGENT, Said::Exactly("Mozilla/5.0 SV1"), Shows::Likely),
         // The certificate that each box comes with. What a box signs for inspected pages has it as issuer, not subject.
-        Sign::new(SUBJECT, Said::Contains("O=Fortinet,OU=FortiGate"), Shows::Mention),
-        Sign::new(SUBJECT, Said::Contains("OU=FortiGate,O=Fortinet"), Shows::Mention),
+        Sign::new(SUBJECT, Said::Contains("O=Fortinet, OU=FortiGate"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("fortiddns.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("fortidyndns.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("float-zone.com"), Shows::Mention),
@@ -67,7 +66,7 @@ pub(crate) static CHECK_POINT: Protocol = Protocol {
     signs: &[
         Sign::new(AGENT, Said::Begins("TRAC/"), Shows::Likely),
         // What the management issues to each gateway, for all that the gateway serves.
-        Sign::new(SUBJECT, Said::Contains(" VPN Certificate,O="), Shows::Mention),
+        Sign::new(SUBJECT, Said::Contains(" VPN Certificate"), Shows::Mention),
     ],
     ..entry("check-point")
 };
@@ -117,12 +116,12 @@ mod tests {
         assert_eq!(shows(&GLOBALPROTECT, "tls.sni", "www.paloaltonetworks.com"), None);
         assert_eq!(shows(&FORTINET, AGENT, "Mozilla/5.0 SV1"), Some(Shows::Likely));
         assert_eq!(shows(&FORTINET, AGENT, "Mozilla/5.0 (compatible; MSIE 6.0; SV1)"), None);
-        let factory = "C=US,ST=California,L=Sunnyvale,O=Fortinet,OU=FortiGate,CN=FGT60E";
+        let factory = "C=US, ST=California, L=Sunnyvale, O=Fortinet, OU=FortiGate, CN=FGT60E";
         assert_eq!(shows(&FORTINET, SUBJECT, factory), Some(Shows::Mention));
-        assert_eq!(shows(&FORTINET, SUBJECT, "CN=www.fortinet.com,O=Fortinet\\, Inc."), None);
+        assert_eq!(shows(&FORTINET, SUBJECT, "O=Fortinet, Inc., CN=www.fortinet.com"), None);
         assert_eq!(shows(&PULSE, "http.upgrade", "IF-T/TLS 1.0"), Some(Shows::Certain));
         assert_eq!(shows(&PULSE, "http.upgrade", "websocket"), None);
         assert_eq!(shows(&NETEXTENDER, AGENT, "SonicWALL NetExtender for Linux 8.1.789"), Some(Shows::Likely));
-        assert_eq!(shows(&CHECK_POINT, SUBJECT, "CN=gw1 VPN Certificate,O=mgmt..abc123"), Some(Shows::Mention));
+        assert_eq!(shows(&CHECK_POINT, SUBJECT, "O=mgmt..abc123, CN=gw1 VPN Certificate"), Some(Shows::Mention));
     }
 }
