@@ -85,7 +85,7 @@ fn probe_esp(opening: &Opening<'_>) -> Probe {
 /// SPI and number of ESP in a datagram. Without NULL encryption's odd ends it is a multiple of four bytes (RFC 4303
 /// 2.4, with check values of 8, 12, 16 or 32 bytes).
 fn in_udp(bytes: &[u8]) -> Option<(u32, u32)> {
-    let whole = bytes.len() >= ESP_LEAST && bytes.len() % 4 == 0;
+    let whole = bytes.len() >= ESP_LEAST && bytes.len().is_multiple_of(4);
     Kind::Esp.read(bytes).filter(|(spi, _)| whole && *spi > RESERVED_SPI)
 }
 

@@ -17,7 +17,20 @@ pub(crate) static GRE: Protocol = Protocol {
     attributes: &[CARRIES, KEY],
     signs: &[],
     lasting: false,
-    probe,
+    probe: |opening| probe(opening, false),
+    analyzer: || Box::new(Gre::default()),
+};
+
+/// The registry's entry for mirrored frames that could not be opened: a tunnel, but not of a private network.
+pub(crate) static ERSPAN: Protocol = Protocol {
+    name: "erspan",
+    category: Category::Other,
+    carriers: &[Carrier::Ip(47)],
+    ports: &[],
+    attributes: &[CARRIES, KEY],
+    signs: &[],
+    lasting: false,
+    probe: |opening| probe(opening, true),
     analyzer: || Box::new(Gre::default()),
 };
 
@@ -33,13 +46,15 @@ const RESERVED: u16 = 0x00f8;
 const VERSION: u16 = 0x0007;
 /// Ethernet of MikroTik's routers: version 1, key, and a type of their own; length and tunnel id follow.
 const EOIP: [u8; 4] = [0x20, 0x01, 0x64, 0x00];
+/// Protocol types of ERSPAN: I and II, III (draft-foschiano-erspan-03).
+const MIRRORED: [u16; 2] = [0x88be, 0x22eb];
 /// Packets that must agree.
 const SURE: u8 = 2;
 
-fn probe(opening: &Opening<'_>) -> Probe {
+fn probe(opening: &Opening<'_>, mirrored: bool) -> Probe {
     match Header::read(opening.sent.of(opening.newest)) {
-        Some(_) => Probe::Match,
-        None => Probe::NoMatch,
+        Some(header) if MIRRORED.contains(&header.kind) == mirrored => Probe::Match,
+        _ => Probe::NoMatch,
     }
 }
 
@@ -161,6 +176,14 @@ mod tests {
         let events = run(&[&frame, &frame]);
         assert_eq!((said(&events, CARRIES), said(&events, KEY)), (Some("eoip"), Some("7")));
         assert_eq!(probe(&frame[..10]), Probe::NoMatch);
+    }
+
+    #[test]
+    fn mirrored_frames_are_no_vpn() {
+        let mirrored = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 9];
+        assert_eq!(probe(&mirrored), Probe::NoMatch);
+        assert_eq!(testkit::probe(&ERSPAN, Carrier::Ip(47), &mirrored, b""), Probe::Match);
+        assert_eq!(testkit::probe(&ERSPAN, Carrier::Ip(47), &[0, 0, 0x12, 0x34], b""), Probe::NoMatch);
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &l2tp::L2TP,
     &pptp::PPTP,
     &gre::GRE,
+    &gre::ERSPAN,
     &esp::AH,
     &quic::PROTOCOL,
     &openvpn::OPENVPN,

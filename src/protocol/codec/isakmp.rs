@@ -194,7 +194,7 @@ impl<'a> Message<'a> {
 fn filled(header: &Header, body: &[u8]) -> bool {
     // RFC 2409 5: an encrypted body is padded to the cipher's block, of 8 bytes at least.
     if header.version == 1 && !header.is_clear() {
-        return header.first != 0 && !body.is_empty() && body.len() % 8 == 0;
+        return header.first != 0 && !body.is_empty() && body.len().is_multiple_of(8);
     }
     if header.version == 2 && !header.is_clear() {
         // One payload to the end: its header, an IV and a tag.
