@@ -20,7 +20,7 @@ pub(crate) static SOFTETHER: Protocol = Protocol {
     name: "softether",
     category: Category::Vpn,
     carriers: &[Carrier::Datagram, Carrier::Stream],
-    ports: &[5004],
+    ports: &[],
     attributes: &[OPCODE, HOST, DDNS, ADDRESS, REQUEST, ACCELERATION],
     signs: &[
         // Names of servers under its dynamic DNS, of VPN Gate's volunteers, and of its own NAT traversal and DDNS. The web
