@@ -80,6 +80,7 @@ fn handshake(protocol: &Protocol, turns: &[(Direction, Vec<u8>)]) -> usize {
     let opening = Opening {
         carrier: Carrier::Stream,
         sent: Ends { orig: first, resp: &[] },
+        before: &[],
         newest: Direction::Orig,
         ports: Ends { orig: 50_000, resp: 443 },
     };

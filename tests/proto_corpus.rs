@@ -194,6 +194,7 @@ fn identify(flow: &Flow) -> Found {
         let opening = Opening {
             carrier,
             sent: Ends { orig: &sent.orig, resp: &sent.resp },
+            before: &[],
             newest: piece.dir,
             ports: Ends { orig: flow.orig.port(), resp: flow.resp.port() },
         };

@@ -42,12 +42,20 @@ pub enum Layer {
     WireGuard,
     /// OpenVPN control channel.
     OpenVpn,
+    /// IKE exchanges.
+    Ike,
+    /// L2TP control connection.
+    L2tp,
+    /// PPTP: its control connection, and acknowledgments in its GRE.
+    Pptp,
     /// QUIC handshake.
     Quic,
     /// RDP-UDP handshake.
     RdpUdp,
     /// RDP connection sequence.
     Rdp,
+    /// DTLS handshake.
+    Dtls,
     /// TLS handshake over TCP.
     Tls,
     /// SSH key exchange.
@@ -66,13 +74,17 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
+        Self::Ike,
+        Self::L2tp,
+        Self::Pptp,
         Self::Quic,
         Self::RdpUdp,
         Self::Rdp,
+        Self::Dtls,
         Self::Tls,
         Self::Ssh,
         Self::Spice,
@@ -89,9 +101,13 @@ impl Layer {
             Self::TcpHandshake => "tcp-handshake",
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
+            Self::Ike => "ike",
+            Self::L2tp => "l2tp",
+            Self::Pptp => "pptp",
             Self::Quic => "quic",
             Self::RdpUdp => "rdp-udp",
             Self::Rdp => "rdp",
+            Self::Dtls => "dtls",
             Self::Tls => "tls",
             Self::Ssh => "ssh",
             Self::Spice => "spice",

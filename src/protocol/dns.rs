@@ -580,6 +580,7 @@ mod tests {
         let opening = Opening {
             carrier: Carrier::Datagram,
             sent: Ends { orig, resp },
+            before: &[],
             newest: if resp.is_empty() { Orig } else { Resp },
             ports: Ends { orig: ports.0, resp: ports.1 },
         };
@@ -650,6 +651,7 @@ mod tests {
         let opening = |port| Opening {
             carrier: Carrier::Datagram,
             sent: Ends { orig: &ask[..], resp: &[] },
+            before: &[],
             newest: Orig,
             ports: Ends { orig: port, resp: port },
         };

@@ -6,15 +6,21 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod anyconnect;
 mod anydesk;
 pub mod codec;
 mod dns;
+mod esp;
 mod gamestream;
+mod gre;
 mod http;
+mod ike;
 mod kerberos;
+mod l2tp;
 mod meshcentral;
 mod nx;
 mod openvpn;
+mod pptp;
 mod quic;
 mod radius;
 mod rd_gateway;
@@ -25,8 +31,10 @@ mod rfb;
 mod rlogin;
 mod rustdesk;
 mod smb;
+mod softether;
 mod spice;
 mod ssh;
+mod sslvpn;
 mod starttls;
 mod teamviewer;
 mod telnet;
@@ -45,6 +53,14 @@ pub use crate::base::{Claim, Event, EventKind, Events, Fault, Key, Link, Loop, P
 pub static REGISTRY: &[&Protocol] = &[
     &ssh::SSH,
     &wireguard::WIREGUARD,
+    &ike::IKE,
+    &anyconnect::ANYCONNECT,
+    &softether::SOFTETHER,
+    &l2tp::L2TP,
+    &pptp::PPTP,
+    &gre::GRE,
+    &gre::ERSPAN,
+    &esp::AH,
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
     &rdp::RDP,
@@ -145,6 +161,14 @@ pub static REGISTRY: &[&Protocol] = &[
     &remote_tools::SCREENMEET,
     &remote_tools::TRUSTCONNECT,
     &remote_tools::XEOX,
+    // Looked for at its ports alone where it is in UDP, and last.
+    &esp::ESP,
+    &sslvpn::SSTP,
+    &sslvpn::GLOBALPROTECT,
+    &sslvpn::FORTINET,
+    &sslvpn::PULSE,
+    &sslvpn::NETEXTENDER,
+    &sslvpn::CHECK_POINT,
 ];
 
 /// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
@@ -241,6 +265,9 @@ pub struct Opening<'a> {
     /// Stream: the first bytes each end sent, as far as seen. Datagrams and packets: the newest one of each end. Empty
     /// when none.
     pub sent: Ends<&'a [u8]>,
+    /// Datagrams and packets: what the end of the newest one sent before it, where somebody wanted to see more then.
+    /// Empty for streams.
+    pub before: &'a [u8],
     /// The end that sent the newest bytes.
     pub newest: Direction,
     /// Originator's and responder's port.
@@ -336,6 +363,9 @@ mod tests {
         b"\x0c\xa2\x01\0",
         b"\xa4\x92\x01\x26\x12\x24123e4567-e89b-12d3-a456-4266141740",
         b"\x48\x4a\x10\x0a\x06ab12cd\x12\x06zz99yy",
+        b"\0\x9c\0\x01\x1a\x2b\x3c\x4d\0\x01",
+        b"IKETCP\x01\x20\0\0\0\0",
+        b"POST /vpnsvc/connect.cgi HTTP/1.1\r\n",
     ];
 
     proptest! {
@@ -353,7 +383,8 @@ mod tests {
                 let newest = if from_resp { Direction::Resp } else { Direction::Orig };
                 seen[newest.index()] = (seen[newest.index()] + 1).min(said[newest.index()].len());
                 let sent = Ends { orig: &said[0][..seen[0]], resp: &said[1][..seen[1]] };
-                let opening = Opening { carrier: Carrier::Stream, sent, newest, ports: Ends { orig: 50_000, resp: 443 } };
+                let ports = Ends { orig: 50_000, resp: 443 };
+                let opening = Opening { carrier: Carrier::Stream, sent, before: &[], newest, ports };
                 for (protocol, refused) in REGISTRY.iter().zip(&mut refused) {
                     if !protocol.carriers.contains(&Carrier::Stream) {
                         continue;

@@ -267,7 +267,7 @@ mod tests {
     fn ask(protocol: &Protocol, from: u16, orig: &[u8], resp: &[u8]) -> Probe {
         let ports = Ends { orig: from, resp: 50_001 };
         let newest = if resp.is_empty() { Orig } else { Resp };
-        (protocol.probe)(&Opening { carrier: Carrier::Stream, sent: Ends { orig, resp }, newest, ports })
+        (protocol.probe)(&Opening { carrier: Carrier::Stream, sent: Ends { orig, resp }, before: &[], newest, ports })
     }
 
     fn names(events: &[Event]) -> Vec<(Key, &str)> {

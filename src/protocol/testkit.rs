@@ -40,6 +40,7 @@ pub(crate) fn probe(protocol: &Protocol, carrier: Carrier, orig: &[u8], resp: &[
     (protocol.probe)(&Opening {
         carrier,
         sent: Ends { orig, resp },
+        before: &[],
         newest: if resp.is_empty() { Direction::Orig } else { Direction::Resp },
         ports: Ends { orig: 50_000, resp: 50_001 },
     })

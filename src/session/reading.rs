@@ -32,7 +32,7 @@ pub(super) fn is_nothing(pdu: &Pdu<'_>, tuple: &FiveTuple) -> bool {
     let mut sent = Ends { orig: &[][..], resp: &[][..] };
     *sent.of_mut(pdu.dir) = pdu.bytes;
     let ports = Ends { orig: tuple.orig.port, resp: tuple.resp.port };
-    let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
+    let opening = Opening { carrier: pdu.carrier, sent, before: &[], newest: pdu.dir, ports };
     let mut candidates = Candidates::MAX;
     matches!(consult(&opening, &mut candidates), Verdict::Nothing)
 }
@@ -225,6 +225,7 @@ impl Probing {
         let opening = Opening {
             carrier: Carrier::Stream,
             sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
+            before: &[],
             newest: pdu.dir,
             ports,
         };
@@ -237,7 +238,8 @@ impl Probing {
         self.datagrams += 1;
         let mut sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
         *sent.of_mut(pdu.dir) = pdu.bytes;
-        let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
+        let before = self.kept.of(pdu.dir).as_slice();
+        let opening = Opening { carrier: pdu.carrier, sent, before, newest: pdu.dir, ports };
         let mut candidates = Candidates::MAX;
         let verdict = consult(&opening, &mut candidates);
         if !matches!(verdict, Verdict::Is(_)) && self.datagrams >= budget.probe_datagrams {

@@ -160,12 +160,13 @@ fn split((name, category, confidence): Named) -> (Option<&'static str>, Option<C
     (Some(name), Some(category), Some(confidence))
 }
 
-/// Protocols that the IP header itself names.
+/// Protocols that the IP header itself names. Of tunnels that is no more than likely: an entry of theirs would have said
+/// more, had the packets fitted.
 fn by_number(proto: IpProtocol) -> Option<Named> {
     Some(match proto {
-        IpProtocol::ESP => ("esp", Category::Vpn, Confidence::Confirmed),
-        IpProtocol::AH => ("ah", Category::Vpn, Confidence::Confirmed),
-        IpProtocol::GRE => ("gre", Category::Vpn, Confidence::Confirmed),
+        IpProtocol::ESP => ("esp", Category::Vpn, Confidence::Likely),
+        IpProtocol::AH => ("ah", Category::Vpn, Confidence::Likely),
+        IpProtocol::GRE => ("gre", Category::Vpn, Confidence::Likely),
         IpProtocol::ICMP | IpProtocol::ICMPV6 => ("icmp", Category::Other, Confidence::Confirmed),
         _ => return None,
     })

@@ -5,6 +5,8 @@
 pub mod cipher_suite;
 pub mod client_hello;
 pub mod hello_attributes;
+pub mod isakmp;
+pub mod isakmp_names;
 pub mod ja;
 pub mod ntlm;
 pub mod quic_crypto;
