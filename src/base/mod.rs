@@ -9,7 +9,7 @@ mod rtt;
 mod sign;
 mod time;
 
-pub use event::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
+pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};

@@ -13,6 +13,7 @@ mod openvpn;
 mod quic;
 mod rdp;
 mod rfb;
+mod socks;
 mod ssh;
 mod starttls;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
+pub use crate::base::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -35,6 +36,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
+    &socks::SOCKS,
     &starttls::SMTP,
     &starttls::IMAP,
     &starttls::POP3,
@@ -194,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 24] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -216,13 +218,16 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"\x05\x01\0\x05\x01\0\x01",
+        b"\x05\0\x05\0\0\x01",
+        b"\x04\x01\0\x16\xc6\x33\x64\x01me\0",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..24, 0usize..24),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

@@ -3,7 +3,7 @@
 //! Reads: stream chunks and datagrams. Emits: events. Bounded: so many bytes are kept for probing, so many are read.
 //! Does not: know any protocol, or outlive the handshake.
 
-use crate::base::{Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
+use crate::base::{CARGO, CARGO_PROTOCOL, Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
 use crate::flow::{Assembler, FiveTuple};
 use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 use std::collections::BTreeMap;
@@ -75,8 +75,13 @@ pub(super) struct Reading {
     read: u32,
     /// What is read counts against the budget.
     metered: bool,
+    /// How many proxies are around what is being read.
+    nested: u8,
     events: Events,
 }
+
+/// Proxies within proxies that are looked into; a chain of more is rare, and each costs stack.
+const NESTED: u8 = 4;
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,6 +104,7 @@ impl Reading {
             carrier,
             read: 0,
             metered: true,
+            nested: 0,
             events: Events::default(),
         }
     }
@@ -151,7 +157,12 @@ impl Reading {
 
     /// Hands the analyzer what was kept while probing, then the PDU that settled it.
     fn begin(&mut self, protocol: &'static Protocol, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
-        found(Found::Protocol(protocol));
+        found(if self.nested == 0 {
+            Found::Protocol(protocol)
+        } else {
+            let kind = EventKind::Attribute { key: CARGO_PROTOCOL, value: protocol.name.to_owned() };
+            Found::Event(Event { at: pdu.at, dir: pdu.dir, kind })
+        });
         self.metered = !protocol.lasting;
         let State::Probing(probing) = std::mem::replace(&mut self.state, State::Analyzing((protocol.analyzer)()))
         else {
@@ -197,15 +208,25 @@ impl Reading {
             found(Found::Event(event));
         }
         if let Some((to, rest)) = handover {
-            let Some(child) = named(to) else {
-                self.state = State::Over;
-                return;
-            };
-            self.state = State::Analyzing((child.analyzer)());
-            self.metered = !child.lasting;
+            self.state = self.follower(to);
             for Piece { at, dir, bytes } in rest {
-                self.analyze(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
+                self.on_bytes(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
             }
+        }
+    }
+
+    /// Who reads what was handed over.
+    fn follower(&mut self, to: &str) -> State {
+        match named(to) {
+            Some(child) => {
+                self.metered = !child.lasting;
+                State::Analyzing((child.analyzer)())
+            }
+            None if to == CARGO && self.nested < NESTED => {
+                self.nested += 1;
+                State::Probing(Probing { candidates: Candidates::MAX, ..Probing::default() })
+            }
+            None => State::Over,
         }
     }
 }
