@@ -6,6 +6,7 @@ mod event;
 mod frame;
 mod reader;
 mod rtt;
+mod shape;
 mod sign;
 mod time;
 
@@ -13,6 +14,7 @@ pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Lin
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
+pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign};
 pub use time::Timestamp;
 

@@ -1,16 +1,14 @@
 //! HTTP/1: what the first request asks and who answers; and CONNECT, HTTP's way to relay a connection.
 //!
 //! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, user agent,
-//! status, server, upgrade; the target of a CONNECT, how its client identified itself, and the handover of what it
+//! status, server, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client identified itself, and the handover of what it
 //! carries. Does not: read bodies, later requests, or time anything.
 //!
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
 use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::codec::{Inbox, printable, unused};
-use crate::protocol::{
-    Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol,
-};
+use crate::protocol::{Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry for plain requests.
 pub(crate) static HTTP: Protocol = Protocol {
@@ -18,7 +16,7 @@ pub(crate) static HTTP: Protocol = Protocol {
     category: Category::Web,
     carriers: &[Carrier::Stream],
     ports: &[80, 8080, 8000, 3128, 5985],
-    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE],
+    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, SUBPROTOCOL],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, false),
@@ -31,7 +29,20 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
     category: Category::Proxy,
     carriers: &[Carrier::Stream],
     ports: &[3128, 8080, 8000, 80, 8888],
-    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, TARGET, AUTH, REPLY, CARGO_PROTOCOL],
+    attributes: &[
+        VERSION,
+        METHOD,
+        HOST,
+        USER_AGENT,
+        STATUS,
+        SERVER,
+        UPGRADE,
+        SUBPROTOCOL,
+        TARGET,
+        AUTH,
+        REPLY,
+        CARGO_PROTOCOL,
+    ],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, true),
@@ -45,6 +56,7 @@ const USER_AGENT: Key = "http.user_agent";
 const STATUS: Key = "http.status";
 const SERVER: Key = "http.server";
 const UPGRADE: Key = "http.upgrade";
+const SUBPROTOCOL: Key = "http.subprotocol";
 const TARGET: Key = "proxy.target";
 const AUTH: Key = "proxy.auth";
 const REPLY: Key = "proxy.reply";
@@ -331,7 +343,13 @@ impl Http {
         if !std::mem::replace(self.told.of_mut(dir), true) {
             events.attribute(at, dir, VERSION, request.version);
             events.attribute(at, dir, METHOD, request.method);
-            for (key, value) in [(HOST, request.host), (USER_AGENT, request.user_agent), (UPGRADE, request.upgrade)] {
+            let fields = [
+                (HOST, request.host),
+                (USER_AGENT, request.user_agent),
+                (UPGRADE, request.upgrade),
+                (SUBPROTOCOL, request.subprotocol),
+            ];
+            for (key, value) in fields {
                 if let Some(value) = value {
                     events.attribute(at, dir, key, value);
                 }
@@ -410,6 +428,8 @@ struct Request {
     host: Option<String>,
     user_agent: Option<String>,
     upgrade: Option<String>,
+    /// What a WebSocket is to carry.
+    subprotocol: Option<String>,
     /// Scheme of its credentials for the proxy.
     auth: Option<String>,
 }
@@ -445,6 +465,7 @@ impl Head {
             host: field("host"),
             user_agent: field("user-agent"),
             upgrade: field("upgrade"),
+            subprotocol: field("sec-websocket-protocol"),
             auth: field("proxy-authorization").map(|value| scheme(&value)),
         })
     }

@@ -8,7 +8,11 @@
 
 pub mod codec;
 mod dns;
+mod dns_tunnel;
+mod frp;
 mod http;
+mod icmp_tunnel;
+mod obfuscated;
 mod openvpn;
 mod quic;
 mod rdp;
@@ -19,11 +23,14 @@ mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod tunnel_services;
 mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
+pub use crate::base::{
+    CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Gait, Key, Link, Loop, Piece, Said, Shape, Shows, Sign,
+};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -37,6 +44,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &http::HTTP_CONNECT,
     &http::HTTP,
     &socks::SOCKS,
+    &frp::FRP,
+    &frp::BORE,
     &starttls::SMTP,
     &starttls::IMAP,
     &starttls::POP3,
@@ -47,7 +56,25 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    // Last of the streams: it is what shows no other format.
+    &obfuscated::OBFUSCATED,
+    &icmp_tunnel::ICMP_TUNNEL,
+    &dns_tunnel::DNS_TUNNEL,
+    &tunnel_services::NGROK,
+    &tunnel_services::CLOUDFLARED,
+    &tunnel_services::DEV_TUNNELS,
+    &tunnel_services::CHISEL,
+    &tunnel_services::WSTUNNEL,
 ];
+
+/// The protocols whose flows are watched after their handshake, and how each reads what was counted.
+pub static GAITS: &[&Gait] = &[&ssh::GAIT];
+
+/// How flows of a protocol are read by their shape, if they are.
+#[must_use]
+pub fn gait_of(protocol: &Protocol) -> Option<&'static Gait> {
+    GAITS.iter().copied().find(|gait| gait.protocol == protocol.name)
+}
 
 /// The entry of that name.
 #[must_use]

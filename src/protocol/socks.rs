@@ -494,20 +494,16 @@ impl Socks {
     /// Whose bytes come next.
     fn awaited(&self) -> Direction {
         match self.step {
-            Step::Version | Step::Greeting | Step::Password | Step::Request | Step::Request4 | Step::Done => self.client,
+            Step::Version | Step::Greeting | Step::Password | Step::Request | Step::Request4 | Step::Done => {
+                self.client
+            }
             Step::Method | Step::Status | Step::Reply | Step::Accepted | Step::Answer4 | Step::Accepted4 => {
                 self.client.flip()
             }
         }
     }
 
-    fn step(
-        &mut self,
-        bytes: &[u8],
-        time: impl Fn(usize) -> Timestamp,
-        dir: Direction,
-        events: &mut Events,
-    ) -> Came {
+    fn step(&mut self, bytes: &[u8], time: impl Fn(usize) -> Timestamp, dir: Direction, events: &mut Events) -> Came {
         match self.step {
             Step::Greeting => match Greeting::read(bytes) {
                 Part::Whole(greeting) => {
@@ -872,7 +868,10 @@ mod tests {
         assert_eq!(links(&datagrams), [Link::Here(LINK)]);
         assert_eq!(said(&datagrams, TARGET), Some("198.51.100.1:53"));
         let probe = |orig, resp| testkit::probe(&SOCKS, Carrier::Datagram, orig, resp);
-        assert_eq!((probe(far, b""), probe(far, far), probe(named, far)), (Probe::NeedMore, Probe::Match, Probe::Match));
+        assert_eq!(
+            (probe(far, b""), probe(far, far), probe(named, far)),
+            (Probe::NeedMore, Probe::Match, Probe::Match)
+        );
         assert_eq!(probe(far, b"\0\0\0\x01\xc6\x33\x64\x02\0\x35payload"), Probe::NoMatch);
         assert_eq!(probe(b"\0\x01\0\x01\xc6\x33\x64\x01\0\x35payload", b""), Probe::NoMatch);
         // A BitTorrent tracker's answer to an announcement begins like one, its request does not.

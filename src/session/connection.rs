@@ -5,10 +5,10 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Direction, EventKind, RttSample, Timestamp};
+use crate::base::{Direction, Event, EventKind, RttSample, Timestamp};
 use crate::flow::{Chunk, Flow, Limits};
-use crate::meter::{TcpHandshake, Turnaround};
-use crate::protocol::{Carrier, Pdu};
+use crate::meter::{ShapeMeter, TcpHandshake, Turnaround};
+use crate::protocol::{Carrier, Gait, Pdu, gait_of};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub struct Connection {
     looks: u8,
     live: Option<Box<Live>>,
     story: Option<Box<Story>>,
+    /// Counts on where the protocol wants it.
+    shape: Option<Box<(ShapeMeter, &'static Gait)>>,
 }
 
 /// What exists only while the handshake is read.
@@ -104,7 +106,9 @@ impl Connection {
                         self.handshake.forget_completion();
                     }
                 }
-                if self.stage != Stage::Settled {
+                if self.stage == Stage::Settled {
+                    self.count(dir, packet);
+                } else {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
@@ -126,10 +130,25 @@ impl Connection {
             let Live { reading, turnaround } = &mut *live;
             reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
         }
+        if let (Some(story), Some((meter, gait))) = (&mut self.story, self.shape.as_deref())
+            && let Some(value) = (gait.of)(meter.shape())
+        {
+            let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
+            story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
+        }
         let story = self.story.map(|story| *story);
         let (untold, lag) =
             story.as_ref().map_or((0, None), |story| (story.told, if story.lag_told { None } else { story.hello_lag }));
         Ended { session: Session::of(flow, story), untold, lag }
+    }
+
+    /// A packet of a settled flow.
+    fn count(&mut self, dir: Direction, packet: &Packet<'_>) {
+        if let Some(watch) = &mut self.shape
+            && packet.payload_len > 0
+        {
+            watch.0.on_packet(packet.at, dir, packet.payload_len);
+        }
     }
 
     fn story_mut(&mut self) -> &mut Story {
@@ -238,6 +257,8 @@ impl Connection {
         if self.story.as_ref().is_some_and(|s| s.is_blank()) {
             self.story = None;
         }
+        let gait = self.story.as_ref().and_then(|story| story.protocol).and_then(gait_of);
+        self.shape = gait.map(|gait| Box::new((ShapeMeter::default(), gait)));
         self.tell(flow, news);
     }
 

@@ -4,7 +4,7 @@
 out=$1; here=$(dirname "$0"); work=$(mktemp -d)
 . "$here/proxies-net.sh"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $work/k -out $work/c -days 30 -subj /CN=www.example.com 2>/dev/null
-mkdir $work/w; head -c 20000 /dev/urandom | base64 > $work/w/index.html
+mkdir $work/w; head -c 6000 /dev/urandom | base64 > $work/w/index.html
 (cd $work/w && exec ip netns exec proxies-s openssl s_server -quiet -accept 443 -key $work/k -cert $work/c -WWW >/dev/null 2>&1) &
 (cd $work/w && exec ip netns exec proxies-s python3 -m http.server 80 >/dev/null 2>&1) &
 in_p ss-server -s 198.51.100.9 -p 8388 -k secret -m chacha20-ietf-poly1305 >/dev/null 2>&1 &

@@ -3,8 +3,8 @@
 # usage: socks.sh OUT.pcapng
 out=$1; here=$(dirname "$0"); work=$(mktemp -d)
 . "$here/proxies-net.sh"
-in_p microsocks -q -p 1080 2>/dev/null & a=$!
-in_p microsocks -q -p 1081 -u anna -P secret 2>/dev/null & b=$!
+in_p microsocks -p 1080 2>/dev/null & a=$!
+in_p microsocks -p 1081 -u anna -P secret 2>/dev/null & b=$!
 cat > $work/danted.conf <<C
 logoutput: $work/danted.log
 internal: p0 port = 1082
