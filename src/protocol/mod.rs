@@ -23,6 +23,7 @@ mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod tor;
 mod tunnel_services;
 mod wireguard;
 
@@ -60,6 +61,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &obfuscated::OBFUSCATED,
     &icmp_tunnel::ICMP_TUNNEL,
     &dns_tunnel::DNS_TUNNEL,
+    &tor::TOR,
     &tunnel_services::NGROK,
     &tunnel_services::CLOUDFLARED,
     &tunnel_services::DEV_TUNNELS,
@@ -69,6 +71,9 @@ pub static REGISTRY: &[&Protocol] = &[
 
 /// The protocols whose flows are watched after their handshake, and how each reads what was counted.
 pub static GAITS: &[&Gait] = &[&ssh::GAIT];
+
+/// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
+pub static FROM_THE_START: &[&str] = &["obfuscated"];
 
 /// How flows of a protocol are read by their shape, if they are.
 #[must_use]

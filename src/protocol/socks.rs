@@ -360,7 +360,9 @@ impl UdpHeader {
         let ([0, 0], 0) = (reader.array()?, reader.u8()?) else { return None };
         let Part::Whole(far) = Address::read(&mut reader) else { return None };
         let reachable = match far.host {
-            Host::Ip(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+            // "This" network, loopback, multicast and what lies beyond are nobody's far end.
+            Host::Ip(IpAddr::V4(ip)) => !ip.is_loopback() && (1..224).contains(&ip.octets()[0]),
+            Host::Ip(IpAddr::V6(ip)) => !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast(),
             Host::Name(_) => true,
         };
         (reachable && far.port != 0 && !reader.is_empty()).then_some(Self { far })
@@ -874,6 +876,8 @@ mod tests {
         );
         assert_eq!(probe(far, b"\0\0\0\x01\xc6\x33\x64\x02\0\x35payload"), Probe::NoMatch);
         assert_eq!(probe(b"\0\x01\0\x01\xc6\x33\x64\x01\0\x35payload", b""), Probe::NoMatch);
+        // Counters that look like an address of network 0.
+        assert_eq!(probe(b"\0\0\0\x01\0\0\x0d\xdb\0\x01payload", b""), Probe::NoMatch);
         // A BitTorrent tracker's answer to an announcement begins like one, its request does not.
         assert_eq!(probe(b"\0\0\x04\x17\x27\x10\x19\x80\0\0\0\0\x12\x34\x56\x78", b""), Probe::NoMatch);
     }

@@ -282,7 +282,8 @@ fn is_first(flow: &Flow, dir: Direction, packet: &Packet<'_>, tcp: &TcpHeader) -
 
 impl Live {
     fn new(flow: &Flow, carrier: Carrier) -> Self {
-        Self { reading: Reading::new(&flow.tuple, carrier), turnaround: Turnaround::default() }
+        let whole = !flow.is_tcp() || flow.opening_seen;
+        Self { reading: Reading::new(&flow.tuple, carrier, whole), turnaround: Turnaround::default() }
     }
 }
 

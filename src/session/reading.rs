@@ -5,7 +5,7 @@
 
 use crate::base::{CARGO, CARGO_PROTOCOL, Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
 use crate::flow::{Assembler, FiveTuple};
-use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+use crate::protocol::{Analyzer, Carrier, FROM_THE_START, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -96,10 +96,12 @@ pub(super) enum Found {
 }
 
 impl Reading {
-    pub(super) fn new(tuple: &FiveTuple, carrier: Carrier) -> Self {
+    /// `whole`: the flow is seen from its beginning.
+    pub(super) fn new(tuple: &FiveTuple, carrier: Carrier, whole: bool) -> Self {
+        let candidates = if whole { Candidates::MAX } else { !HINTS.from_the_start };
         Self {
             assemblers: Ends::default(),
-            state: State::Probing(Probing { candidates: Candidates::MAX, ..Probing::default() }),
+            state: State::Probing(Probing { candidates, ..Probing::default() }),
             ports: Ends { orig: tuple.orig.port, resp: tuple.resp.port },
             carrier,
             read: 0,
@@ -312,15 +314,20 @@ struct Hints {
     datagrams: Candidates,
     /// By IP protocol number.
     packets: Vec<(u8, Candidates)>,
+    /// Those that only the beginning of a flow can show.
+    from_the_start: Candidates,
     /// Ascending by port.
     ports: Vec<(u16, Candidates)>,
 }
 
 static HINTS: LazyLock<Hints> = LazyLock::new(|| {
-    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), ports: Vec::new() };
+    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), from_the_start: 0, ports: Vec::new() };
     let mut ports = BTreeMap::<u16, Candidates>::new();
     for (i, protocol) in REGISTRY.iter().enumerate().take(Candidates::BITS as usize) {
         let bit: Candidates = 1 << i;
+        if FROM_THE_START.contains(&protocol.name) {
+            hints.from_the_start |= bit;
+        }
         for carrier in protocol.carriers {
             match carrier {
                 Carrier::Stream => hints.streams |= bit,
@@ -358,7 +365,7 @@ mod tests {
     fn attributes(turns: &[(Direction, &[u8])]) -> Vec<(&'static str, String)> {
         let peer = |port| Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
         let tuple = FiveTuple { orig: peer(50_000), resp: peer(3128), proto: IpProtocol::TCP };
-        let mut reading = Reading::new(&tuple, Carrier::Stream);
+        let mut reading = Reading::new(&tuple, Carrier::Stream, true);
         let mut told = Vec::new();
         for (i, (dir, bytes)) in turns.iter().enumerate() {
             let at = Timestamp::from_nanos(i64::try_from(i).unwrap());

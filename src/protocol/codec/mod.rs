@@ -13,6 +13,7 @@ pub mod quic_packet;
 pub mod server_hello;
 pub mod text;
 pub mod tls_record;
+pub mod tor_link;
 pub mod tunnel_names;
 pub mod x509;
 
