@@ -40,41 +40,59 @@ const HEAD: usize = 6;
 const CHI: std::ops::RangeInclusive<u64> = 175..=350;
 /// The largest first turn of BitTorrent's encryption, of either end.
 const MSE: usize = 96 + 512;
-/// The smallest first turn of a client that asks for something at once: Telegram's first request is shorter.
-const ASKS: usize = 150;
+/// The smallest first turn of a client: Shadowsocks' has a salt, two tags, a length and an address in it (32 + 16 + 2 +
+/// 16 + 7), and something to ask.
+const ASKS: usize = 96;
+/// A first turn of a client that is longer than any request without padding or post-quantum keys.
+const PADDED: usize = 1_536;
 /// A length field may count itself, a tag, or a header: so far from the turn's size.
 const SLACK: usize = 24;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
     match [looks_random(orig), looks_random(resp)] {
-        [Some(true), Some(true)] => Probe::Match,
-        [Some(false), _] | [_, Some(false)] => Probe::NoMatch,
+        [Looks::Formed, _] | [_, Looks::Formed] => Probe::NoMatch,
+        // What a client asks may be short, the answer is not.
+        [Looks::Random | Looks::AtAGlance, Looks::Random] => Probe::Match,
+        // A padded handshake (obfs4) is longer than what is kept of one end; the server's is tested when it comes.
+        [Looks::Random, _] if orig.len() >= PADDED => Probe::Match,
         _ => Probe::NeedMore,
     }
 }
 
-/// Whether the bytes pass; `None` while there are too few. Each test looks at a fixed number of bytes, so that more of
-/// them change nothing.
-fn looks_random(bytes: &[u8]) -> Option<bool> {
-    let head = bytes.get(..HEAD)?;
+/// How bytes look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    /// Too few to tell.
+    Unknown,
+    /// The first [`GLANCE`] bytes look random.
+    AtAGlance,
+    /// All [`WHOLE`] do.
+    Random,
+    Formed,
+}
+
+/// Each test looks at a fixed number of bytes, so that more of them change nothing.
+fn looks_random(bytes: &[u8]) -> Looks {
     let printable = |b: &u8| (0x20..0x7f).contains(b);
+    let Some(head) = bytes.get(..HEAD) else { return Looks::Unknown };
     if head.iter().all(printable) || is_known(bytes) {
-        return Some(false);
+        return Looks::Formed;
     }
     let window = bytes.get(..WHOLE).unwrap_or(bytes);
-    if window
-        .chunk_by(|a, b| printable(a) == printable(b))
-        .any(|run| run.len() >= RUN && run.first().is_some_and(printable))
-    {
-        return Some(false);
+    let mut runs = window.chunk_by(|a, b| printable(a) == printable(b));
+    if runs.any(|run| run.len() >= RUN && run.first().is_some_and(printable)) {
+        return Looks::Formed;
     }
-    let glance = bytes.get(..GLANCE)?;
+    let Some(glance) = bytes.get(..GLANCE) else { return Looks::Unknown };
     if !has_random_bits(glance) || glance.iter().filter(|b| printable(b)).count() * 2 > GLANCE {
-        return Some(false);
+        return Looks::Formed;
     }
-    let whole = bytes.get(..WHOLE)?;
-    Some(has_random_bits(whole) && is_spread(whole))
+    match bytes.get(..WHOLE) {
+        None => Looks::AtAGlance,
+        Some(whole) if has_random_bits(whole) && is_spread(whole) => Looks::Random,
+        Some(_) => Looks::Formed,
+    }
 }
 
 /// What TLS, SSH's and others' readers know better, also where they cannot read it (Ex5); and zeros in a row, which
@@ -111,6 +129,8 @@ struct Turns {
     head: [u8; 4],
     asked: usize,
     answered: usize,
+    /// The server's first bytes.
+    answer: Vec<u8>,
     done: bool,
 }
 
@@ -130,6 +150,8 @@ impl Analyzer for Turns {
             // Who is addressed waits for somebody to prove that he knows the secret.
             (Direction::Resp, 0) if self.asked == 0 => self.decide(pdu.at, pdu.dir, events),
             (Direction::Resp, _) => {
+                let room = WHOLE.saturating_sub(self.answered);
+                self.answer.extend_from_slice(pdu.bytes.get(..room).unwrap_or(pdu.bytes));
                 self.answered += pdu.bytes.len();
             }
         }
@@ -145,7 +167,7 @@ impl Analyzer for Turns {
 impl Turns {
     fn decide(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         self.done = true;
-        if self.asked < ASKS || self.answered <= MSE {
+        if self.asked < ASKS || self.answered <= MSE || looks_random(&self.answer) != Looks::Random {
             events.violation(at, dir, "obfuscated.turns-of-others");
         } else if self.has_length() {
             events.violation(at, dir, "obfuscated.length-in-front");
@@ -204,6 +226,12 @@ mod tests {
         // More than half of 64 random bytes are printable once in eighty times.
         assert!(passes > 950, "{passes}");
         assert_eq!(probe(&random(3, 200), b""), Probe::NeedMore);
+        assert_eq!(probe(&random(3, 200), &random(4, 256)), Probe::Match);
+        // Padded, and nothing is kept of what exceeds the probe's room.
+        assert_eq!(probe(&random(3, 2000), b""), Probe::Match);
+        let formed = [&random(6, 40)[..], &[0; 900]].concat();
+        let events = testkit::stream(&OBFUSCATED, &[(Orig, &random(3, 2000)), (Resp, &formed), (Orig, b"x")], 500);
+        assert!(matches!(events[0].kind, EventKind::Violation(_)));
         let events = testkit::stream(&OBFUSCATED, &[(Resp, &random(5, 900)), (Orig, &random(6, 900))], usize::MAX);
         assert!(matches!(events[0].kind, EventKind::Violation(_)));
     }
@@ -211,7 +239,7 @@ mod tests {
     #[test]
     fn the_turns_tell_it_from_others_that_encrypt_everything() {
         assert_eq!(said(&run(317, 1400), FIRST_TURNS), Some("317,1400"));
-        for (asked, answered) in [(105, 1400), (317, 600), (96, 96)] {
+        for (asked, answered) in [(90, 1400), (317, 600), (96, 96)] {
             assert!(matches!(run(asked, answered)[0].kind, EventKind::Violation(_)));
         }
         let mut ask = random(5, 400);

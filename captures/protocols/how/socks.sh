@@ -47,7 +47,7 @@ import subprocess
 subprocess.Popen(["ip", "netns", "exec", "proxies-s", "sh", "-c", "(echo 220 data; sleep 1) | nc -w1 192.0.2.9 %d" % port])
 print("accepted", reply(s), s.recv(100)); s.close()
 P
-sleep 1; record $work/out.pcap
+sleep 1; record $work/out.pcap 'tcp or udp'
 in_c curl -m 5 -sk --socks5-hostname 198.51.100.9:1080 https://192.0.2.10/ -o /dev/null
 in_c curl -m 5 -s --socks5 198.51.100.9:1080 http://192.0.2.10/ -o /dev/null
 in_c curl -m 5 -s --socks5 anna:secret@198.51.100.9:1081 http://192.0.2.10/ -o /dev/null

@@ -26,6 +26,6 @@ cert=$(grep -o 'cert=[^ ]*' $work/bridge/pt_state/obfs4_bridgeline.txt | head -1
 { common obfs; echo "UseBridges 1"; echo "Bridge obfs4 198.51.100.9:9443 $cert iat-mode=0"; echo "SocksPort 0"; echo "ClientTransportPlugin obfs4 exec /usr/bin/obfs4proxy"; } > $work/obfs.rc
 record $work/a.pcap tcp port 9001; in_c timeout 15 tor -f $work/plain.rc --quiet; recorded
 record $work/b.pcap tcp port 9443; in_c timeout 15 tor -f $work/obfs.rc --quiet; recorded
-tail -3 $work/*/log
+
 editcap -F pcapng $work/a.pcap $out/tor.pcapng; editcap -F pcapng $work/b.pcap $out/obfs4.pcapng
 finish; rm -r $work

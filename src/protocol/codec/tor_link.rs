@@ -21,11 +21,15 @@ pub fn is_link_certificate(subject: &str, issuer: &str) -> bool {
     }
 }
 
-/// Whether a ClientHello is like a link's: a made-up name, and no protocol asked for within TLS.
+/// The curve that Tor asks OpenSSL to offer and hardly anybody else does.
+const SECP224R1: u16 = 0x0015;
+
+/// Whether a ClientHello is like a link's: a made-up name, no protocol asked for within TLS, and the curve P-224.
 #[must_use]
 pub fn is_link_hello(hello: &ClientHello<'_>) -> bool {
     let name = hello.server_name.and_then(|name| std::str::from_utf8(name).ok());
-    name.is_some_and(is_link_name) && hello.alpn.clone().next().is_none()
+    let curve = hello.supported_groups.iter().any(|group| group == SECP224R1);
+    curve && name.is_some_and(is_link_name) && hello.alpn.clone().next().is_none()
 }
 
 /// Whether a server name may be one that Tor's client made up, and looks like one: people's names have vowels in them and
