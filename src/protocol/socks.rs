@@ -22,7 +22,7 @@ pub(crate) static SOCKS: Protocol = Protocol {
     category: Category::Proxy,
     carriers: &[Carrier::Stream, Carrier::Datagram],
     ports: &[1080, 1081, 9050, 9150, 10_808],
-    attributes: &[VERSION, COMMAND, USER, BOUND, AUTH, TARGET, REPLY, CARGO_PROTOCOL],
+    attributes: &[VERSION, COMMAND, USER, BOUND, PREAMBLE, AUTH, TARGET, REPLY, CARGO_PROTOCOL],
     signs: &[],
     lasting: false,
     probe,
@@ -33,6 +33,7 @@ const VERSION: Key = "socks.version";
 const COMMAND: Key = "socks.command";
 const USER: Key = "socks.user";
 const BOUND: Key = "socks.bound";
+const PREAMBLE: Key = "socks.preamble";
 const AUTH: Key = "proxy.auth";
 const TARGET: Key = "proxy.target";
 const REPLY: Key = "proxy.reply";
@@ -44,6 +45,8 @@ const LINK: &str = "socks";
 const INBOX_LIMIT: usize = 16 * 1024;
 /// A host name is at most so long in 4a and 5; user names as well (RFC 1929 has one byte for the length).
 const TEXT_LIMIT: usize = 255;
+/// Bytes that a proxy which calls back may say of itself.
+const PREAMBLE_LIMIT: usize = 32;
 /// Methods a client may offer: a few are assigned (IANA SOCKS Methods), no client is known to offer more.
 const METHODS_LIMIT: u8 = 16;
 
@@ -62,10 +65,33 @@ fn probe(opening: &Opening<'_>) -> Probe {
         return probe_datagrams(orig, resp);
     }
     // The capture may have begun too late to show who opened the connection.
-    match [roles(orig, resp), roles(resp, orig)] {
-        [Probe::Match, _] | [_, Probe::Match] => Probe::Match,
-        [Probe::NeedMore, _] | [_, Probe::NeedMore] => Probe::NeedMore,
-        _ => Probe::NoMatch,
+    let verdicts = [roles(orig, resp), roles(resp, orig), behind_preamble(resp, orig).probe()];
+    let any = |wanted| verdicts.contains(&wanted);
+    match () {
+        () if any(Probe::Match) => Probe::Match,
+        () if any(Probe::NeedMore) => Probe::NeedMore,
+        () => Probe::NoMatch,
+    }
+}
+
+/// A proxy that called its user back: it says who it is in a word of its own, and then answers as a proxy. Whole are the
+/// bytes of that word.
+fn behind_preamble(client: &[u8], server: &[u8]) -> Part<usize> {
+    let window = server.get(..PREAMBLE_LIMIT + 2).unwrap_or(server);
+    let answer = window.windows(2).skip(1).position(|pair| pair == [5, NO_AUTH]).map(|at| at + 1);
+    if answer.is_none() && server.len() > window.len() {
+        return Part::Wrong;
+    }
+    let asked = match Greeting::read(client) {
+        Part::Whole(greeting) if !greeting.allows(NO_AUTH) => return Part::Wrong,
+        Part::Whole(greeting) => Request::read(client.get(greeting.size..).unwrap_or_default(), true),
+        Part::More => return Part::More,
+        Part::Wrong => return Part::Wrong,
+    };
+    match (asked, answer) {
+        (Part::Whole(_), Some(at)) => Part::Whole(at),
+        (Part::Wrong, _) => Part::Wrong,
+        _ => Part::More,
     }
 }
 
@@ -539,18 +565,32 @@ impl Socks {
         self.client = match [roles(orig, resp), roles(resp, orig)] {
             [Probe::Match, _] => Direction::Orig,
             [_, Probe::Match] => Direction::Resp,
-            [Probe::NoMatch, Probe::NoMatch] => {
-                let inbox = self.inboxes.of(newest);
-                let at = inbox.time_of(inbox.bytes().len());
-                events.violation(at, newest, "socks.malformed-greeting");
-                self.settle(at, newest, events);
-                return false;
-            }
-            _ => return false,
+            both => match (behind_preamble(resp, orig), both) {
+                (Part::Whole(size), _) => {
+                    self.skip_preamble(size, events);
+                    Direction::Resp
+                }
+                (Part::Wrong, [Probe::NoMatch, Probe::NoMatch]) => {
+                    let inbox = self.inboxes.of(newest);
+                    let at = inbox.time_of(inbox.bytes().len());
+                    events.violation(at, newest, "socks.malformed-greeting");
+                    self.settle(at, newest, events);
+                    return false;
+                }
+                _ => return false,
+            },
         };
         let version_4 = self.inboxes.of(self.client).bytes().first() == Some(&4);
         self.step = if version_4 { Step::Request4 } else { Step::Greeting };
         true
+    }
+
+    fn skip_preamble(&mut self, size: usize, events: &mut Events) {
+        let inbox = &mut self.inboxes.orig;
+        let word = inbox.bytes().get(..size).unwrap_or_default();
+        let hex: String = word.iter().map(|byte| format!("{byte:02x}")).collect();
+        events.attribute(inbox.time_of(size.saturating_sub(1)), Direction::Orig, PREAMBLE, hex);
+        inbox.consume(size);
     }
 
     fn on_method(&mut self, bytes: &[u8], at: Timestamp, dir: Direction, events: &mut Events) -> Came {
@@ -920,21 +960,40 @@ mod tests {
         assert!(confirmed(&testkit::stream(&SOCKS, &turns, usize::MAX)));
     }
 
+    /// As in a capture of a back-connect proxy: who opened the connection is the proxy.
+    #[test]
+    fn a_proxy_that_calls_back_says_a_word_first() {
+        let answers = [&[5, 0], REPLY_OK].concat();
+        let asked = [&[5, 1, 0], REQUEST].concat();
+        let turns = [(Orig, &b"NZ\x8d\x08\x87N"[..]), (Resp, &asked), (Orig, &answers), (Resp, b"GET / HTTP/1.1\r\n")];
+        let events = testkit::stream(&SOCKS, &turns, usize::MAX);
+        let told = [PREAMBLE, VERSION, TARGET, REPLY].map(|key| said(&events, key).unwrap());
+        assert_eq!(told, ["4e5a8d08874e", "5", "desk.example:3389", "succeeded"]);
+        assert!(confirmed(&events) && handed(&events).is_some());
+        assert_eq!(events, testkit::stream(&SOCKS, &turns, 1)[..events.len()]);
+        let said = [&b"NZ\x8d\x08\x87N"[..], &answers].concat();
+        assert_eq!((probe(&said[..6], b""), probe(&said, &asked)), (Probe::NeedMore, Probe::Match));
+        assert_eq!(probe(&said, &asked[..12]), Probe::NeedMore);
+        assert_eq!(probe(&[7; 40], b""), Probe::NoMatch);
+        assert_eq!(probe(b"hello", b"world"), Probe::NoMatch);
+    }
+
     #[test]
     fn what_looks_alike_is_told_apart() {
-        assert_eq!(probe(GREETING, b""), Probe::NeedMore);
-        assert_eq!(probe(GREETING, &[5, 0]), Probe::NeedMore);
-        assert_ne!(probe(GREETING, &[5, 1]), Probe::Match);
-        assert_eq!(probe(&[5, 0], b""), Probe::NeedMore);
-        assert_eq!(probe(&[5, 40, 1], b""), Probe::NoMatch);
-        assert_eq!(probe(&[5, 2, 0, 0], b""), Probe::NoMatch);
-        assert_eq!(probe(&[5, 1, 0, 0x16, 3, 1], b""), Probe::NoMatch);
-        assert_eq!(probe(b"\x05\x64\x05\xc9", b""), Probe::NoMatch);
+        // One way round; what a proxy that calls back may begin with is nearly anything.
+        assert_eq!(roles(GREETING, b""), Probe::NeedMore);
+        assert_eq!(roles(GREETING, &[5, 0]), Probe::NeedMore);
+        assert_ne!(roles(GREETING, &[5, 1]), Probe::Match);
+        assert_eq!(roles(&[5, 0], b""), Probe::NeedMore);
+        assert_eq!(roles(&[5, 40, 1], b""), Probe::NoMatch);
+        assert_eq!(roles(&[5, 2, 0, 0], b""), Probe::NoMatch);
+        assert_eq!(roles(&[5, 1, 0, 0x16, 3, 1], b""), Probe::NoMatch);
+        assert_eq!(roles(b"\x05\x64\x05\xc9", b""), Probe::NoMatch);
         // DCE/RPC begins with a five too, and TPKT-like formats with a four.
-        assert_eq!(probe(&[5, 0, 11, 3, 16, 0, 0, 0, 72, 0], b""), Probe::NoMatch);
-        assert_eq!(probe(&[4, 1, 0, 80, 1, 2, 3, 4, 7], b""), Probe::NoMatch);
-        assert_eq!(probe(&[4, 9], b""), Probe::NoMatch);
-        assert_eq!(probe(b"\x04\x01\x01\xbb\xc6\x33\x64\x01\0", b"\x04\x01"), Probe::NoMatch);
+        assert_eq!(roles(&[5, 0, 11, 3, 16, 0, 0, 0, 72, 0], b""), Probe::NoMatch);
+        assert_eq!(roles(&[4, 1, 0, 80, 1, 2, 3, 4, 7], b""), Probe::NoMatch);
+        assert_eq!(roles(&[4, 9], b""), Probe::NoMatch);
+        assert_eq!(roles(b"\x04\x01\x01\xbb\xc6\x33\x64\x01\0", b"\x04\x01"), Probe::NoMatch);
     }
 
     proptest! {
