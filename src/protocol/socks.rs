@@ -9,12 +9,15 @@
 //! firewalls" and "SOCKS 4A" (both at openssh.com/txt), Tor's socks-extensions.txt (RESOLVE).
 
 use crate::base::{Direction, Ends, Reader, Timestamp};
+use crate::protocol::codec::socks_message::{
+    ANSWER_4, ASSOCIATE, Address, BIND, CONNECT, GSSAPI, Greeting, NO_AUTH, NONE_ACCEPTABLE, PASSWORD, Part, Request,
+    Request4, TEXT_LIMIT, UdpHeader, command_name, method_name, reply_name,
+};
 use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{
     Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Events, Key, Link, Opening, Pdu, Probe, Protocol,
 };
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The registry's entry.
 pub(crate) static SOCKS: Protocol = Protocol {
@@ -43,29 +46,15 @@ const LINK: &str = "socks";
 
 /// Bytes kept of an end: an eager client sends a TLS ClientHello behind its request.
 const INBOX_LIMIT: usize = 16 * 1024;
-/// A host name is at most so long in 4a and 5; user names as well (RFC 1929 has one byte for the length).
-const TEXT_LIMIT: usize = 255;
 /// Bytes that a proxy which calls back may say of itself.
 const PREAMBLE_LIMIT: usize = 32;
-/// Methods a client may offer: a few are assigned (IANA SOCKS Methods), no client is known to offer more.
-const METHODS_LIMIT: u8 = 16;
-
-const NO_AUTH: u8 = 0;
-const GSSAPI: u8 = 1;
-const PASSWORD: u8 = 2;
-const NONE_ACCEPTABLE: u8 = 0xff;
-
-const CONNECT: u8 = 1;
-const BIND: u8 = 2;
-const ASSOCIATE: u8 = 3;
-
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
     if opening.carrier == Carrier::Datagram {
         return probe_datagrams(orig, resp);
     }
     // The capture may have begun too late to show who opened the connection.
-    let verdicts = [roles(orig, resp), roles(resp, orig), behind_preamble(resp, orig).probe()];
+    let verdicts = [roles(orig, resp), roles(resp, orig), verdict(&behind_preamble(resp, orig))];
     let any = |wanted| verdicts.contains(&wanted);
     match () {
         () if any(Probe::Match) => Probe::Match,
@@ -105,6 +94,15 @@ fn roles(client: &[u8], server: &[u8]) -> Probe {
     }
 }
 
+/// What a message that is read off the front says of the whole.
+const fn verdict<T>(part: &Part<T>) -> Probe {
+    match part {
+        Part::Whole(_) => Probe::Match,
+        Part::More => Probe::NeedMore,
+        Part::Wrong => Probe::NoMatch,
+    }
+}
+
 /// Version 5: the greeting, one of the methods it offers as answer, and what that method asks for next. One end's bytes
 /// alone tell enough only with the request or the reply in them.
 fn roles_5(client: &[u8], server: &[u8]) -> Probe {
@@ -120,7 +118,7 @@ fn roles_5(client: &[u8], server: &[u8]) -> Probe {
         return match server.get(2..) {
             // The client is not heard: an unconditional method and a reply.
             Some(rest) if client.is_empty() => match method {
-                Some(NO_AUTH) => Request::read(rest, false).probe(),
+                Some(NO_AUTH) => verdict(&Request::read(rest, false)),
                 Some(PASSWORD) => sub_reply(rest),
                 _ => Probe::NoMatch,
             },
@@ -133,10 +131,10 @@ fn roles_5(client: &[u8], server: &[u8]) -> Probe {
         (Some(NONE_ACCEPTABLE), _) | (None, [2..=4 | 6.., ..] | [0, ..]) => Probe::NoMatch,
         (Some(NO_AUTH), [5, ..]) => match Request::read(rest.get(..4).unwrap_or(rest), true) {
             Part::More if rest.len() >= 4 => Probe::Match,
-            begun => begun.probe(),
+            begun => verdict(&begun),
         },
         // Alone, it must be whole.
-        (None, [5, ..]) => Request::read(rest, true).probe(),
+        (None, [5, ..]) => verdict(&Request::read(rest, true)),
         (Some(PASSWORD | GSSAPI | 3..), [1, ..]) => Probe::Match,
         (Some(NO_AUTH | PASSWORD | GSSAPI), [_, ..]) => Probe::NoMatch,
         (Some(3..), [_, ..]) => Probe::Match,
@@ -148,7 +146,7 @@ fn roles_5(client: &[u8], server: &[u8]) -> Probe {
 fn sub_reply(bytes: &[u8]) -> Probe {
     match bytes {
         [] | [1] => Probe::NeedMore,
-        [1, 0, rest @ ..] => Request::read(rest, false).probe(),
+        [1, 0, rest @ ..] => verdict(&Request::read(rest, false)),
         _ => Probe::NoMatch,
     }
 }
@@ -176,222 +174,6 @@ fn probe_datagrams(orig: &[u8], resp: &[u8]) -> Probe {
         (Some(a), Some(b)) if a.far.may_be(&b.far) => Probe::Match,
         (Some(_), Some(_)) => Probe::NoMatch,
         _ => Probe::NeedMore,
-    }
-}
-
-/// Something read from bytes that may not be all there yet.
-enum Part<T> {
-    Whole(T),
-    More,
-    Wrong,
-}
-
-impl<T> Part<T> {
-    const fn probe(&self) -> Probe {
-        match self {
-            Self::Whole(_) => Probe::Match,
-            Self::More => Probe::NeedMore,
-            Self::Wrong => Probe::NoMatch,
-        }
-    }
-}
-
-/// What a client of version 5 begins with.
-struct Greeting<'a> {
-    methods: &'a [u8],
-    size: usize,
-}
-
-impl<'a> Greeting<'a> {
-    fn read(bytes: &'a [u8]) -> Part<Self> {
-        let (version, count) = (bytes.first().copied(), bytes.get(1).copied());
-        if version.is_some_and(|v| v != 5) || count.is_some_and(|n| n == 0 || n > METHODS_LIMIT) {
-            return Part::Wrong;
-        }
-        let held = bytes.get(2..).unwrap_or_default();
-        let methods = held.get(..usize::from(count.unwrap_or(u8::MAX)));
-        let shown = methods.unwrap_or(held);
-        // IANA has assigned 0 to 9; 0x80 to 0xfe are for private use. Nobody offers one twice.
-        let odd = |(i, m): (usize, &u8)| {
-            matches!(m, 10..=0x7f | 0xff) || shown.get(..i).is_some_and(|before| before.contains(m))
-        };
-        match methods {
-            _ if shown.iter().enumerate().any(odd) => Part::Wrong,
-            Some(methods) => Part::Whole(Self { methods, size: methods.len() + 2 }),
-            None => Part::More,
-        }
-    }
-
-    fn allows(&self, method: u8) -> bool {
-        method == NONE_ACCEPTABLE || self.methods.contains(&method)
-    }
-}
-
-/// An address as version 5 writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Address {
-    host: Host,
-    port: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Ip(IpAddr),
-    Name(String),
-}
-
-impl Address {
-    fn read(reader: &mut Reader<'_>) -> Part<Self> {
-        let host = match reader.u8() {
-            None => return Part::More,
-            Some(1) => reader.array::<4>().map(|ip| Host::Ip(IpAddr::from(ip))),
-            Some(4) => reader.array::<16>().map(|ip| Host::Ip(IpAddr::from(ip))),
-            Some(3) => match reader.rest().first() {
-                Some(0) => return Part::Wrong,
-                _ => reader.block_u8().map(|name| Host::Name(printable(name.rest(), TEXT_LIMIT))),
-            },
-            Some(_) => return Part::Wrong,
-        };
-        match (host, reader.u16()) {
-            (Some(Host::Name(name)), _) if !name.bytes().all(|b| b.is_ascii_graphic()) => Part::Wrong,
-            (Some(host), Some(port)) => Part::Whole(Self { host, port }),
-            _ => Part::More,
-        }
-    }
-
-    /// Whether a datagram from `other` may answer one sent to this: a name has been resolved by then.
-    fn may_be(&self, other: &Self) -> bool {
-        self.port == other.port && (self.host == other.host || matches!((&self.host, &other.host), (Host::Name(_), _)))
-    }
-
-    fn socket(&self) -> Option<SocketAddr> {
-        match self.host {
-            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
-            Host::Name(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.host {
-            Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
-        }
-    }
-}
-
-/// A request or a reply of version 5: they have one form.
-#[derive(Debug)]
-struct Request {
-    /// Command or reply code.
-    code: u8,
-    address: Address,
-    size: usize,
-}
-
-impl Request {
-    fn read(bytes: &[u8], asks: bool) -> Part<Self> {
-        let known = |code: u8| {
-            if asks { command_name(code).is_some() } else { matches!(code, 0..=8 | 0xf0..=0xf7) }
-        };
-        let mut reader = Reader::new(bytes);
-        let head = [reader.u8(), reader.u8(), reader.u8()];
-        if matches!(head[0], Some(v) if v != 5)
-            || head[1].is_some_and(|code| !known(code))
-            || matches!(head[2], Some(reserved) if reserved != 0)
-        {
-            return Part::Wrong;
-        }
-        match (head, Address::read(&mut reader)) {
-            ([_, Some(code), Some(_)], Part::Whole(address)) => {
-                Part::Whole(Self { code, address, size: bytes.len() - reader.len() })
-            }
-            (_, Part::Wrong) => Part::Wrong,
-            _ => Part::More,
-        }
-    }
-}
-
-/// A request of version 4 or 4a.
-#[derive(Debug)]
-struct Request4 {
-    code: u8,
-    address: Address,
-    user: String,
-    /// The proxy is to resolve the name (4a).
-    named: bool,
-    size: usize,
-}
-
-/// Bytes of version 4's answer.
-const ANSWER_4: usize = 8;
-
-impl Request4 {
-    fn read(bytes: &[u8]) -> Part<Self> {
-        let [version, code] = [bytes.first().copied(), bytes.get(1).copied()];
-        if version.is_some_and(|v| v != 4) || code.is_some_and(|c| command_name(c).is_none() || c == ASSOCIATE) {
-            return Part::Wrong;
-        }
-        let mut reader = Reader::new(bytes);
-        let (Some(_), Some(port), Some(ip)) = (reader.u16(), reader.u16(), reader.array::<4>()) else {
-            return Part::More;
-        };
-        let mut text = || text_to_nul(&mut reader);
-        let user = match text() {
-            Part::Whole(user) => user,
-            Part::More => return Part::More,
-            Part::Wrong => return Part::Wrong,
-        };
-        // 0.0.0.x stands for a name that follows.
-        let named = matches!(ip, [0, 0, 0, last] if last > 0);
-        let host = if named {
-            match text() {
-                Part::Whole(name) if !name.is_empty() => Host::Name(name),
-                Part::Whole(_) | Part::Wrong => return Part::Wrong,
-                Part::More => return Part::More,
-            }
-        } else {
-            Host::Ip(IpAddr::V4(Ipv4Addr::from(ip)))
-        };
-        let address = Address { host, port };
-        let size = bytes.len() - reader.len();
-        Part::Whole(Self { code: code.unwrap_or_default(), address, user, named, size })
-    }
-}
-
-/// Printable text up to a NUL.
-fn text_to_nul(reader: &mut Reader<'_>) -> Part<String> {
-    let window = reader.rest().get(..=TEXT_LIMIT).unwrap_or(reader.rest());
-    let end = window.iter().position(|b| *b == 0);
-    let text = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
-    if !text.iter().all(|b| matches!(b, 0x20..=0x7e | 0x80..)) || (end.is_none() && window.len() > TEXT_LIMIT) {
-        return Part::Wrong;
-    }
-    let Some(end) = end else { return Part::More };
-    let text = printable(text, TEXT_LIMIT);
-    reader.take(end + 1);
-    Part::Whole(text)
-}
-
-/// What stands before a relayed datagram (RFC 1928, 7).
-struct UdpHeader {
-    far: Address,
-}
-
-impl UdpHeader {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(bytes);
-        // Fragments are hardly ever supported, and a number other than zero would fit too much.
-        let ([0, 0], 0) = (reader.array()?, reader.u8()?) else { return None };
-        let Part::Whole(far) = Address::read(&mut reader) else { return None };
-        let reachable = match far.host {
-            // "This" network, loopback, multicast and what lies beyond are nobody's far end.
-            Host::Ip(IpAddr::V4(ip)) => !ip.is_loopback() && (1..224).contains(&ip.octets()[0]),
-            Host::Ip(IpAddr::V6(ip)) => !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast(),
-            Host::Name(_) => true,
-        };
-        (reachable && far.port != 0 && !reader.is_empty()).then_some(Self { far })
     }
 }
 
@@ -769,50 +551,6 @@ fn on_password(bytes: &[u8], time: &impl Fn(usize) -> Timestamp, dir: Direction,
     Came::Next(size, Step::Status)
 }
 
-const fn command_name(code: u8) -> Option<&'static str> {
-    Some(match code {
-        CONNECT => "connect",
-        BIND => "bind",
-        ASSOCIATE => "associate",
-        0xf0 => "resolve",
-        0xf1 => "resolve-ptr",
-        _ => return None,
-    })
-}
-
-/// A method's name (IANA SOCKS Methods).
-fn method_name(method: u8) -> Cow<'static, str> {
-    Cow::Borrowed(match method {
-        NO_AUTH => "none",
-        GSSAPI => "gssapi",
-        PASSWORD => "password",
-        3 => "chap",
-        5 => "cram",
-        6 => "tls",
-        7 => "nds",
-        8 => "multi",
-        9 => "json",
-        NONE_ACCEPTABLE => "refused",
-        _ => return Cow::Owned(format!("method-{method}")),
-    })
-}
-
-/// A reply's name (RFC 1928, 6; from 0xf0 on Tor's extensions).
-fn reply_name(code: u8) -> Cow<'static, str> {
-    Cow::Borrowed(match code {
-        0 => "succeeded",
-        1 => "failed",
-        2 => "not-allowed",
-        3 => "network-unreachable",
-        4 => "host-unreachable",
-        5 => "refused",
-        6 => "expired",
-        7 => "unknown-command",
-        8 => "unknown-address-type",
-        _ => return Cow::Owned(format!("reply-{code}")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -984,7 +722,7 @@ mod tests {
         assert_eq!(roles(GREETING, b""), Probe::NeedMore);
         assert_eq!(roles(GREETING, &[5, 0]), Probe::NeedMore);
         assert_ne!(roles(GREETING, &[5, 1]), Probe::Match);
-        assert_eq!(roles(&[5, 0], b""), Probe::NeedMore);
+        assert_eq!(probe(&[5, 0], b""), Probe::NeedMore);
         assert_eq!(roles(&[5, 40, 1], b""), Probe::NoMatch);
         assert_eq!(roles(&[5, 2, 0, 0], b""), Probe::NoMatch);
         assert_eq!(roles(&[5, 1, 0, 0x16, 3, 1], b""), Probe::NoMatch);

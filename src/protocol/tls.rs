@@ -45,6 +45,8 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.cert_issuer",
         "tls.cert_san",
         "tls.client_cert_subject",
+        "tor.certificate",
+        "tor.hello",
     ],
     signs: &[],
     lasting: false,

@@ -13,7 +13,7 @@ pub(crate) static TOR: Protocol = Protocol {
     category: Category::Proxy,
     carriers: &[],
     ports: &[],
-    attributes: &[CERTIFICATE, HELLO],
+    attributes: &[],
     signs: &[
         Sign::new(CERTIFICATE, Said::Exactly("made-up-names"), Shows::Certain),
         Sign::new(HELLO, Said::Exactly("made-up-name"), Shows::Likely),

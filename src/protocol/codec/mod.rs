@@ -11,6 +11,7 @@ pub mod quic_google;
 pub mod quic_initial;
 pub mod quic_packet;
 pub mod server_hello;
+pub mod socks_message;
 pub mod text;
 pub mod tls_record;
 pub mod tor_link;
