@@ -22,7 +22,7 @@ in_c() { ip netns exec proxies-c "$@"; }
 in_p() { ip netns exec proxies-p "$@"; }
 in_s() { ip netns exec proxies-s "$@"; }
 # record FILE [FILTER]: from here on, the client's side; stopped by `recorded`.
-record() { file=$1; shift; in_c tcpdump -q -U -i c0 -w "$file" "$@" 2>/dev/null & recorder=$!; sleep 1; }
+record() { file=$1; shift; ip netns exec proxies-c tcpdump -q -U -i c0 -w "$file" "$@" 2>/dev/null & recorder=$!; sleep 1; }
 recorded() { sleep 1; kill $recorder; wait $recorder 2>/dev/null || true; }
 set +e
 # Ends what was started in the namespaces.
