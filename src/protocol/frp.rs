@@ -163,6 +163,8 @@ fn text_then_uuid(bytes: &[u8]) -> Fit {
 struct Words {
     ask: fn(&Relay, &[u8]) -> Option<Said>,
     answer: fn(&Relay, &[u8]) -> Option<Said>,
+    /// The rule broken by a message that is none of the program's.
+    fault: &'static str,
 }
 
 /// What a message said, once it was whole.
@@ -172,9 +174,16 @@ struct Said {
     fits: bool,
 }
 
-static FRP_WORDS: Words =
-    Words { ask: |relay, bytes| relay.login(bytes), answer: |relay, bytes| relay.login_answer(bytes) };
-static BORE_WORDS: Words = Words { ask: |_, bytes| bore_message(bytes), answer: |_, bytes| bore_answer(bytes) };
+static FRP_WORDS: Words = Words {
+    ask: |relay, bytes| relay.login(bytes),
+    answer: |relay, bytes| relay.login_answer(bytes),
+    fault: "frp.malformed-message",
+};
+static BORE_WORDS: Words = Words {
+    ask: |_, bytes| bore_message(bytes),
+    answer: |_, bytes| bore_answer(bytes),
+    fault: "bore.malformed-message",
+};
 
 struct Relay {
     words: &'static Words,
@@ -248,7 +257,7 @@ impl Analyzer for Relay {
             let read = if from == Direction::Orig { self.words.ask } else { self.words.answer };
             let Some(said) = read(self, self.inboxes.of(from).bytes()) else { return };
             if !said.fits {
-                events.violation(at, dir, "frp.malformed-message");
+                events.violation(at, dir, self.words.fault);
                 self.settle(at, dir, events);
                 return;
             }
