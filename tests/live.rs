@@ -177,6 +177,10 @@ fn essentials(sessions: &Path) -> BTreeMap<String, Vec<Value>> {
         for timed in ["id", "start", "end", "rtt", "hello_lag_ms", "server_name"] {
             record.remove(timed);
         }
+        // What a flow was used for shows in its pauses.
+        if let Some(attributes) = record.get_mut("attributes").and_then(Value::as_object_mut) {
+            attributes.remove("ssh.behaviour");
+        }
         let id = record["community_id"].as_str().unwrap().to_owned();
         all.entry(id).or_default().push(session);
     }

@@ -8,6 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 /// The name of an attribute, as `protocol.field`.
 pub type Key = &'static str;
 
+/// Where a [`EventKind::Handover`] goes if only the bytes that follow can tell: the cargo of a proxy is recognised
+/// afresh, as if it were a flow of its own, and read; the flow keeps the proxy's name.
+pub const CARGO: &str = "*";
+/// The attribute that tells which protocol was recognised as cargo.
+pub const CARGO_PROTOCOL: Key = "proxy.cargo";
+
 /// A rule of a protocol that bytes broke, by name (`tls.record-length-beyond-limit`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fault(pub &'static str);
@@ -90,7 +96,7 @@ pub enum EventKind {
     Answer(Loop),
     /// The bytes that follow, from both ends, belong to another protocol; `rest` of them have already been read.
     Handover {
-        /// Name in the registry.
+        /// Name in the registry, or [`CARGO`].
         to: &'static str,
         /// True if the child carries this protocol on (RDP's TLS); false if the child is the cargo (CONNECT).
         as_carrier: bool,

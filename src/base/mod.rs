@@ -7,14 +7,16 @@ mod event;
 mod frame;
 mod reader;
 mod rtt;
+mod shape;
 mod sign;
 mod time;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
-pub use event::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
+pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
+pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;
 

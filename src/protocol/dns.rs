@@ -1,12 +1,13 @@
 //! DNS: which names were asked for and which addresses bear them. Also its cousins on one link, mDNS and LLMNR.
 //!
 //! Reads: messages over UDP, and over TCP with their length before them: header, question, answers. Emits: the first
-//! question with its answer, and one name for each address told. Does not: keep a cache, validate DNSSEC, or see
+//! question with its answer, one name for each address told, and whether the names asked for are a tunnel's messages. Does not: keep a cache, validate DNSSEC, or see
 //! DNS over TLS, HTTPS or QUIC.
 //!
 //! Reference: RFC 1035, RFC 6895 (numbers), RFC 6762 (mDNS), RFC 4795 (LLMNR).
 
 use crate::base::{Direction, Ends, Reader, Timestamp};
+use crate::protocol::codec::tunnel_names::{Tunnel, TunnelNames};
 use crate::protocol::codec::{Inbox, printable};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 use std::borrow::Cow;
@@ -51,11 +52,12 @@ pub(crate) static LLMNR: Protocol = Protocol {
     analyzer: || Box::new(Dns::default()),
 };
 
-const ATTRIBUTES: &[Key] = &[QUERY, QTYPE, RCODE, ANSWERS];
+const ATTRIBUTES: &[Key] = &[QUERY, QTYPE, RCODE, ANSWERS, TUNNEL];
 const QUERY: Key = "dns.query";
 const QTYPE: Key = "dns.qtype";
 const RCODE: Key = "dns.rcode";
 const ANSWERS: Key = "dns.answers";
+const TUNNEL: Key = "dns.tunnel";
 
 const DNS_PORT: u16 = 53;
 const MDNS_PORT: u16 = 5353;
@@ -344,6 +346,7 @@ struct Dns {
     pending: [Option<Waiting>; PENDING],
     exchanges: u8,
     messages: u8,
+    names: TunnelNames,
     asked: bool,
     answered: bool,
     done: bool,
@@ -356,6 +359,7 @@ impl Default for Dns {
             pending: [None; PENDING],
             exchanges: 0,
             messages: 0,
+            names: TunnelNames::default(),
             asked: false,
             answered: false,
             done: false,
@@ -402,6 +406,12 @@ impl Dns {
         if message.header.is_response() {
             self.on_response(at, dir, &message, events);
         } else {
+            if let Some(tunnel) = self.names.on_question(&message.name) {
+                events.attribute(at, dir, TUNNEL, tunnel.name());
+                if tunnel != Tunnel::Names {
+                    events.application(at, dir, tunnel.name());
+                }
+            }
             self.pending.rotate_left(1);
             if let Some(newest) = self.pending.last_mut() {
                 *newest = Some(Waiting { dir, id: message.header.id, kind: message.kind });

@@ -1,14 +1,14 @@
 //! HTTP/1: what the first request asks and who answers; and CONNECT, HTTP's way to relay a connection.
 //!
-//! Reads: the head of the first request and of its response, HTTP/2's preface, and after an accepted CONNECT the bytes
-//! that tell what is relayed. Emits: method, host, user agent, status, server, upgrade; the target of a CONNECT and
-//! the handover of what it carries. Does not: read bodies, later requests, or time anything.
+//! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, user agent,
+//! status, server, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client identified itself, and the handover of what it
+//! carries. Does not: read bodies, later requests, or time anything.
 //!
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
 use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::codec::{Inbox, printable, unused};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry for plain requests.
 pub(crate) static HTTP: Protocol = Protocol {
@@ -16,7 +16,7 @@ pub(crate) static HTTP: Protocol = Protocol {
     category: Category::Web,
     carriers: &[Carrier::Stream],
     ports: &[80, 8080, 8000, 3128, 5985],
-    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE],
+    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, SUBPROTOCOL],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, false),
@@ -29,7 +29,20 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
     category: Category::Proxy,
     carriers: &[Carrier::Stream],
     ports: &[3128, 8080, 8000, 80, 8888],
-    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, TARGET],
+    attributes: &[
+        VERSION,
+        METHOD,
+        HOST,
+        USER_AGENT,
+        STATUS,
+        SERVER,
+        UPGRADE,
+        SUBPROTOCOL,
+        TARGET,
+        AUTH,
+        REPLY,
+        CARGO_PROTOCOL,
+    ],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, true),
@@ -43,12 +56,17 @@ const USER_AGENT: Key = "http.user_agent";
 const STATUS: Key = "http.status";
 const SERVER: Key = "http.server";
 const UPGRADE: Key = "http.upgrade";
+const SUBPROTOCOL: Key = "http.subprotocol";
 const TARGET: Key = "proxy.target";
+const AUTH: Key = "proxy.auth";
+const REPLY: Key = "proxy.reply";
 
 /// Bytes of a head that are read; servers commonly refuse more than 8 KiB.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Characters of a value that are kept.
 const TEXT_KEPT: usize = 512;
+/// Characters of an authentication scheme that are kept; the longest registered has 13 (IANA: SCRAM-SHA-256).
+const SCHEME_KEPT: usize = 16;
 /// The longest method registered has 18 letters (IANA: UPDATEREDIRECTREF); remote-desktop gateways and SSTP add theirs.
 const METHOD_LIMIT: usize = 24;
 /// Requests of one connection that are read for a CONNECT that will be accepted (each 407 costs one).
@@ -59,8 +77,17 @@ const FRAME_HEADER: usize = 9;
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The originator asks, unless the capture began too late to show who that is.
 fn probe(opening: &Opening<'_>, connect: bool) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
+    match [roles(orig, resp, connect), roles(resp, orig, connect)] {
+        [Probe::Match, _] | [_, Probe::Match] => Probe::Match,
+        [Probe::NeedMore, _] | [_, Probe::NeedMore] => Probe::NeedMore,
+        _ => Probe::NoMatch,
+    }
+}
+
+fn roles(orig: &[u8], resp: &[u8], connect: bool) -> Probe {
     match answer(resp) {
         Probe::NoMatch => return Probe::NoMatch,
         // Of a response alone nobody can tell what it answers: it counts as a plain one.
@@ -159,8 +186,6 @@ enum Stage {
     Heads,
     /// HTTP/2's first frame from the server is awaited.
     Frames,
-    /// A CONNECT was accepted: what follows belongs to somebody else.
-    Relaying,
     Done,
 }
 
@@ -227,10 +252,6 @@ impl Http {
                 Stage::Heads => self.on_head(dir, events),
                 Stage::Frames => {
                     self.on_frame(dir, events);
-                    false
-                }
-                Stage::Relaying => {
-                    self.on_cargo(dir, events);
                     false
                 }
                 Stage::Done => false,
@@ -322,7 +343,13 @@ impl Http {
         if !std::mem::replace(self.told.of_mut(dir), true) {
             events.attribute(at, dir, VERSION, request.version);
             events.attribute(at, dir, METHOD, request.method);
-            for (key, value) in [(HOST, request.host), (USER_AGENT, request.user_agent), (UPGRADE, request.upgrade)] {
+            let fields = [
+                (HOST, request.host),
+                (USER_AGENT, request.user_agent),
+                (UPGRADE, request.upgrade),
+                (SUBPROTOCOL, request.subprotocol),
+            ];
+            for (key, value) in fields {
                 if let Some(value) = value {
                     events.attribute(at, dir, key, value);
                 }
@@ -330,6 +357,10 @@ impl Http {
             if self.connecting {
                 events.attribute(at, dir, TARGET, request.target);
             }
+        }
+        // Often only the second request has credentials.
+        if let Some(scheme) = request.auth.filter(|_| self.connecting) {
+            events.attribute(at, dir, AUTH, scheme);
         }
         // A response that was overtaken by its request at the capture point is waiting already.
         self.read(dir.flip(), events);
@@ -356,33 +387,20 @@ impl Http {
                 }
             }
         }
+        let accepted = response.status / 100 == 2;
+        if self.connecting && (accepted || self.rounds >= ROUNDS) {
+            events.attribute(at, dir, REPLY, response.status.to_string());
+        }
         if !self.connecting || self.rounds >= ROUNDS {
             self.settle(at, dir, events);
-        } else if response.status / 100 == 2 {
-            self.stage = Stage::Relaying;
-            self.on_cargo(dir.flip(), events);
+        } else if accepted {
+            // What follows belongs to somebody else, whose own bytes tell who.
+            self.stage = Stage::Done;
+            events.handover(at, dir, CARGO, false, unused(&self.inboxes));
         } else {
             // Refused, often to ask for a password: the client tries again on the same connection.
             self.read(dir.flip(), events);
         }
-    }
-
-    /// The first bytes behind an accepted CONNECT tell whom to hand over to.
-    fn on_cargo(&mut self, dir: Direction, events: &mut Events) {
-        let inbox = self.inboxes.of(dir);
-        let bytes = inbox.bytes();
-        let at = inbox.time_of(bytes.len());
-        let to = match bytes {
-            [0x16, 3, _, ..] => "tls",
-            [b'S', b'S', b'H', b'-', ..] => "ssh",
-            [] | [0x16] | [0x16, 3] | [b'S'] | [b'S', b'S'] | [b'S', b'S', b'H'] => return,
-            _ => {
-                self.settle(at, dir, events);
-                return;
-            }
-        };
-        events.handover(at, dir, to, false, unused(&self.inboxes));
-        self.settle(at, dir, events);
     }
 
     fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
@@ -410,6 +428,10 @@ struct Request {
     host: Option<String>,
     user_agent: Option<String>,
     upgrade: Option<String>,
+    /// What a WebSocket is to carry.
+    subprotocol: Option<String>,
+    /// Scheme of its credentials for the proxy.
+    auth: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -443,8 +465,15 @@ impl Head {
             host: field("host"),
             user_agent: field("user-agent"),
             upgrade: field("upgrade"),
+            subprotocol: field("sec-websocket-protocol"),
+            auth: field("proxy-authorization").map(|value| scheme(&value)),
         })
     }
+}
+
+/// How credentials are given (`basic`, `ntlm`), never the credentials.
+fn scheme(value: &str) -> String {
+    value.split(' ').next().unwrap_or_default().chars().take(SCHEME_KEPT).collect::<String>().to_ascii_lowercase()
 }
 
 /// The first field of that name with a value. Lines without a colon and folded lines are passed over.
@@ -527,12 +556,13 @@ mod tests {
         let hello = [0x16, 3, 1, 0, 2, 1, 0];
         let events = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, &hello)], 4096);
         assert_eq!(value(&events, TARGET).as_deref(), Some("desk.example:443"));
-        assert_eq!(handed(&events), Some(("tls", false, vec![(Orig, &hello[..])])));
-        let ssh = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Resp, b"SSH-2.0-x\r\n")], 2);
-        assert_eq!(handed(&ssh), Some(("ssh", false, vec![(Resp, &b"SS"[..]), (Resp, b"H-")])));
-        let other = testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, accept), (Orig, b"RFB")], 4096);
-        assert_eq!(handed(&other), None);
-        assert!(confirmed(&other));
+        assert_eq!(value(&events, REPLY).as_deref(), Some("200"));
+        assert_eq!(handed(&events), Some((CARGO, false, vec![])));
+        let early = testkit::stream(&HTTP_CONNECT, &[(Orig, &[&ask[..], &hello].concat()), (Resp, accept)], 4096);
+        assert_eq!(handed(&early), Some((CARGO, false, vec![(Orig, &hello[..])])));
+        assert!(confirmed(&early));
+        let refuse = b"HTTP/1.1 403 Forbidden\r\n\r\n";
+        assert_eq!(handed(&testkit::stream(&HTTP_CONNECT, &[(Orig, ask), (Resp, refuse), (Orig, &hello)], 4096)), None);
     }
 
     #[test]
@@ -541,10 +571,10 @@ mod tests {
         let accept = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-server\r\n";
         let events = testkit::stream(&HTTP_CONNECT, &[(Orig, eager), (Resp, accept)], usize::MAX);
         let both = vec![(Orig, &b"SSH-2.0-client\r\n"[..]), (Resp, b"SSH-2.0-server\r\n")];
-        assert_eq!(handed(&events), Some(("ssh", false, both)));
+        assert_eq!(handed(&events), Some((CARGO, false, both)));
         let patient = b"CONNECT a:22 HTTP/1.1\r\n\r\n";
         let events = testkit::stream(&HTTP_CONNECT, &[(Orig, patient), (Resp, accept)], usize::MAX);
-        assert_eq!(handed(&events), Some(("ssh", false, vec![(Resp, &b"SSH-2.0-server\r\n"[..])])));
+        assert_eq!(handed(&events), Some((CARGO, false, vec![(Resp, &b"SSH-2.0-server\r\n"[..])])));
     }
 
     #[test]
@@ -555,8 +585,9 @@ mod tests {
         let accept = b"HTTP/1.0 200 OK\r\n\r\n";
         let turns: [Turn<'_>; 5] = [(Orig, ask), (Resp, refuse), (Orig, again), (Resp, accept), (Orig, b"SSH-2.0-y")];
         let events = testkit::stream(&HTTP_CONNECT, &turns, 4096);
-        assert_eq!(handed(&events).map(|h| h.0), Some("ssh"));
-        assert_eq!(value(&events, STATUS).as_deref(), Some("407"));
+        assert_eq!(handed(&events).map(|h| h.0), Some(CARGO));
+        let told = [STATUS, REPLY, AUTH].map(|key| value(&events, key).unwrap());
+        assert_eq!(told, ["407", "200", "basic"]);
     }
 
     #[test]
@@ -580,6 +611,8 @@ mod tests {
         assert_eq!(probe(&HTTP_CONNECT, b"CONNECT a:1 HTTP/1.1\r\n", b""), Probe::Match);
         assert_eq!(probe(&HTTP_CONNECT, b"GET / HTTP/1.1\r\n", b""), Probe::NoMatch);
         assert_eq!(probe(&HTTP, b"", b"HTTP/1.1 200 OK\r\n"), Probe::Match);
+        // A capture that began too late to show who opened the connection.
+        assert_eq!(probe(&HTTP_CONNECT, b"HTTP/1.1 200 OK\r\n", b"CONNECT a:1 HTTP/1.1\r\n"), Probe::Match);
         // What the server has begun with decides, also before and after the client's bytes are there.
         assert_eq!(probe(&HTTP, b"", b"\x11"), Probe::NoMatch);
         assert_eq!(probe(&HTTP, b"Z", b"\x11"), Probe::NoMatch);

@@ -10,15 +10,19 @@ mod anyconnect;
 mod anydesk;
 pub mod codec;
 mod dns;
+mod dns_tunnel;
 mod esp;
+mod frp;
 mod gamestream;
 mod gre;
 mod http;
+mod icmp_tunnel;
 mod ike;
 mod kerberos;
 mod l2tp;
 mod meshcentral;
 mod nx;
+mod obfuscated;
 mod openvpn;
 mod pptp;
 mod quic;
@@ -31,6 +35,7 @@ mod rfb;
 mod rlogin;
 mod rustdesk;
 mod smb;
+mod socks;
 mod softether;
 mod spice;
 mod ssh;
@@ -41,13 +46,18 @@ mod telnet;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod tor;
+mod tunnel_services;
 mod wireguard;
 mod x11;
 mod xdmcp;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Claim, Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
+pub use crate::base::{
+    CARGO, CARGO_PROTOCOL, Claim, Event, EventKind, Events, Fault, Gait, Key, Link, Loop, Piece, Said, Shape, Shows,
+    Sign,
+};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -77,6 +87,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &gamestream::GAMESTREAM,
     &http::HTTP_CONNECT,
     &http::HTTP,
+    &socks::SOCKS,
+    &frp::FRP,
+    &frp::BORE,
     &starttls::SMTP,
     &starttls::IMAP,
     &starttls::POP3,
@@ -99,6 +112,11 @@ pub static REGISTRY: &[&Protocol] = &[
     &remote_tools::REMOTE_UTILITIES,
     &remote_tools::AMMYY,
     &anydesk::ANYDESK,
+    &icmp_tunnel::ICMP_TUNNEL,
+    // Looked for at its ports alone where it is in UDP, and late.
+    &esp::ESP,
+    // Last of the streams: it is what shows no other format.
+    &obfuscated::OBFUSCATED,
     // Known by their signs alone: these need no place among the candidates, and stand last.
     &remote_tools::CHROME_REMOTE_DESKTOP,
     &remote_tools::PARSEC,
@@ -161,18 +179,35 @@ pub static REGISTRY: &[&Protocol] = &[
     &remote_tools::SCREENMEET,
     &remote_tools::TRUSTCONNECT,
     &remote_tools::XEOX,
-    // Looked for at its ports alone where it is in UDP, and last.
-    &esp::ESP,
     &sslvpn::SSTP,
     &sslvpn::GLOBALPROTECT,
     &sslvpn::FORTINET,
     &sslvpn::PULSE,
     &sslvpn::NETEXTENDER,
     &sslvpn::CHECK_POINT,
+    &dns_tunnel::DNS_TUNNEL,
+    &tor::TOR,
+    &tunnel_services::NGROK,
+    &tunnel_services::CLOUDFLARED,
+    &tunnel_services::DEV_TUNNELS,
+    &tunnel_services::CHISEL,
+    &tunnel_services::WSTUNNEL,
 ];
 
 /// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
 pub const IDENTITY_KEYS: &[Key] = &["rdp.cookie", "rdp.client_name", "rfb.desktop_name", "tls.client_cert_subject"];
+
+/// The protocols whose flows are watched after their handshake, and how each reads what was counted.
+pub static GAITS: &[&Gait] = &[&ssh::GAIT];
+
+/// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
+pub static FROM_THE_START: &[&str] = &["obfuscated"];
+
+/// How flows of a protocol are read by their shape, if they are.
+#[must_use]
+pub fn gait_of(protocol: &Protocol) -> Option<&'static Gait> {
+    GAITS.iter().copied().find(|gait| gait.protocol == protocol.name)
+}
 
 /// The entry of that name.
 #[must_use]
@@ -366,6 +401,11 @@ mod tests {
         b"\0\x9c\0\x01\x1a\x2b\x3c\x4d\0\x01",
         b"IKETCP\x01\x20\0\0\0\0",
         b"POST /vpnsvc/connect.cgi HTTP/1.1\r\n",
+        b"\x05\x01\0\x05\x01\0\x01",
+        b"\x05\0\x05\0\0\x01",
+        b"\x04\x01\0\x16\xc6\x33\x64\x01me\0",
+        b"word\x05\0\x05\0\0\x01",
+        b"\x05\x01\0\x05\x01\0\x01\xc6\x33\x64\x01\0\x50",
     ];
 
     proptest! {

@@ -11,7 +11,7 @@
 
 use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
 use crate::protocol::codec::{Inbox, printable};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Gait, Key, Opening, Pdu, Probe, Protocol, Shape};
 use md5::{Digest, Md5};
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(crate) static SSH: Protocol = Protocol {
     category: Category::RemoteShell,
     carriers: &[Carrier::Stream],
     ports: &[22, 2222],
-    attributes: &[CLIENT_BANNER, SERVER_BANNER, PRE_BANNER, KEX, HOST_KEY, CIPHER, MAC, HASSH, HASSH_SERVER],
+    attributes: &[CLIENT_BANNER, SERVER_BANNER, PRE_BANNER, KEX, HOST_KEY, CIPHER, MAC, HASSH, HASSH_SERVER, BEHAVIOUR],
     signs: &[],
     lasting: false,
     probe,
@@ -37,6 +37,7 @@ const CIPHER: Key = "ssh.cipher";
 const MAC: Key = "ssh.mac";
 const HASSH: Key = "ssh.hassh";
 const HASSH_SERVER: Key = "ssh.hassh_server";
+const BEHAVIOUR: Key = "ssh.behaviour";
 
 /// A version line is at most 255 bytes (RFC 4253, 4.2); other lines and long banners of odd servers get room.
 const LINE_LIMIT: usize = 8192;
@@ -57,6 +58,26 @@ const WAITS_FOR_VERSION: [&str; 3] = ["OpenSSH", "PuTTY", "paramiko"];
 /// Clients that send no authentication request before the service is accepted: OpenSSH (`userauth_none` is called by
 /// `input_userauth_service_accept`).
 const WAITS_FOR_SERVICE: [&str; 1] = ["OpenSSH"];
+
+/// What a connection was used for, by the sizes and times of its encrypted packets.
+pub(crate) static GAIT: Gait = Gait { protocol: "ssh", key: BEHAVIOUR, of: behaviour };
+
+/// Nothing where the packets do not tell; the order is from the plainest sign to the faintest.
+fn behaviour(shape: &Shape) -> Option<&'static str> {
+    let (up, down) = (&shape.sent.orig, &shape.sent.resp);
+    let seconds = shape.lasted.as_secs();
+    let typed = shape.strokes >= 8 && shape.echoes * 3 >= shape.strokes * 2 && shape.strokes * 3 >= up.packets;
+    let Ends { orig, resp } = shape.openings;
+    Some(match shape.opener {
+        _ if typed => "interactive",
+        Some(Direction::Resp) if resp >= 2 || shape.strokes < 3 => "reverse-forward",
+        Some(Direction::Orig) if orig >= 2 => "forward",
+        _ if up.full >= 30 && shape.share(Direction::Orig) >= 85 => "bulk-up",
+        _ if down.full >= 30 && shape.share(Direction::Resp) >= 85 => "bulk-down",
+        _ if seconds >= 20 && u64::from(shape.packets()) <= 20 + seconds && up.full + down.full == 0 => "idle",
+        _ => return None,
+    })
+}
 
 fn probe(opening: &Opening<'_>) -> Probe {
     match [version_line(opening.sent.orig), server_lines(opening.sent.resp)] {

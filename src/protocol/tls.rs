@@ -17,6 +17,7 @@ use crate::protocol::codec::tls_record::{
     HEADER, MAX_RECORD, RecordHeader, Shape, Ssl2ServerHello, content, handshake, is_ssl2_client_hello, shape,
     ssl2_hello,
 };
+use crate::protocol::codec::tor_link::{is_link_certificate, is_link_hello};
 use crate::protocol::codec::x509::CertificateNames;
 use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol};
 
@@ -45,6 +46,8 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         "tls.cert_san",
         "tls.cert_eku",
         "tls.client_cert_subject",
+        "tor.certificate",
+        "tor.hello",
     ],
     signs: &[],
     lasting: false,
@@ -376,6 +379,9 @@ impl Tls {
         if self.offer.is_none() {
             self.offer = Some(Offer { tls13: hello.offers_tls13(), early_data: hello.early_data });
             offered(&hello, |key, value| events.attribute(last, dir, key, value));
+            if is_link_hello(&hello) {
+                events.attribute(last, dir, "tor.hello", "made-up-name");
+            }
             self.asked.client_hello = true;
             events.ask(last, dir, Layer::Tls, CLIENT_HELLO);
             return;
@@ -544,6 +550,9 @@ fn server_certificate_attributes(der: &[u8], at: Timestamp, dir: Direction, even
     let Some(names) = CertificateNames::parse(der) else {
         return;
     };
+    if is_link_certificate(&names.subject, &names.issuer) {
+        events.attribute(at, dir, "tor.certificate", "made-up-names");
+    }
     events.attribute(at, dir, "tls.cert_subject", names.subject);
     events.attribute(at, dir, "tls.cert_issuer", names.issuer);
     if !names.alternative.is_empty() {

@@ -5,10 +5,10 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Claim, Direction, EventKind, Located, RttSample, Timestamp, Whereabouts};
+use crate::base::{Claim, Direction, Event, EventKind, Located, RttSample, Timestamp, Whereabouts};
 use crate::flow::{Chunk, FiveTuple, Flow, Limits};
-use crate::meter::{TcpHandshake, Turnaround};
-use crate::protocol::{Carrier, Pdu};
+use crate::meter::{ShapeMeter, TcpHandshake, Turnaround};
+use crate::protocol::{Carrier, Gait, Pdu, gait_of};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub struct Connection {
     looks: u8,
     live: Option<Box<Live>>,
     story: Option<Box<Story>>,
+    /// Counts on where the protocol wants it.
+    shape: Option<Box<(ShapeMeter, &'static Gait)>>,
 }
 
 /// What exists only while the handshake is read.
@@ -106,7 +108,9 @@ impl Connection {
                         self.handshake.forget_completion();
                     }
                 }
-                if self.stage != Stage::Settled {
+                if self.stage == Stage::Settled {
+                    self.count(dir, packet);
+                } else {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
@@ -129,10 +133,25 @@ impl Connection {
             reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
             tell_claims(flow, story, news);
         }
+        if let (Some(story), Some((meter, gait))) = (&mut self.story, self.shape.as_deref())
+            && let Some(value) = (gait.of)(meter.shape())
+        {
+            let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
+            story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
+        }
         let story = self.story.map(|story| *story);
         let (untold, lag) =
             story.as_ref().map_or((0, None), |story| (story.told, if story.lag_told { None } else { story.hello_lag }));
         Ended { session: Session::of(flow, story), untold, lag }
+    }
+
+    /// A packet of a settled flow.
+    fn count(&mut self, dir: Direction, packet: &Packet<'_>) {
+        if let Some(watch) = &mut self.shape
+            && packet.payload_len > 0
+        {
+            watch.0.on_packet(packet.at, dir, packet.payload_len);
+        }
     }
 
     fn story_mut(&mut self) -> &mut Story {
@@ -243,6 +262,8 @@ impl Connection {
         if self.story.as_ref().is_some_and(|s| s.is_blank()) {
             self.story = None;
         }
+        let gait = self.story.as_ref().and_then(|story| story.protocol).and_then(gait_of);
+        self.shape = gait.map(|gait| Box::new((ShapeMeter::default(), gait)));
         self.tell(flow, news);
     }
 
@@ -266,7 +287,8 @@ fn is_first(flow: &Flow, dir: Direction, packet: &Packet<'_>, tcp: &TcpHeader) -
 
 impl Live {
     fn new(flow: &Flow, carrier: Carrier) -> Self {
-        Self { reading: Reading::new(&flow.tuple, carrier), turnaround: Turnaround::default() }
+        let whole = !flow.is_tcp() || flow.opening_seen;
+        Self { reading: Reading::new(&flow.tuple, carrier, whole), turnaround: Turnaround::default() }
     }
 }
 

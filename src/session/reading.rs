@@ -3,9 +3,9 @@
 //! Reads: stream chunks and datagrams. Emits: events. Bounded: so many bytes are kept for probing, so many are read.
 //! Does not: know any protocol, or outlive the handshake.
 
-use crate::base::{Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
+use crate::base::{CARGO, CARGO_PROTOCOL, Direction, Ends, Event, EventKind, Events, Piece, Timestamp};
 use crate::flow::{Assembler, FiveTuple};
-use crate::protocol::{Analyzer, Carrier, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+use crate::protocol::{Analyzer, Carrier, FROM_THE_START, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -75,8 +75,13 @@ pub(super) struct Reading {
     read: u32,
     /// What is read counts against the budget.
     metered: bool,
+    /// How many proxies are around what is being read.
+    nested: u8,
     events: Events,
 }
+
+/// Proxies within proxies that are looked into; a chain of more is rare, and each costs stack.
+const NESTED: u8 = 4;
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -91,14 +96,17 @@ pub(super) enum Found {
 }
 
 impl Reading {
-    pub(super) fn new(tuple: &FiveTuple, carrier: Carrier) -> Self {
+    /// `whole`: the flow is seen from its beginning.
+    pub(super) fn new(tuple: &FiveTuple, carrier: Carrier, whole: bool) -> Self {
+        let candidates = if whole { Candidates::MAX } else { !HINTS.from_the_start };
         Self {
             assemblers: Ends::default(),
-            state: State::Probing(Probing { candidates: Candidates::MAX, ..Probing::default() }),
+            state: State::Probing(Probing { candidates, ..Probing::default() }),
             ports: Ends { orig: tuple.orig.port, resp: tuple.resp.port },
             carrier,
             read: 0,
             metered: true,
+            nested: 0,
             events: Events::default(),
         }
     }
@@ -151,7 +159,12 @@ impl Reading {
 
     /// Hands the analyzer what was kept while probing, then the PDU that settled it.
     fn begin(&mut self, protocol: &'static Protocol, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
-        found(Found::Protocol(protocol));
+        found(if self.nested == 0 {
+            Found::Protocol(protocol)
+        } else {
+            let kind = EventKind::Attribute { key: CARGO_PROTOCOL, value: protocol.name.to_owned() };
+            Found::Event(Event { at: pdu.at, dir: pdu.dir, kind })
+        });
         self.metered = !protocol.lasting;
         let State::Probing(probing) = std::mem::replace(&mut self.state, State::Analyzing((protocol.analyzer)()))
         else {
@@ -197,15 +210,25 @@ impl Reading {
             found(Found::Event(event));
         }
         if let Some((to, rest)) = handover {
-            let Some(child) = named(to) else {
-                self.state = State::Over;
-                return;
-            };
-            self.state = State::Analyzing((child.analyzer)());
-            self.metered = !child.lasting;
+            self.state = self.follower(to);
             for Piece { at, dir, bytes } in rest {
-                self.analyze(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
+                self.on_bytes(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
             }
+        }
+    }
+
+    /// Who reads what was handed over.
+    fn follower(&mut self, to: &str) -> State {
+        match named(to) {
+            Some(child) => {
+                self.metered = !child.lasting;
+                State::Analyzing((child.analyzer)())
+            }
+            None if to == CARGO && self.nested < NESTED => {
+                self.nested += 1;
+                State::Probing(Probing { candidates: Candidates::MAX, ..Probing::default() })
+            }
+            None => State::Over,
         }
     }
 }
@@ -293,15 +316,20 @@ struct Hints {
     datagrams: Candidates,
     /// By IP protocol number.
     packets: Vec<(u8, Candidates)>,
+    /// Those that only the beginning of a flow can show.
+    from_the_start: Candidates,
     /// Ascending by port.
     ports: Vec<(u16, Candidates)>,
 }
 
 static HINTS: LazyLock<Hints> = LazyLock::new(|| {
-    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), ports: Vec::new() };
+    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), from_the_start: 0, ports: Vec::new() };
     let mut ports = BTreeMap::<u16, Candidates>::new();
     for (i, protocol) in REGISTRY.iter().enumerate().take(Candidates::BITS as usize) {
         let bit: Candidates = 1 << i;
+        if FROM_THE_START.contains(&protocol.name) {
+            hints.from_the_start |= bit;
+        }
         for carrier in protocol.carriers {
             match carrier {
                 Carrier::Stream => hints.streams |= bit,
@@ -339,7 +367,7 @@ mod tests {
     fn attributes(turns: &[(Direction, &[u8])]) -> Vec<(&'static str, String)> {
         let peer = |port| Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
         let tuple = FiveTuple { orig: peer(50_000), resp: peer(3128), proto: IpProtocol::TCP };
-        let mut reading = Reading::new(&tuple, Carrier::Stream);
+        let mut reading = Reading::new(&tuple, Carrier::Stream, true);
         let mut told = Vec::new();
         for (i, (dir, bytes)) in turns.iter().enumerate() {
             let at = Timestamp::from_nanos(i64::try_from(i).unwrap());

@@ -81,6 +81,16 @@ impl Tape {
         self.segment(ports, Server, &mut next, Flags::Fin, b"");
     }
 
+    /// The same from its middle: no handshake, no end.
+    pub fn middle_of_tcp(&mut self, ports: (u16, u16), turns: &[(Who, &[u8])]) {
+        let mut next = [1_000u32, 5_000u32];
+        for (from, bytes) in turns {
+            for part in bytes.chunks(1_400) {
+                self.segment(ports, *from, &mut next, Flags::Ack, part);
+            }
+        }
+    }
+
     fn segment(&mut self, ports: (u16, u16), from: Who, next: &mut [u32; 2], flags: Flags, payload: &[u8]) {
         let (src, dst, sport, dport) = match from {
             Client => (CLIENT, SERVER, ports.0, ports.1),

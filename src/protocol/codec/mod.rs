@@ -17,8 +17,11 @@ pub mod rdp_negotiation;
 pub mod rdp_settings;
 pub mod rdp_udp_header;
 pub mod server_hello;
+pub mod socks_message;
 pub mod text;
 pub mod tls_record;
+pub mod tor_link;
+pub mod tunnel_names;
 pub mod x509;
 
 mod inbox;

@@ -1,0 +1,3 @@
+#!/bin/sh
+# One script makes both captures; see there.
+exec "$(dirname "$0")/tor.sh" "$@"
