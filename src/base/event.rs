@@ -97,6 +97,9 @@ pub enum EventKind {
         /// What this analyzer has got of the child's bytes, of either end, in the order in which it passed.
         rest: Vec<Piece>,
     },
+    /// What was read so far carries another protocol, which is the session's from here on: a WebSocket in HTTP, RFB in
+    /// a WebSocket. What had the name becomes the carrier; the new name is still to be confirmed.
+    Becomes(&'static str),
     /// An address has this name (DNS).
     Name {
         /// The address.
@@ -160,6 +163,11 @@ impl Events {
     /// See [`EventKind::Handover`].
     pub fn handover(&mut self, at: Timestamp, dir: Direction, to: &'static str, as_carrier: bool, rest: Vec<Piece>) {
         self.push(at, dir, EventKind::Handover { to, as_carrier, rest });
+    }
+
+    /// See [`EventKind::Becomes`].
+    pub fn becomes(&mut self, at: Timestamp, dir: Direction, protocol: &'static str) {
+        self.push(at, dir, EventKind::Becomes(protocol));
     }
 
     /// See [`EventKind::Name`].

@@ -6,9 +6,14 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod amt;
+mod ard;
 pub mod codec;
+mod dhcp;
 mod dns;
 mod http;
+mod ipmi;
+mod kvm;
 mod openvpn;
 mod quic;
 mod rdp;
@@ -18,6 +23,7 @@ mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod websocket;
 mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
@@ -32,6 +38,11 @@ pub static REGISTRY: &[&Protocol] = &[
     &openvpn::OPENVPN,
     &rdp::RDP,
     &rfb::RFB,
+    &amt::AMT,
+    &ipmi::IPMI,
+    &ipmi::RMCP,
+    &ard::ARD,
+    &dhcp::DHCP,
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
@@ -45,6 +56,16 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    &websocket::WEBSOCKET,
+    &kvm::PIKVM,
+    &kvm::GLINET_COMET,
+    &kvm::JETKVM,
+    &kvm::NANOKVM,
+    &kvm::TINYPILOT,
+    &kvm::BLIKVM,
+    &kvm::IDRAC,
+    &kvm::ILO,
+    &kvm::SUPERMICRO,
 ];
 
 /// The entry of that name.
@@ -194,7 +215,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 23] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -216,13 +237,15 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"ID:1234\0\0\0\0",
+        b"\x10\x01\0\0KVMR",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..23, 0usize..23),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {

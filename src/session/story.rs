@@ -54,6 +54,7 @@ impl Story {
                 self.links.push(link);
             }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
+            EventKind::Becomes(name) => self.becomes(name),
             _ => {}
         }
     }
@@ -99,6 +100,15 @@ impl Story {
     #[must_use]
     pub fn application(&self) -> Option<&'static str> {
         self.program.or(self.sign.map(|(_, protocol)| protocol.name))
+    }
+
+    /// What had the name carries what has it now, which nothing has confirmed yet.
+    fn becomes(&mut self, name: &str) {
+        if let Some(inner) = crate::protocol::named(name) {
+            self.carrier = self.protocol.map(|outer| outer.name);
+            self.protocol = Some(inner);
+            self.confirmed = false;
+        }
     }
 
     /// A fault before anything agreed takes the name back.

@@ -10,9 +10,11 @@ pub mod quic_crypto;
 pub mod quic_google;
 pub mod quic_initial;
 pub mod quic_packet;
+pub mod rfb_security;
 pub mod server_hello;
 pub mod text;
 pub mod tls_record;
+pub mod websocket;
 pub mod x509;
 
 mod inbox;
