@@ -19,21 +19,21 @@ pub(crate) static IPMI: Protocol = Protocol {
     attributes: &[AUTH, USER, CONSOLE],
     signs: &[],
     lasting: false,
-    probe: |opening| probe(opening, |message| !matches!(message, Message::Presence { .. })),
+    probe: |opening| probe(opening, |message| !matches!(message, Message::Presence)),
     analyzer: || Box::new(Ipmi::default()),
 };
 
-/// Whether somebody is there who speaks RMCP: what a scan asks. Nothing is driven by it.
+/// Whether somebody is there who speaks RMCP: what a scan asks. Nothing is driven by it, until a session follows.
 pub(crate) static RMCP: Protocol = Protocol {
-    name: "asf-rmcp",
+    name: "rmcp",
     category: Category::Other,
     carriers: &[Carrier::Datagram],
     ports: &[623, 664],
     attributes: &[],
     signs: &[],
     lasting: false,
-    probe: |opening| probe(opening, |message| matches!(message, Message::Presence { .. })),
-    analyzer: || Box::new(Ipmi::default()),
+    probe: |opening| probe(opening, |message| matches!(message, Message::Presence)),
+    analyzer: || Box::new(Ipmi { is_session: false, ..Ipmi::default() }),
 };
 
 const AUTH: Key = "ipmi.auth";
@@ -71,7 +71,7 @@ const DATAGRAMS: u8 = 64;
 /// What a datagram is.
 enum Message<'a> {
     /// ASF's presence ping or pong.
-    Presence { is_ask: bool },
+    Presence,
     /// IPMI 1.5, by authentication type.
     Session { auth: u8 },
     /// IPMI 2.0, by payload type.
@@ -87,7 +87,7 @@ impl<'a> Message<'a> {
                 let number = reader.u32()?;
                 let [kind, _tag, 0, length] = reader.array::<4>()? else { return None };
                 let whole = number == ASF && reader.len() == usize::from(length) && matches!(kind, PING | PONG);
-                whole.then_some(Self::Presence { is_ask: kind == PING })
+                whole.then_some(Self::Presence)
             }
             CLASS_IPMI => match reader.u8()? {
                 RMCP_PLUS => Self::plus(reader),
@@ -128,11 +128,19 @@ fn probe(opening: &Opening<'_>, wanted: fn(&Message<'_>) -> bool) -> Probe {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ipmi {
+    /// A session is what the flow is named for; a ping may come before it.
+    is_session: bool,
     seen: Ends<bool>,
     confirmed: bool,
     datagrams: u8,
+}
+
+impl Default for Ipmi {
+    fn default() -> Self {
+        Self { is_session: true, seen: Ends::default(), confirmed: false, datagrams: 0 }
+    }
 }
 
 impl Analyzer for Ipmi {
@@ -142,9 +150,13 @@ impl Analyzer for Ipmi {
             events.violation(at, dir, "ipmi.malformed-message");
             return;
         };
+        if !self.is_session && !matches!(message, Message::Presence) {
+            *self = Self::default();
+            events.becomes(at, dir, IPMI.name);
+        }
         let mut over = false;
         match message {
-            Message::Presence { is_ask } => over = !is_ask,
+            Message::Presence => {}
             Message::Session { auth } => {
                 // Until a session is there, messages come without authentication.
                 if auth != 0 {
@@ -250,6 +262,10 @@ mod tests {
         assert_eq!((probe(&IPMI, CAPABILITIES), probe(&RMCP, CAPABILITIES)), (Probe::Match, Probe::NoMatch));
         let events = testkit::datagrams(&RMCP, &[(Orig, PING_MESSAGE), (Resp, PONG_MESSAGE)]);
         assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
+        assert!(!events.iter().any(|event| event.kind == EventKind::Becomes("ipmi")));
+        let turns: [Turn<'_>; 3] = [(Orig, PING_MESSAGE), (Resp, PONG_MESSAGE), (Orig, CAPABILITIES)];
+        let events = testkit::datagrams(&RMCP, &turns);
+        assert_eq!(events.last().map(|event| &event.kind), Some(&EventKind::Becomes("ipmi")));
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::MDNS,
     &dns::LLMNR,
     &websocket::WEBSOCKET,
+    &rfb::REALVNC,
     &kvm::PIKVM,
     &kvm::GLINET_COMET,
     &kvm::JETKVM,

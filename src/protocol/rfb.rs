@@ -1,21 +1,21 @@
 //! RFB, the protocol of VNC: versions, how the viewer proves itself, and the desktop's name where it is in clear.
 //!
 //! Reads: the handshake of RFC 6143 up to ServerInit, an UltraVNC repeater's prelude, and the security types that are
-//! public: Tight, VeNCrypt, SASL, XVP, RSA-AES, Apple's Diffie-Hellman, MS-Logon II. Emits: versions, security types
+//! public: Tight, VeNCrypt, SASL, XVP, RSA-AES, Apple's Diffie-Hellman and RSA, MS-Logon II. Emits: versions, security types
 //! offered and chosen, whether the authentication succeeded, name and size of the desktop, whose program it is where
 //! the bytes tell; hands TLS over. Does not: read what is drawn or typed, keep passwords, or follow types whose format
-//! is not public (RealVNC's own, Apple's 33 to 36) beyond their choice.
+//! is not public (RealVNC's own, Apple's 35 and 36) beyond their choice.
 //!
 //! Reference: RFC 6143; rfbproto.rst for Tight, VeNCrypt and RSA-AES; UltraVNC's and gtk-vnc's sources for MS-Logon II,
-//! the repeater and Apple's Diffie-Hellman.
+//! the repeater and Apple's Diffie-Hellman, asyncvnc's for Apple's RSA.
 
 use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::codec::rfb_security::{
-    APPLE_DH, CAPABILITY_LEN, MS_LOGON_2, NONE, RA2, RA2_256, RA2NE, RA2NE_256, SASL, TIGHT, TLS, ULTRA, VENCRYPT,
-    VNC_AUTH, XVP, is_ultravncs_own, security_name, signatures, tight_auth_name, vencrypt_name,
+    APPLE_DH, APPLE_RSA, CAPABILITY_LEN, MS_LOGON_2, NONE, RA2, RA2_256, RA2NE, RA2NE_256, SASL, TIGHT, TLS, ULTRA,
+    VENCRYPT, VNC_AUTH, XVP, is_ultravncs_own, security_name, signatures, tight_auth_name, vencrypt_name,
 };
 use crate::protocol::codec::{Inbox, printable, unused};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
 
 /// The registry's entry.
 pub(crate) static RFB: Protocol = Protocol {
@@ -44,6 +44,26 @@ pub(crate) static RFB: Protocol = Protocol {
     analyzer: || Box::new(Rfb::default()),
 };
 
+/// RealVNC through its cloud, where RFB is inside TLS or a UDP protocol of its own: known by the service's names.
+pub(crate) static REALVNC: Protocol = Protocol {
+    name: "realvnc",
+    category: Category::RemoteDesktop,
+    carriers: &[],
+    ports: &[],
+    attributes: &[],
+    signs: &[
+        // RealVNC's help, "firewall": both ends of a cloud connection keep in touch with these.
+        Sign::new("tls.sni", Said::Domain("services.vnc.com"), Shows::Likely),
+        Sign::new("tls.sni", Said::Domain("realvnc.com"), Shows::Mention),
+        Sign::new("tls.sni", Said::Domain("vnc.com"), Shows::Mention),
+        Sign::new("dns.query", Said::Domain("services.vnc.com"), Shows::Mention),
+        Sign::new("http.host", Said::Domain("realvnc.com"), Shows::Mention),
+    ],
+    lasting: false,
+    probe: |_| Probe::NoMatch,
+    analyzer: || Box::new(Rfb::default()),
+};
+
 const CLIENT_VERSION: Key = "rfb.client_version";
 const SERVER_VERSION: Key = "rfb.server_version";
 const OFFERED: Key = "rfb.security_types";
@@ -65,6 +85,8 @@ const TARGET_LEN: usize = 250;
 const CHALLENGE_LEN: usize = 16;
 /// Name (64 bytes) and password (64), encrypted, before the public key.
 const APPLE_CREDENTIALS_LEN: usize = 128;
+/// Apple's RSA: what follows the length of the message that asks for the key.
+const APPLE_RSA_REQUEST: usize = 10;
 /// Generator, modulus and public value of eight bytes each.
 const MS_LOGON_KEY_LEN: usize = 24;
 /// Public value, name (256 bytes), password (64).
@@ -187,6 +209,11 @@ enum Stage {
     XvpTarget,
     AppleKey,
     AppleResponse,
+    /// Apple's RSA: the viewer may ask for the key; its answer is acknowledged.
+    AppleRsaRequest,
+    AppleRsaKey,
+    AppleRsaResponse,
+    AppleRsaGo,
     MsLogonKey,
     MsLogonResponse,
     /// RSA-AES: keys, randoms, hashes of both, then what the server wants to know and the answer.
@@ -221,6 +248,8 @@ impl Stage {
                 | Self::SaslStart
                 | Self::XvpTarget
                 | Self::AppleResponse
+                | Self::AppleRsaRequest
+                | Self::AppleRsaResponse
                 | Self::MsLogonResponse
                 | Self::RsaClientKey
                 | Self::RsaClientRandom
@@ -313,7 +342,13 @@ impl Rfb {
             Stage::VencryptOffer => 1 + 4 * usize::from(*bytes.first()?),
             Stage::Challenge | Stage::Response => CHALLENGE_LEN,
             Stage::Decision | Stage::Result | Stage::VencryptChoice | Stage::TightTunnel | Stage::TightAuth => 4,
-            Stage::Reason | Stage::SaslMechanisms | Stage::SaslStart => long(0)?,
+            Stage::Reason
+            | Stage::SaslMechanisms
+            | Stage::SaslStart
+            | Stage::AppleRsaRequest
+            | Stage::AppleRsaKey
+            | Stage::AppleRsaResponse
+            | Stage::AppleRsaGo => long(0)?,
             Stage::ServerInit => long(INIT_LEN - 4)?,
             Stage::TightTunnels | Stage::TightAuths => list(CAPABILITY_LEN)?,
             Stage::TightInit => 8 + CAPABILITY_LEN * capabilities(bytes)?.iter().sum::<usize>(),
@@ -369,7 +404,9 @@ impl Rfb {
             Stage::TightInit => {
                 let [server, client, _] = capabilities(message)?;
                 let list = signatures(message.get(8..8 + CAPABILITY_LEN * (server + client))?);
-                events.attribute(at, dir, CAPABILITIES, list.join(","));
+                if !list.is_empty() {
+                    events.attribute(at, dir, CAPABILITIES, list.join(","));
+                }
                 Stage::Done
             }
             Stage::TightTunnels | Stage::TightTunnel | Stage::TightAuths | Stage::TightAuth => {
@@ -393,8 +430,14 @@ impl Rfb {
                 self.key_len = short(message, 2)?;
                 Stage::AppleResponse
             }
+            // Who knows the key already answers at once.
+            Stage::AppleRsaRequest if number(message, 0)? == APPLE_RSA_REQUEST => Stage::AppleRsaKey,
+            Stage::AppleRsaRequest | Stage::AppleRsaResponse => Stage::AppleRsaGo,
+            Stage::AppleRsaKey => Stage::AppleRsaResponse,
             Stage::MsLogonKey => Stage::MsLogonResponse,
-            Stage::Response | Stage::Plain | Stage::AppleResponse | Stage::MsLogonResponse => Stage::Result,
+            Stage::Response | Stage::Plain | Stage::AppleResponse | Stage::AppleRsaGo | Stage::MsLogonResponse => {
+                Stage::Result
+            }
             Stage::Done | Stage::Tls => return None,
             stage => self.on_vencrypt(at, dir, message, events).or_else(|| self.after_rsa(stage))?,
         })
@@ -465,6 +508,7 @@ impl Rfb {
             SASL => Stage::SaslMechanisms,
             XVP => Stage::XvpTarget,
             APPLE_DH => Stage::AppleKey,
+            APPLE_RSA => Stage::AppleRsaRequest,
             MS_LOGON_2 => Stage::MsLogonKey,
             // RealVNC's own versions have them otherwise.
             RA2 | RA2NE | RA2_256 | RA2NE_256 if rsa => Stage::RsaServerKey,
@@ -793,8 +837,24 @@ mod tests {
         ];
         let events = testkit::stream(&RFB, &turns, 4096);
         assert_eq!(program(&events), Some("apple-remote-desktop"));
-        assert!(has(&events, "rfb.security_types=apple-dh,apple-33,apple-36,apple-35"));
+        assert!(has(&events, "rfb.security_types=apple-dh,apple-rsa,apple-36,apple-35"));
         assert!(has(&events, "rfb.desktop_name=desk"));
+        let request: Turn<'_> = (Orig, b"\0\0\0\x0a\x01\0RSA1\0\0\0\0");
+        let rsa: [Turn<'_>; 8] = [
+            (Resp, &[1, 33]),
+            (Orig, &[33]),
+            (Resp, b"\0\0\0\x03key"),
+            (Orig, b"\0\0\0\x06sealed"),
+            (Resp, &[0; 4]),
+            (Resp, &[0; 4]),
+            (Orig, &[1]),
+            (Resp, INIT),
+        ];
+        let asking = [&rsa[..2], &[request], &rsa[2..]].concat();
+        let knowing = [&rsa[..2], &rsa[3..]].concat();
+        for turns in [asking, knowing] {
+            assert!(has(&after_versions(&turns), "rfb.desktop_name=desk"));
+        }
     }
 
     #[test]

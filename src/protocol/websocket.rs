@@ -36,7 +36,7 @@ const RFB_BASE64: &[u8] = b"UkZCIDAw";
 const TEXT_LIMIT: usize = 16 * 1024;
 
 struct WebSocket {
-    frames: Ends<Option<Frames>>,
+    frames: Ends<Frames>,
     cargo: Cargo,
     /// An unfinished text message of each end.
     text: Ends<Vec<u8>>,
@@ -75,10 +75,7 @@ impl Analyzer for WebSocket {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         let mut bytes = pdu.bytes;
         while !self.done {
-            // Who asked for the upgrade is the client, and HTTP's client opened the connection.
-            let from_client = pdu.dir == Direction::Orig;
-            let frames = self.frames.of_mut(pdu.dir).get_or_insert_with(|| Frames::new(from_client));
-            match frames.next(&mut bytes) {
+            match self.frames.of_mut(pdu.dir).next(&mut bytes) {
                 Ok(Some(part)) => self.on_part(pdu.at, pdu.dir, part, events),
                 Ok(None) => return,
                 Err(_) => {
@@ -257,7 +254,7 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = text.get(..text.len() - padding)?;
-    if padding > 2 || text.len() % 4 != 0 {
+    if padding > 2 || !text.len().is_multiple_of(4) {
         return None;
     }
     let (mut bits, mut held) = (0u32, 0);

@@ -29,6 +29,8 @@ pub const SASL: u8 = 20;
 pub const XVP: u8 = 22;
 /// Apple's Diffie-Hellman with name and password.
 pub const APPLE_DH: u8 = 30;
+/// Apple's RSA with name and password.
+pub const APPLE_RSA: u8 = 33;
 /// `UltraVNC`'s MS-Logon II.
 pub const MS_LOGON_2: u8 = 113;
 /// [`RA2`] with SHA-256.
@@ -57,7 +59,7 @@ pub const fn security_name(kind: u8) -> &'static str {
         23 => "secure-tunnel",
         24 => "integrated-ssh",
         APPLE_DH => "apple-dh",
-        33 => "apple-33",
+        APPLE_RSA => "apple-rsa",
         35 => "apple-35",
         36 => "apple-36",
         31 | 32 | 34 => "apple",
