@@ -17,7 +17,7 @@ pub(crate) static HTTP: Protocol = Protocol {
     category: Category::Web,
     carriers: &[Carrier::Stream],
     ports: &[80, 8080, 8000, 3128, 5985],
-    attributes: &[VERSION, METHOD, HOST, PATH, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, UPGRADE],
+    attributes: &[VERSION, METHOD, HOST, PATH, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, UPGRADE, SUBPROTOCOL],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, false),
@@ -30,7 +30,7 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
     category: Category::Proxy,
     carriers: &[Carrier::Stream],
     ports: &[3128, 8080, 8000, 80, 8888],
-    attributes: &[VERSION, METHOD, HOST, PATH, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, UPGRADE, TARGET],
+    attributes: &[VERSION, METHOD, HOST, PATH, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, UPGRADE, SUBPROTOCOL, TARGET],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, true),
@@ -46,7 +46,7 @@ const STATUS: Key = "http.status";
 const SERVER: Key = "http.server";
 const CONTENT_TYPE: Key = "http.content_type";
 const UPGRADE: Key = "http.upgrade";
-/// Declared by the WebSocket's entry; the header field is read here.
+/// What the server chose of the protocols that the client offered to speak over a WebSocket.
 const SUBPROTOCOL: Key = "websocket.protocol";
 const TARGET: Key = "proxy.target";
 

@@ -8,9 +8,7 @@
 
 use crate::base::{Direction, Ends, Piece, Timestamp};
 use crate::protocol::codec::websocket::{Frames, Kind, Part};
-use crate::protocol::{
-    Analyzer, Carrier, Category, EventKind, Events, Key, Opening, Pdu, Probe, Protocol, REGISTRY, named,
-};
+use crate::protocol::{Analyzer, Carrier, Category, EventKind, Events, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 
 /// The registry's entry. HTTP hands over to it; nothing else shows that a stream is one.
 pub(crate) static WEBSOCKET: Protocol = Protocol {
@@ -18,15 +16,12 @@ pub(crate) static WEBSOCKET: Protocol = Protocol {
     category: Category::Web,
     carriers: &[],
     ports: &[],
-    attributes: &[SUBPROTOCOL],
+    attributes: &[],
     signs: &[],
     lasting: false,
     probe: |_| Probe::NoMatch,
     analyzer: || Box::new(WebSocket::default()),
 };
-
-/// Said by the HTTP reader, which sees the header field.
-const SUBPROTOCOL: Key = "websocket.protocol";
 
 /// Bytes of each end that the cargo's probes get to see; as many as a flow's.
 const PROBE_LIMIT: usize = 2_048;
@@ -175,7 +170,9 @@ impl Unknown {
     /// Asks the probes that have not said no yet.
     fn look(&mut self, at: Timestamp, dir: Direction, bytes: &[u8]) -> Look {
         self.order.push(Piece { at, dir, bytes: bytes.to_vec() });
-        self.kept.of_mut(dir).extend_from_slice(bytes);
+        let kept = self.kept.of_mut(dir);
+        let room = PROBE_LIMIT.saturating_sub(kept.len());
+        kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         let sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
         let opening = Opening { carrier: Carrier::Stream, sent, newest: dir, ports: Ends::default() };
         let mut open = false;
