@@ -32,6 +32,8 @@ pub(crate) static PIKVM: Protocol = entry(
         Sign::new(HOST, Said::Domain("pikvm.org"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("pikvm.org"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("_pikvm._tcp.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Domain("_pikvm._tcp.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("pikvm.local"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("pikvm.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("pikvm"), Shows::Mention),
     ],
@@ -49,6 +51,7 @@ pub(crate) static GLINET_COMET: Protocol = entry(
         Sign::new(SNI, Said::Domain("glkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("glkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("glkvm.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("glkvm.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("glkvm"), Shows::Mention),
     ],
 );
@@ -68,6 +71,8 @@ pub(crate) static JETKVM: Protocol = entry(
         Sign::new(SNI, Said::Domain("jetkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("jetkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("_jetkvm._tcp.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Domain("_jetkvm._tcp.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("jetkvm.local"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("jetkvm.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("jetkvm"), Shows::Mention),
     ],
@@ -87,6 +92,7 @@ pub(crate) static NANOKVM: Protocol = entry(
         Sign::new(HOST, Said::Exactly("cdn.sipeed.com"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("cdn.sipeed.com"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("nanokvm.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("nanokvm.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("nanokvm"), Shows::Mention),
     ],
 );
@@ -101,6 +107,7 @@ pub(crate) static TINYPILOT: Protocol = entry(
         Sign::new(SNI, Said::Domain("tinypilotkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("tinypilotkvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("tinypilot.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("tinypilot.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("tinypilot"), Shows::Mention),
     ],
 );
@@ -114,6 +121,7 @@ pub(crate) static BLIKVM: Protocol = entry(
         Sign::new(SNI, Said::Domain("blikvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("blikvm.com"), Shows::Mention),
         Sign::new(QUERY, Said::Exactly("blikvm.local"), Shows::Mention),
+        Sign::new(ANNOUNCED, Said::Exactly("blikvm.local"), Shows::Mention),
         Sign::new(DHCP_NAME, Said::Exactly("blikvm"), Shows::Mention),
     ],
 );
@@ -153,6 +161,7 @@ const HOST: &str = "http.host";
 const PATH: &str = "http.path";
 const SERVER: &str = "http.server";
 const QUERY: &str = "dns.query";
+const ANNOUNCED: &str = "dns.announced";
 const DHCP_NAME: &str = "dhcp.host_name";
 
 const fn entry(name: &'static str, signs: &'static [Sign]) -> Protocol {

@@ -251,3 +251,16 @@ fn a_device_that_calls_itself_a_kvm_is_mentioned() {
     assert_eq!((named(&sessions), application(&sessions)), (("dhcp", "likely"), "jetkvm"));
     nothing(&sessions);
 }
+
+#[test]
+fn a_box_that_announces_itself_in_the_local_network_is_mentioned() {
+    let service = b"\x07_jetkvm\x04_tcp\x05local\0";
+    let record = [&service[..], b"\0\x0c\0\x01\0\0\0\x78\0\x02\xc0\x0c"].concat();
+    let message = [&b"\0\0\x84\0\0\0\0\x01\0\0\0\0"[..], &record].concat();
+    let mut tape = Tape::default();
+    tape.udp_between((CLIENT, 5353), ([224, 0, 0, 251], 5353), &message);
+    let sessions = tape.sessions();
+    assert_eq!((named(&sessions), application(&sessions)), (("mdns", "likely"), "jetkvm"));
+    assert_eq!(said(&sessions, "dns.announced").as_deref(), Some("_jetkvm._tcp.local"));
+    nothing(&sessions);
+}
