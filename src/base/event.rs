@@ -97,9 +97,14 @@ pub enum EventKind {
         /// What this analyzer has got of the child's bytes, of either end, in the order in which it passed.
         rest: Vec<Piece>,
     },
-    /// What was read so far carries another protocol, which is the session's from here on: a WebSocket in HTTP, RFB in
-    /// a WebSocket. What had the name becomes the carrier; the new name is still to be confirmed.
-    Becomes(&'static str),
+    /// The flow turns out to be something more specific than what it was called so far: STUN that was only ICE's checks
+    /// before DTLS. Whether another name is certain is asked anew.
+    Becomes {
+        /// Name in the registry.
+        to: &'static str,
+        /// What carries it, if that is now known.
+        over: Option<&'static str>,
+    },
     /// An address has this name (DNS).
     Name {
         /// The address.
@@ -166,8 +171,8 @@ impl Events {
     }
 
     /// See [`EventKind::Becomes`].
-    pub fn becomes(&mut self, at: Timestamp, dir: Direction, protocol: &'static str) {
-        self.push(at, dir, EventKind::Becomes(protocol));
+    pub fn becomes(&mut self, at: Timestamp, dir: Direction, to: &'static str, over: Option<&'static str>) {
+        self.push(at, dir, EventKind::Becomes { to, over });
     }
 
     /// See [`EventKind::Name`].

@@ -390,7 +390,7 @@ impl Http {
 
     /// The server agreed to speak WebSocket, with what it chose of the protocols offered.
     fn on_websocket(&mut self, at: Timestamp, dir: Direction, subprotocol: Option<String>, events: &mut Events) {
-        events.becomes(at, dir, "websocket");
+        events.becomes(at, dir, "websocket", Some("http"));
         events.confirmed(at, dir);
         if let Some(name) = subprotocol {
             events.attribute(at, dir, SUBPROTOCOL, name);
@@ -584,7 +584,7 @@ mod tests {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: binary\r\n\r\n";
         let frame = [0x82, 0x80, 0, 0, 0, 0];
         let events = testkit::stream(&HTTP, &[(Orig, ask), (Orig, &frame), (Resp, accept)], 4096);
-        assert!(events.iter().any(|e| e.kind == EventKind::Becomes("websocket")));
+        assert!(events.iter().any(|e| e.kind == EventKind::Becomes { to: "websocket", over: Some("http") }));
         assert_eq!(value(&events, "websocket.protocol").as_deref(), Some("binary"));
         assert_eq!(value(&events, PATH).as_deref(), Some("/b/ws"));
         assert_eq!(handed(&events), Some(("websocket", false, vec![(Orig, &frame[..])])));

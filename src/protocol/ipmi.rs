@@ -152,7 +152,7 @@ impl Analyzer for Ipmi {
         };
         if !self.is_session && !matches!(message, Message::Presence) {
             *self = Self::default();
-            events.becomes(at, dir, IPMI.name);
+            events.becomes(at, dir, IPMI.name, Some(RMCP.name));
         }
         let mut over = false;
         match message {
@@ -262,10 +262,11 @@ mod tests {
         assert_eq!((probe(&IPMI, CAPABILITIES), probe(&RMCP, CAPABILITIES)), (Probe::Match, Probe::NoMatch));
         let events = testkit::datagrams(&RMCP, &[(Orig, PING_MESSAGE), (Resp, PONG_MESSAGE)]);
         assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
-        assert!(!events.iter().any(|event| event.kind == EventKind::Becomes("ipmi")));
+        let session = EventKind::Becomes { to: "ipmi", over: Some("rmcp") };
+        assert!(!events.iter().any(|event| event.kind == session));
         let turns: [Turn<'_>; 3] = [(Orig, PING_MESSAGE), (Resp, PONG_MESSAGE), (Orig, CAPABILITIES)];
         let events = testkit::datagrams(&RMCP, &turns);
-        assert_eq!(events.last().map(|event| &event.kind), Some(&EventKind::Becomes("ipmi")));
+        assert_eq!(events.last().map(|event| &event.kind), Some(&session));
     }
 
     #[test]

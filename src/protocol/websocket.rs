@@ -229,7 +229,7 @@ impl Known {
                 EventKind::Link(link) => events.link(event.at, event.dir, link),
                 EventKind::Handover { to, rest, .. } => next = Some((to, rest)),
                 EventKind::Settled => goes_on = false,
-                EventKind::Becomes(_) | EventKind::Name { .. } => {}
+                EventKind::Becomes { .. } | EventKind::Name { .. } => {}
             }
         }
         // TLS inside RFB, say. The WebSocket is what carries both.
@@ -241,7 +241,7 @@ impl Known {
 
     fn rename(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         if !std::mem::replace(&mut self.told, true) {
-            events.becomes(at, dir, self.protocol.name);
+            events.becomes(at, dir, self.protocol.name, Some(WEBSOCKET.name));
         }
     }
 }
@@ -318,7 +318,7 @@ mod tests {
 
     fn becomes(events: &[Event]) -> Option<&'static str> {
         events.iter().find_map(|event| match event.kind {
-            EventKind::Becomes(name) => Some(name),
+            EventKind::Becomes { to, .. } => Some(to),
             _ => None,
         })
     }
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(becomes(&events), Some("rfb"));
         assert_eq!(testkit::said(&events, "rfb.desktop_name"), Some("desk"));
         let at = |wanted: &EventKind| events.iter().position(|event| event.kind == *wanted).unwrap();
-        assert!(at(&EventKind::Becomes("rfb")) < at(&EventKind::Confirmed));
+        assert!(at(&EventKind::Becomes { to: "rfb", over: Some("websocket") }) < at(&EventKind::Confirmed));
         assert_eq!(events.last().map(|event| &event.kind), Some(&EventKind::Settled));
     }
 

@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::signs::signs_in;
 use crate::base::{Event, EventKind, Fault, Key, Link, RttSample, Shows};
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -54,7 +54,7 @@ impl Story {
                 self.links.push(link);
             }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
-            EventKind::Becomes(name) => self.becomes(name),
+            EventKind::Becomes { to, over } => self.becomes(to, over),
             _ => {}
         }
     }
@@ -102,13 +102,12 @@ impl Story {
         self.program.or(self.sign.map(|(_, protocol)| protocol.name))
     }
 
-    /// What had the name carries what has it now, which nothing has confirmed yet.
-    fn becomes(&mut self, name: &str) {
-        if let Some(inner) = crate::protocol::named(name) {
-            self.carrier = self.protocol.map(|outer| outer.name);
-            self.protocol = Some(inner);
+    fn becomes(&mut self, to: &'static str, over: Option<&'static str>) {
+        if self.protocol.is_none_or(|protocol| protocol.name != to) {
+            self.protocol = named(to);
             self.confirmed = false;
         }
+        self.carrier = over.or(self.carrier);
     }
 
     /// A fault before anything agreed takes the name back.
