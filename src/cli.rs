@@ -3,7 +3,7 @@
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
 use crate::evidence::Severity;
-use crate::intel::{GeoPoint, Networks};
+use crate::intel::{AllowEntry, GeoPoint, Networks};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,12 @@ pub enum Command {
     Watch(Watch),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
+    /// Tell of the databases of places, or fetch newer ones.
+    #[command(subcommand)]
+    Geo(Geo),
+    /// Import and look up what the outside knows: remote tools, networks.
+    #[command(subcommand)]
+    Intel(Intel),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -112,6 +118,159 @@ pub struct Simulate {
     pub start_unix: Option<i64>,
 }
 
+/// `farmlight geo`.
+#[derive(Debug, Subcommand)]
+pub enum Geo {
+    /// Say of each database what it is, how old, and whose.
+    Status(GeoStatus),
+    /// Fetch databases over HTTPS, check them, and put them in the old ones' place.
+    Update(GeoUpdate),
+}
+
+/// `farmlight geo status`.
+#[derive(Debug, Args)]
+pub struct GeoStatus {
+    /// The databases [default: those in the dir of the configuration's geo table].
+    #[arg(value_name = "MMDB")]
+    pub databases: Vec<PathBuf>,
+    /// A TOML file with a table [geo].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `farmlight geo update`.
+#[derive(Debug, Args)]
+pub struct GeoUpdate {
+    /// A TOML file with a table [geo]: dir, city-url, asn-url, kind-url, ca, login-env.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where city.mmdb, asn.mmdb and kind.mmdb go.
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// A City database: .mmdb, .mmdb.gz or .tar.gz.
+    #[arg(long, value_name = "URL")]
+    pub city_url: Option<String>,
+    /// An ASN database.
+    #[arg(long, value_name = "URL")]
+    pub asn_url: Option<String>,
+    /// An Anonymous-IP, Connection-Type or Enterprise database.
+    #[arg(long, value_name = "URL")]
+    pub kind_url: Option<String>,
+    /// Trust these certificates (PEM) instead of the well-known ones.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The environment variable that holds ACCOUNT:KEY.
+    #[arg(long, value_name = "NAME")]
+    pub login_env: Option<String>,
+    /// Give up after so many seconds [default: 300].
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout_s: Option<u64>,
+}
+
+/// The table `[geo]` of the configuration file.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct GeoSettings {
+    /// Where the databases are.
+    pub dir: Option<PathBuf>,
+    /// Where a City database comes from.
+    pub city_url: Option<String>,
+    /// Where an ASN database comes from.
+    pub asn_url: Option<String>,
+    /// Where a database of kinds comes from.
+    pub kind_url: Option<String>,
+    /// Certificates to trust.
+    pub ca: Option<PathBuf>,
+    /// The environment variable that holds ACCOUNT:KEY.
+    pub login_env: Option<String>,
+}
+
+impl GeoSettings {
+    /// The table of a configuration file; nothing without one.
+    ///
+    /// # Errors
+    /// The file can't be read or understood.
+    pub fn load(path: Option<&Path>) -> Result<Self, UsageError> {
+        Ok(path.map(RunArgs::load).transpose()?.unwrap_or_default().geo)
+    }
+}
+
+/// `farmlight intel`.
+#[derive(Debug, Subcommand)]
+pub enum Intel {
+    /// Import a public list into a folder that `analyze --intel` reads.
+    #[command(subcommand)]
+    Import(IntelImport),
+    /// Say what is known of a host name or an address, and who says it.
+    Lookup(IntelLookup),
+}
+
+/// `farmlight intel import`.
+#[derive(Debug, Subcommand)]
+pub enum IntelImport {
+    /// Remote-management tools: LOLRMM's YAML folder, or its JSON.
+    Lolrmm {
+        /// The folder or file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+    /// VPN exits and data centres: a checkout of X4BNet/lists_vpn.
+    X4bnet {
+        /// The folder.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// Leave the networks of Apple's Private Relay in the VPN list.
+        #[arg(long)]
+        keep_relays: bool,
+    },
+    /// A plain list: a network a line.
+    List {
+        /// The file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        /// What its networks are: vpn, hosting, tor, relay, corporate.
+        #[arg(long, value_name = "LABEL")]
+        label: String,
+        /// The list's name [default: the file's].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// A CSV with the header cidr,label,source.
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The folder to import into.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+}
+
+/// `farmlight intel lookup`.
+#[derive(Debug, Args)]
+pub struct IntelLookup {
+    /// A host name or an address.
+    #[arg(value_name = "NAME|IP")]
+    pub what: String,
+    /// The folder of imported lists.
+    #[arg(long, value_name = "DIR")]
+    pub intel: Option<PathBuf>,
+    /// City database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_city: Option<PathBuf>,
+    /// ASN database (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_asn: Option<PathBuf>,
+    /// Places of networks.
+    #[arg(long, value_name = "CSV")]
+    pub geo_csv: Option<PathBuf>,
+}
+
 /// Options of analyze and watch.
 #[derive(Debug, Default, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -135,6 +294,27 @@ pub struct RunArgs {
     /// Places of networks: cidr,lat,lon,country,region,city,asn,org,kind. Overrides the databases.
     #[arg(long, value_name = "CSV")]
     pub geo_csv: Option<PathBuf>,
+    /// Databases of what networks are used for: Anonymous-IP, Connection-Type, Enterprise (MaxMind format).
+    #[arg(long, value_name = "MMDB")]
+    pub geo_kind: Vec<PathBuf>,
+    /// What is known to be all right: the tables [[allow]].
+    #[arg(skip)]
+    pub allow: Vec<AllowEntry>,
+    /// The table for `farmlight geo`.
+    #[arg(skip)]
+    pub geo: GeoSettings,
+    /// Imported lists of networks and tools: a folder that `farmlight intel import` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub intel: Option<PathBuf>,
+    /// Who is where: a CSV (time,address,identity) or logs of VPN gateways (Cisco, GlobalProtect, FortiGate, OpenVPN).
+    #[arg(long, value_name = "FILE")]
+    pub identities: Vec<PathBuf>,
+    /// The year of log lines whose time stamps say none.
+    #[arg(long, value_name = "YEAR")]
+    pub log_year: Option<i16>,
+    /// Write names of people and machines as keyed hashes; the file holds the key.
+    #[arg(long, value_name = "KEYFILE")]
+    pub hash_identities: Option<PathBuf>,
     /// Where the capture point is, in degrees.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub site: Option<String>,
@@ -212,6 +392,16 @@ pub struct RunConfig {
     pub format: Format,
     /// Databases: CSV, City, ASN.
     pub geo: (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+    /// Databases of kinds.
+    pub geo_kind: Vec<PathBuf>,
+    /// Files that say who is where, and the year of their time stamps.
+    pub identities: (Vec<PathBuf>, Option<i16>),
+    /// What is known to be all right.
+    pub allow: Vec<AllowEntry>,
+    /// The key for pseudonyms.
+    pub hash_identities: Option<PathBuf>,
+    /// Folder of imported lists.
+    pub intel: Option<PathBuf>,
     /// Capture point.
     pub site: Option<GeoPoint>,
     /// Addresses that are never judged.
@@ -234,20 +424,20 @@ pub struct RunConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// The configuration file can't be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// It isn't what it should be; the message points at the line.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Config {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: toml::de::Error,
+        error: toml::de::Error,
     },
     /// An option's value can't be understood.
     #[error("{option}: {reason}")]
@@ -290,6 +480,11 @@ impl RunArgs {
             out: merged.out,
             format: merged.format.unwrap_or(Format::Table),
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
+            geo_kind: merged.geo_kind,
+            identities: (merged.identities, merged.log_year),
+            allow: merged.allow,
+            hash_identities: merged.hash_identities,
+            intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
             all: merged.all,
@@ -300,8 +495,8 @@ impl RunArgs {
 
     fn load(path: &Path) -> Result<Self, UsageError> {
         let text =
-            std::fs::read_to_string(path).map_err(|source| UsageError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| UsageError::Config { path: path.to_owned(), source })
+            std::fs::read_to_string(path).map_err(|error| UsageError::Unreadable { path: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| UsageError::Config { path: path.to_owned(), error })
     }
 
     /// These options where they were given, those of `file` elsewhere.
@@ -314,6 +509,13 @@ impl RunArgs {
             geo_city: self.geo_city.or(file.geo_city),
             geo_asn: self.geo_asn.or(file.geo_asn),
             geo_csv: self.geo_csv.or(file.geo_csv),
+            geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
+            allow: file.allow,
+            geo: file.geo,
+            identities: if self.identities.is_empty() { file.identities } else { self.identities },
+            log_year: self.log_year.or(file.log_year),
+            hash_identities: self.hash_identities.or(file.hash_identities),
+            intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),
             vpn_pool: list(self.vpn_pool, file.vpn_pool),

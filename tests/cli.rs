@@ -416,7 +416,7 @@ fn the_files_of_a_run_are_there_and_add_up() {
         assert_eq!(frames["read"], summary["inputs"][0]["frames"], "{name}");
         let mut here: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();
         here.sort();
-        let files = ["endpoints.jsonl", "findings.jsonl", "sessions.jsonl", "summary.json"];
+        let files = ["endpoints.jsonl", "findings.jsonl", "identities.jsonl", "sessions.jsonl", "summary.json"];
         assert_eq!(here, files, "{name}: something else was left behind");
     }
 }
@@ -615,6 +615,73 @@ fn a_simulated_relay_is_found_with_the_files_that_simulate_wrote() {
     let findings = serde_json::from_slice::<Value>(&output.stdout).unwrap()["findings"].clone();
     let found: Vec<_> = findings.as_array().unwrap().iter().map(|f| (&f["endpoint"], &f["verdict"])).collect();
     assert_eq!(found, [(&truth["endpoint_ip"], &Value::from("relayed"))]);
+}
+
+/// The configuration of the next test: `{day}` is the traveller's last day.
+const ALLOW: &str = r#"
+[[allow]]
+allow = "traveller"
+identities = ["alice"]
+reason = "conference, ticket 4711"
+owner = "hr@example.com"
+expires = "{day}"
+
+[[allow]]
+allow = "exit"
+networks = ["203.0.113.0/24"]
+reason = "security gateway"
+owner = "net@example.com"
+expires = "2027-01-31"
+
+[[allow]]
+allow = "tool"
+tools = ["ssh"]
+networks = ["198.18.7.0/24"]
+reason = "build hosts"
+owner = "it@example.com"
+expires = "2027-01-31"
+"#;
+
+#[test]
+fn what_is_allowed_is_recorded_and_not_raised() {
+    let out = Out::new();
+    let who = out.file(
+        "who.csv",
+        b"time,address,identity,until\n2026-03-02T14:00:00Z,198.18.1.120,alice,2026-03-02T18:00:00Z\n",
+    );
+    let run = |day: &str, more: &[&str]| {
+        let config = out.file("farmlight.toml", ALLOW.replace("{day}", day).as_bytes());
+        let path = out.path().join(day);
+        let mut words = vec!["--config", config.to_str().unwrap(), "--identities", who.to_str().unwrap()];
+        words.extend(["--fail-on", "low", "--out", path.to_str().unwrap()]);
+        words.extend(more);
+        (analyze_own("home-proxy", &words), path)
+    };
+    let (output, path) = run("2026-03-02", &[]);
+    exits(&output, 0);
+    let finding = &lines(&path.join("findings.jsonl"))[0];
+    assert_eq!(finding["suppressed"]["reason"], "conference, ticket 4711");
+    assert_eq!(finding["identities"], serde_json::json!(["alice"]));
+    let summary = json(&path.join("summary.json"));
+    assert_eq!((&summary["suppressed"], &summary["findings"]), (&Value::from(1), &Value::from(0)));
+    assert_eq!(summary["allow"][0]["state"], "unused");
+    let allowed = lines(&path.join("sessions.jsonl")).iter().filter(|s| s["allowed"] == "build hosts").count();
+    assert_eq!(allowed, 1);
+    assert!(stdout(&output).contains("1 finding suppressed by the allow-list"), "{}", stdout(&output));
+    // A day too late: the finding is raised, and the entry told as expired.
+    let (output, path) = run("2026-03-01", &[]);
+    exits(&output, 3);
+    assert_eq!(json(&path.join("summary.json"))["allow"][0]["state"], "expired");
+    // Under pseudonyms the entry counts as well, and nobody's name is in any file.
+    let key = out.file("key", &[7; 32]);
+    let (output, path) = run("2026-03-03", &["--hash-identities", key.to_str().unwrap()]);
+    exits(&output, 0);
+    for file in fs::read_dir(&path).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        // The configuration in effect names it, as the user wrote it.
+        let text = text.split("\"config\"").next().unwrap();
+        assert!(!text.contains("alice"), "{text}");
+    }
 }
 
 #[test]

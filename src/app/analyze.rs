@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::report::{Bench, Run};
 use super::{Outcome, Wrong, stdin};
 use crate::cli::{Analyze, RunConfig};
-use crate::evidence::{Ledger, LedgerLimits};
+use crate::evidence::LedgerLimits;
 use crate::pipeline::{Engine, EngineConfig, Limits};
 use crate::sink::Spool;
 use crate::source::{Filter, Inputs, Next, Source};
@@ -40,10 +40,13 @@ fn read_all(
 ) -> anyhow::Result<Outcome> {
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
-    let ledger = Arc::new(Ledger::new(config.own.clone(), LedgerLimits::default()));
+    let ledger = bench.ledger(config, LedgerLimits::default());
     let join = SharedJoin::default();
-    let sessions = || config.out.as_deref().map_or(Sessions::Counted, |dir| Sessions::Spooled(Spool::new(dir)));
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, sessions()));
+    let records = || {
+        let spooled = config.out.as_deref().map(|dir| Sessions::Spooled(Spool::new(dir)));
+        Records::new(spooled.unwrap_or(Sessions::Counted), &bench.notes, &ledger)
+    };
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, records()));
     let mut progress = Progress::new(inputs.total(), quiet);
     loop {
         match inputs.next() {
@@ -60,9 +63,9 @@ fn read_all(
     let interrupted = stop.load(Ordering::Relaxed);
     progress.finish();
     let (totals, outlets) = engine.finish();
-    let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
-    let mut joined = Records::new(sessions());
+    let mut joined = records();
     joined.add_joined(&join, None);
+    let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
     records.push(joined);
     let inputs = inputs.reports();
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");

@@ -4,6 +4,8 @@
 //! usage or configuration; 3 done and `--fail-on` was met. A closed pipe is not an error.
 
 mod analyze;
+mod geo;
+mod intel;
 mod outlet;
 mod progress;
 mod report;
@@ -34,6 +36,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Analyze(args) => analyze::run(args, quiet),
         Command::Watch(args) => watch::run(args, quiet),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Geo(args) => geo::run(&args),
+        Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "farmlight", &mut script);

@@ -2,6 +2,7 @@
 
 use crate::base::Timestamp;
 use crate::evidence::Ledger;
+use crate::intel::{AllowEntry, AllowList, Pseudonyms, Tools};
 use crate::pipeline::Outlet;
 use crate::session::{Ended, Join, News, Roster, Session};
 use crate::sink::{Key, SessionRecord, Spool};
@@ -26,18 +27,23 @@ pub(super) enum Sessions {
 }
 
 impl Sessions {
-    fn write(&mut self, session: &Session) {
+    fn write(&mut self, session: &Session, notes: &Notes, ledger: &Ledger) {
+        let record = || {
+            let allowed = notes.allowed(session, ledger);
+            let record = SessionRecord::of(session).with_tools(session, &notes.tools);
+            record.allowed_by(allowed).under(notes.pseudonyms.as_ref())
+        };
         match self {
             Self::Counted => {}
             Self::Spooled(spool) => {
-                let record = SessionRecord::of(session);
+                let record = record();
                 let id = u64::from_str_radix(record.id(), 16).unwrap_or(0);
                 let key = Key { start: session.start.nanos(), id, server: session.tuple.resp.ip };
                 // Serializing these shapes to memory can't fail.
                 spool.push(key, |out| drop(serde_json::to_writer(out, &record)));
             }
             Self::Streamed(file) => {
-                let mut line = serde_json::to_vec(&SessionRecord::of(session)).unwrap_or_default();
+                let mut line = serde_json::to_vec(&record()).unwrap_or_default();
                 line.push(b'\n');
                 if let Ok(mut file) = file.lock()
                     && let Err(error) = file.write_all(&line)
@@ -49,10 +55,35 @@ impl Sessions {
     }
 }
 
+/// What the user's files add to a record.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Remote tools by host name, imported.
+    pub(super) tools: Tools,
+    /// What is known to be all right.
+    pub(super) allow: AllowList,
+    /// Names go out as these only.
+    pub(super) pseudonyms: Option<Pseudonyms>,
+}
+
+impl Notes {
+    /// The entry of the allow-list that covers a session of a tool.
+    fn allowed(&self, session: &Session, ledger: &Ledger) -> Option<&AllowEntry> {
+        if self.allow.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = [session.protocol, session.application].into_iter().flatten().collect();
+        [session.tuple.orig.ip, session.tuple.resp.ip].into_iter().find_map(|address| {
+            let identities = ledger.claims().between(address, session.start, session.end);
+            let identities: Vec<&str> = identities.iter().map(|identity| identity.name.as_str()).collect();
+            self.allow.of_session(&names, address, &identities, session.end)
+        })
+    }
+}
+
 /// One worker's output.
 #[derive(Debug)]
 pub(super) struct WorkerOutlet {
-    pub(super) ledger: Arc<Ledger>,
     pub(super) records: Records,
     join: SharedJoin,
 }
@@ -63,17 +94,20 @@ pub(super) struct Records {
     pub(super) sessions: Sessions,
     pub(super) count: u64,
     pub(super) roster: Roster,
+    notes: Arc<Notes>,
+    ledger: Arc<Ledger>,
 }
 
 impl Records {
-    pub(super) fn new(sessions: Sessions) -> Self {
-        Self { sessions, count: 0, roster: Roster::default() }
+    pub(super) fn new(sessions: Sessions, notes: &Arc<Notes>, ledger: &Arc<Ledger>) -> Self {
+        let (notes, ledger) = (Arc::clone(notes), Arc::clone(ledger));
+        Self { sessions, count: 0, roster: Roster::default(), notes, ledger }
     }
 
     fn add(&mut self, session: &Session) {
         self.count += 1;
         self.roster.add(session);
-        self.sessions.write(session);
+        self.sessions.write(session, &self.notes, &self.ledger);
     }
 
     /// Takes in the sessions of several flows: all that wait, or those that are over by `now`.
@@ -90,14 +124,14 @@ impl Records {
 }
 
 impl WorkerOutlet {
-    pub(super) fn new(ledger: &Arc<Ledger>, join: &SharedJoin, sessions: Sessions) -> Self {
-        Self { ledger: Arc::clone(ledger), join: Arc::clone(join), records: Records::new(sessions) }
+    pub(super) fn new(join: &SharedJoin, records: Records) -> Self {
+        Self { join: Arc::clone(join), records }
     }
 }
 
 impl Outlet for WorkerOutlet {
     fn ended(&mut self, ended: Ended) {
-        self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
+        self.records.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
         let single = if ended.session.links.is_empty() {
             Some(ended.session)
         } else {
@@ -110,8 +144,9 @@ impl Outlet for WorkerOutlet {
 
     fn news(&mut self, news: News<'_>) {
         match news {
-            News::Samples { flow, story, fresh, lag } => self.ledger.on_samples(flow, story, fresh, lag),
-            News::Name { at, address, name } => self.ledger.on_name(at, address, name),
+            News::Samples { flow, story, fresh, lag } => self.records.ledger.on_samples(flow, story, fresh, lag),
+            News::Name { at, address, name } => self.records.ledger.on_name(at, address, name),
+            News::Claim(located) => self.records.ledger.on_claim(located),
         }
     }
 }

@@ -1,30 +1,38 @@
 //! The end of a run: every endpoint judged, files written, standard output served.
 
 use super::Outcome;
-use super::outlet::{Records, Sessions};
+use super::outlet::{Notes, Records, Sessions};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig};
-use crate::evidence::{Finding, Ledger, Site, Verdict, expected_ms, judge};
-use crate::intel::{Place, Places};
+use crate::evidence::{Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge};
+use crate::intel::{AllowList, AllowUse, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
-    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, JsonLines, Look, RecognisedRecord,
-    SummaryRecord, Table, Verdicts, merge, rfc3339,
+    AllowRecord, EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord, JsonLines,
+    Look, RecognisedRecord, SummaryRecord, Table, Verdicts, merge, rfc3339,
 };
 use crate::source::InputReport;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What judging needs besides the ledger.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) places: Places,
+    /// What goes beside sessions.
+    pub(super) notes: Arc<Notes>,
+    /// The lines that the licences of databases in use want.
+    attribution: Vec<&'static str>,
+    /// Who is where, as the user's files say.
+    rolls: Vec<Roll>,
     pub(super) site: Site,
 }
 
@@ -48,6 +56,7 @@ struct Judged {
     told: Vec<(Finding, Option<Place>)>,
     endpoints: u64,
     findings: u64,
+    suppressed: u64,
     verdicts: Verdicts,
 }
 
@@ -55,7 +64,8 @@ impl Judged {
     fn count(&mut self, finding: &Finding, all: bool) {
         self.endpoints += 1;
         *self.verdicts.entry(finding.verdict.name()).or_default() += 1;
-        self.findings += u64::from(finding.verdict.is_finding());
+        self.findings += u64::from(finding.is_raised());
+        self.suppressed += u64::from(finding.suppressed.is_some());
         if finding.verdict.is_finding() || all {
             self.to_tell.push((finding.first_seen, finding.endpoint));
         }
@@ -67,15 +77,59 @@ impl Bench {
         let (csv, city, asn) = &config.geo;
         let places = Places::open(csv.as_deref(), city.as_deref(), asn.as_deref())
             .map_err(|error| super::Wrong(error.to_string()))?;
+        let places = places.with_kinds(&config.geo_kind).map_err(|error| super::Wrong(error.to_string()))?;
+        let (tools, lists) = match &config.intel {
+            Some(folder) => super::intel::read(folder)?,
+            None => Default::default(),
+        };
+        let places = places.with_lists(lists);
+        let pseudonyms = config.hash_identities.as_deref().map(Pseudonyms::open).transpose();
+        let pseudonyms = pseudonyms.map_err(|e| super::Wrong(format!("--hash-identities: {e}")))?;
+        let (rolls, year) = &config.identities;
+        let rolls = rolls.iter().map(|path| read_roll(path, *year)).collect::<Result<Vec<_>, _>>();
+        let rolls = rolls.map_err(|e| super::Wrong(format!("--identities: {e}")))?;
         let site = Site { location: config.site, has_places: !places.is_empty() };
-        Ok(Self { places, site })
+        let allow = AllowList::new(config.allow.clone(), pseudonyms.as_ref());
+        let mut attribution: Vec<_> =
+            city.iter().chain(asn).chain(&config.geo_kind).filter_map(|p| inspect(p).ok()?.attribution).collect();
+        attribution.dedup();
+        Ok(Self { places, site, notes: Arc::new(Notes { tools, allow, pseudonyms }), attribution, rolls })
+    }
+
+    /// An empty ledger that knows what the user's files say of who is where.
+    pub(super) fn ledger(&self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
+        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.notes.pseudonyms.clone());
+        for roll in &self.rolls {
+            for (line, reason) in &roll.left_out {
+                tracing::warn!("--identities: line {line} left out: {reason}");
+            }
+            roll.claims.iter().cloned().for_each(|located| ledger.on_claim(located));
+        }
+        Arc::new(ledger)
     }
 
     /// The judgement on one endpoint, and its place.
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<(Finding, Option<Place>)> {
         let place = self.places.lookup(address);
-        let finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
+        let mut finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
+        self.note(ledger, &mut finding);
         Some((finding, place))
+    }
+
+    /// Adds who is said to be there, and the entry of the allow-list that covers the finding.
+    fn note(&self, ledger: &Ledger, finding: &mut Finding) {
+        let (Some(from), Some(to)) = (finding.first_seen, finding.last_seen) else { return };
+        finding.identities = ledger.claims().between(finding.endpoint, from, to);
+        if finding.verdict.is_finding() {
+            let names: Vec<&str> = finding.identities.iter().map(|identity| identity.name.as_str()).collect();
+            let entry = self.notes.allow.of_endpoint(finding.endpoint, &names, to);
+            finding.suppressed = entry.map(|entry| Suppressed {
+                allow: entry.allow.name(),
+                reason: entry.reason.clone(),
+                owner: entry.owner.clone(),
+                expires: entry.expires.clone(),
+            });
+        }
     }
 }
 
@@ -97,6 +151,7 @@ impl Run<'_> {
         self.sessions_file(records)?;
         let judged = self.endpoints()?;
         self.findings_file(&judged.told)?;
+        self.identities_file()?;
         let summary = self.summary(sessions, &roster, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
@@ -123,7 +178,7 @@ impl Run<'_> {
         if self.inputs.iter().any(|i| i.error.is_some()) {
             return Outcome::Incomplete;
         }
-        let met = |level| told.iter().any(|(f, _)| f.verdict.is_finding() && f.severity >= level);
+        let met = |level| told.iter().any(|(f, _)| f.is_raised() && f.severity >= level);
         if self.config.fail_on.is_some_and(met) { Outcome::Alarm } else { Outcome::Done }
     }
 
@@ -142,7 +197,8 @@ impl Run<'_> {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
                 let place = self.bench.places.lookup(address);
-                let finding = judge(address, account, place.as_ref(), &self.bench.site, false);
+                let mut finding = judge(address, account, place.as_ref(), &self.bench.site, false);
+                self.bench.note(self.ledger, &mut finding);
                 judged.count(&finding, self.config.all);
             });
         }
@@ -160,8 +216,9 @@ impl Run<'_> {
     ) -> io::Result<()> {
         let name = self.ledger.name_of(finding.endpoint);
         let expected = expected_ms(place, &self.bench.site);
-        let record =
-            self.ledger.look(finding.endpoint, |account| EndpointRecord::of(account, finding, place, name, expected));
+        let record = self.ledger.look(finding.endpoint, |account| {
+            EndpointRecord::of(account, finding, place, name, expected).with_identities(&finding.identities)
+        });
         record.map_or(Ok(()), |record| lines.write(&record))
     }
 
@@ -191,6 +248,16 @@ impl Run<'_> {
         })
         .context("can't write sessions.jsonl")?;
         out.flush().context("can't write sessions.jsonl")
+    }
+
+    /// Who is said to have been where.
+    fn identities_file(&self) -> anyhow::Result<()> {
+        let Some(dir) = &self.config.out else { return Ok(()) };
+        let mut lines = JsonLines::new(create(dir, "identities.jsonl")?);
+        for stay in self.ledger.claims().in_order() {
+            lines.write(&IdentityRecord::of(&stay))?;
+        }
+        lines.flush().context("can't write identities.jsonl")
     }
 
     fn findings_file(&self, told: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
@@ -234,10 +301,32 @@ impl Run<'_> {
                     }
                 }
                 table.roster(roster)?;
+                for entry in &summary.allow {
+                    let AllowRecord { entry, reason, owner, state } = entry;
+                    table.line(&format!("Entry {entry} of the allow-list ({reason}; {owner}) is {state}."))?;
+                }
+                for line in &summary.attribution {
+                    table.line(line)?;
+                }
                 table.line(&closing(summary, self.config.all))?;
                 table.flush()
             }
         }
+    }
+
+    /// Entries of the allow-list that need a look: expired ones that would have covered something, unused ones.
+    fn allow_records(&self) -> Vec<AllowRecord> {
+        let state = |usage: &AllowUse| match (usage.used, usage.expired) {
+            (_, 1..) => Some("expired"),
+            (0, _) => Some("unused"),
+            _ => None,
+        };
+        let uses = self.bench.notes.allow.uses().into_iter();
+        uses.filter_map(|usage| {
+            let state = state(&usage)?;
+            Some(AllowRecord { entry: usage.number, reason: usage.reason, owner: usage.owner, state })
+        })
+        .collect()
     }
 
     fn summary<'a>(&self, sessions: u64, roster: &'a Roster, judged: &Judged) -> SummaryRecord<'a> {
@@ -260,9 +349,16 @@ impl Run<'_> {
             recognised: roster.iter().map(RecognisedRecord::of).collect(),
             endpoints: judged.endpoints,
             findings: judged.findings,
+            suppressed: judged.suppressed,
+            allow: self.allow_records(),
+            attribution: self.bench.attribution.clone(),
             verdicts: judged.verdicts.clone(),
             evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
-            dropped: BTreeMap::from([("kernel", kernel), ("ledger", self.ledger.turned_away())]),
+            dropped: BTreeMap::from([
+                ("kernel", kernel),
+                ("ledger", self.ledger.turned_away()),
+                ("claims", self.ledger.claims().turned_away()),
+            ]),
             duplicates: totals.workers.duplicates,
             time_backwards: totals.time_backwards,
             seconds: (seconds * 1e3).round() / 1e3,
@@ -316,6 +412,9 @@ fn closing(summary: &SummaryRecord<'_>, all: bool) -> String {
         plural(summary.frames.read, "frame", "frames"),
         summary.seconds,
     );
+    if summary.suppressed > 0 {
+        let _ = write!(text, " {} suppressed by the allow-list.", plural(summary.suppressed, "finding", "findings"));
+    }
     let broken = summary.inputs.iter().filter(|i| i.error.is_some()).count();
     if broken > 0 {
         text.push_str(&match summary.inputs.len() {

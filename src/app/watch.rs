@@ -62,15 +62,18 @@ fn watch(
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
     let limits = LedgerLimits { track_changes: true, ..LedgerLimits::default() };
-    let ledger = Arc::new(Ledger::new(config.own.clone(), limits));
+    let ledger = bench.ledger(config, limits);
     let sessions: Option<SharedFile> = match &config.out {
         Some(dir) => Some(Arc::new(Mutex::new(create(dir, "sessions.jsonl")?))),
         None => None,
     };
     let join = SharedJoin::default();
-    let written = || sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
-    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&ledger, &join, written()));
-    let mut joined = Records::new(written());
+    let written = || {
+        let streamed = sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
+        Records::new(streamed, &bench.notes, &ledger)
+    };
+    let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
+    let mut joined = written();
     let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
     let mut looked = Timestamp::MIN;
     loop {
@@ -131,7 +134,7 @@ impl Teller<'_> {
             let Some((finding, place)) = self.bench.judge(self.ledger, address, true) else { continue };
             let said = (finding.verdict, finding.hypothesis, finding.severity);
             let known = self.told.get(&address);
-            let worth_telling = finding.verdict.is_finding() || known.is_some() || self.config.all;
+            let worth_telling = finding.is_raised() || known.is_some() || self.config.all;
             if worth_telling && known != Some(&said) {
                 self.told.insert(address, said);
                 match self.print(&finding, place.as_ref()) {

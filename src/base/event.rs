@@ -2,7 +2,7 @@
 //!
 //! Stands here and not in `protocol` because protocols write events and meters read them, and neither knows the other.
 
-use super::{Direction, Layer, Timestamp};
+use super::{Claim, Direction, Layer, Timestamp};
 use std::net::{IpAddr, SocketAddr};
 
 /// The name of an attribute, as `protocol.field`.
@@ -112,6 +112,8 @@ pub enum EventKind {
         /// The name asked for.
         name: String,
     },
+    /// Somebody is said to be at an address.
+    Claim(Box<Claim>),
     /// The program behind the protocol, where the bytes tell it (`realvnc`); lower-case kebab. The first stays.
     Application(&'static str),
     /// The flow is one of several of one session.
@@ -180,6 +182,11 @@ impl Events {
         self.push(at, dir, EventKind::Name { address, name: name.into() });
     }
 
+    /// See [`EventKind::Claim`].
+    pub fn claim(&mut self, at: Timestamp, dir: Direction, claim: Claim) {
+        self.push(at, dir, EventKind::Claim(Box::new(claim)));
+    }
+
     /// See [`EventKind::Application`].
     pub fn application(&mut self, at: Timestamp, dir: Direction, name: &'static str) {
         self.push(at, dir, EventKind::Application(name));
@@ -193,6 +200,11 @@ impl Events {
     /// See [`EventKind::Settled`].
     pub fn settled(&mut self, at: Timestamp, dir: Direction) {
         self.push(at, dir, EventKind::Settled);
+    }
+
+    /// Takes in what another reader told.
+    pub fn pass_on(&mut self, event: Event) {
+        self.0.push(event);
     }
 
     /// Takes the events out, oldest first.

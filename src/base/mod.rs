@@ -2,6 +2,7 @@
 //!
 //! Reads: nothing. Emits: types. Does not: hold behaviour of any one room.
 
+mod claim;
 mod event;
 mod frame;
 mod reader;
@@ -9,6 +10,7 @@ mod rtt;
 mod sign;
 mod time;
 
+pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use event::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;

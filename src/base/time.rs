@@ -41,6 +41,12 @@ impl Timestamp {
         }
     }
 
+    /// The time `span` before this one, saturating.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
     /// This time and `span` more, saturating.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

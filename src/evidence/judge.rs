@@ -143,6 +143,8 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
             .map(|ms| Distance::of_round_trip(ms, bound_ms(&case, suspect).map_or(ms, |most| most.max(ms)))),
         evidence: if told { evidence(&case, &weighing.seen, suspect, innocent) } else { Vec::new() },
         missing: if told { missing(&case, site) } else { Vec::new() },
+        identities: Vec::new(),
+        suppressed: None,
         first_seen: account.first_seen,
         last_seen: account.last_seen,
     }

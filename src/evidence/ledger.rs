@@ -4,10 +4,11 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
-use crate::base::{Key, Layer, RttSample, Side, Timestamp};
+use super::{ClaimLimits, Claims};
+use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::{FiveTuple, Flow};
-use crate::intel::Networks;
+use crate::intel::{Networks, Pseudonyms};
 use crate::session::{Session, Story};
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
@@ -138,6 +139,7 @@ pub struct Ledger {
     /// Boxed: a hash table keeps up to half its places free, and an account is large.
     accounts: DashMap<IpAddr, Box<Account>, foldhash::fast::RandomState>,
     names: DashMap<IpAddr, BTreeMap<String, Timestamp>, foldhash::fast::RandomState>,
+    claims: Claims,
     own: Networks,
     limits: LedgerLimits,
     turned_away: AtomicU64,
@@ -151,11 +153,19 @@ impl Ledger {
         Self {
             accounts: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             names: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            claims: Claims::new(ClaimLimits::default()),
             own,
             limits,
             turned_away: AtomicU64::new(0),
             changed: Mutex::default(),
         }
+    }
+
+    /// The same; who is where is kept under pseudonyms.
+    #[must_use]
+    pub fn with_pseudonyms(mut self, pseudonyms: Option<Pseudonyms>) -> Self {
+        self.claims = Claims::under(ClaimLimits::default(), pseudonyms);
+        self
     }
 
     /// New samples of a session that goes on.
@@ -206,6 +216,17 @@ impl Ledger {
             let last = names.iter().max_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone());
             last.and_then(|name| names.remove(&name));
         }
+    }
+
+    /// Somebody is said to be at an address.
+    pub fn on_claim(&self, located: Located) {
+        self.claims.add(located);
+    }
+
+    /// Who is said to have been where.
+    #[must_use]
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The name an address was first asked for, if any.

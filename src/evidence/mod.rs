@@ -5,6 +5,7 @@
 //! Every number here names its source: a section of the project's science note (`docs/evidence.md` tells it), a paper,
 //! or a calibration run.
 
+mod claims;
 mod habits;
 mod hypothesis;
 mod judge;
@@ -13,7 +14,8 @@ mod likelihood;
 pub mod rules;
 mod verdict;
 
+pub use claims::{ClaimLimits, Claims, StayOf};
 pub use hypothesis::Hypothesis;
 pub use judge::{Case, Expected, Site, expected_ms, judge};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
-pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Verdict, signed};
+pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};

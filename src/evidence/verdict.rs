@@ -1,8 +1,9 @@
 //! What is said of an endpoint, and on what grounds.
 
 use super::Hypothesis;
-use crate::base::Timestamp;
+use crate::base::{Identity, Timestamp};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +127,27 @@ impl Distance {
     }
 }
 
+/// Why a finding is recorded and not raised: an entry of the allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppressed {
+    /// What the entry allows.
+    pub allow: &'static str,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// The last day on which it counts.
+    pub expires: String,
+}
+
+impl Finding {
+    /// Whether it is to be raised: a finding that nobody has said is all right.
+    #[must_use]
+    pub const fn is_raised(&self) -> bool {
+        self.verdict.is_finding() && self.suppressed.is_none()
+    }
+}
+
 /// The judgement on one endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
@@ -154,6 +176,10 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// What would decide it.
     pub missing: Vec<String>,
+    /// Who is said to have been there, most worth first.
+    pub identities: Vec<Arc<Identity>>,
+    /// The entry of the allow-list that covers it.
+    pub suppressed: Option<Suppressed>,
     /// Earliest packet.
     pub first_seen: Option<Timestamp>,
     /// Latest packet.

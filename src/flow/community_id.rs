@@ -4,6 +4,7 @@
 
 use super::key::{SCTP, icmp_counterpart, icmp6_counterpart};
 use super::{FiveTuple, Protocol};
+use data_encoding::BASE64;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use std::net::IpAddr;
 
@@ -25,7 +26,7 @@ pub fn community_id(tuple: &FiveTuple) -> String {
     }
     let mut text = String::with_capacity(30);
     text.push_str("1:");
-    push_base64(&mut text, digest(&SHA1_FOR_LEGACY_USE_ONLY, &input).as_ref());
+    BASE64.encode_append(digest(&SHA1_FOR_LEGACY_USE_ONLY, &input).as_ref(), &mut text);
     text
 }
 
@@ -47,23 +48,6 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
         IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
-    }
-}
-
-/// Standard Base64 with padding (RFC 4648 section 4).
-fn push_base64(out: &mut String, bytes: &[u8]) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let mut word = [0u8; 4];
-        for (to, from) in word.iter_mut().skip(1).zip(group) {
-            *to = *from;
-        }
-        let word = u32::from_be_bytes(word);
-        for i in 0..4 {
-            let six = usize::try_from((word >> (18 - 6 * i)) & 63).unwrap_or(0);
-            let letter = if i <= group.len() { ALPHABET.get(six).copied().unwrap_or(b'=') } else { b'=' };
-            out.push(char::from(letter));
-        }
     }
 }
 

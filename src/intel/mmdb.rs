@@ -58,6 +58,124 @@ impl AsnDatabase {
     }
 }
 
+/// What a network is used for, from databases that say that.
+#[derive(Debug)]
+pub(super) struct KindDatabase(Database);
+
+impl KindDatabase {
+    pub(super) fn open(path: &Path) -> Result<Self, PlaceError> {
+        let types = ["Anonymous-IP", "Anonymous-Plus", "Connection-Type", "Enterprise"];
+        Database::open(path, &types, "Anonymous-IP, Connection-Type or Enterprise").map(Self)
+    }
+
+    /// The kind of network that holds `ip`. Who hides behind it goes before how it is connected.
+    pub(super) fn lookup(&self, ip: IpAddr) -> Option<Kind> {
+        let said: KindRecord<'_> = self.0.record(ip)?;
+        let yes = |flag: Option<bool>| flag == Some(true);
+        if yes(said.is_anonymous_vpn)
+            || yes(said.is_public_proxy)
+            || yes(said.is_residential_proxy)
+            || yes(said.is_tor_exit_node)
+        {
+            return Some(Kind::Vpn);
+        }
+        if yes(said.is_hosting_provider) {
+            return Some(Kind::Hosting);
+        }
+        let traits = said.traits.unwrap_or_default();
+        let user = traits.user_type.and_then(kind_of_user);
+        user.or_else(|| said.connection_type.or(traits.connection_type).and_then(kind_of_connection))
+    }
+}
+
+/// The fields that Anonymous-IP, Connection-Type and Enterprise databases have for it.
+#[derive(Debug, Default, Deserialize)]
+struct KindRecord<'a> {
+    is_anonymous_vpn: Option<bool>,
+    is_hosting_provider: Option<bool>,
+    is_public_proxy: Option<bool>,
+    is_residential_proxy: Option<bool>,
+    is_tor_exit_node: Option<bool>,
+    #[serde(borrow)]
+    connection_type: Option<&'a str>,
+    #[serde(borrow)]
+    traits: Option<Traits<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Traits<'a> {
+    #[serde(borrow)]
+    connection_type: Option<&'a str>,
+    #[serde(borrow)]
+    user_type: Option<&'a str>,
+}
+
+/// MaxMind's words for who uses a network, as its documentation lists them.
+fn kind_of_user(word: &str) -> Option<Kind> {
+    Some(match word {
+        "residential" | "dialup" => Kind::Residential,
+        "cellular" => Kind::Mobile,
+        "business" | "government" | "military" | "college" | "school" | "library" | "cafe" => Kind::Business,
+        "hosting" | "content_delivery_network" => Kind::Hosting,
+        "consumer_privacy_network" => Kind::Vpn,
+        _ => return None,
+    })
+}
+
+/// MaxMind's words for how a network is connected.
+fn kind_of_connection(word: &str) -> Option<Kind> {
+    Some(match word {
+        "Cable/DSL" | "Dialup" => Kind::Residential,
+        "Corporate" => Kind::Business,
+        "Cellular" => Kind::Mobile,
+        "Satellite" => Kind::Satellite,
+        _ => return None,
+    })
+}
+
+/// What a database says of itself, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseFacts {
+    /// Its type, such as `GeoLite2-City`.
+    pub kind: String,
+    /// When it was built, in seconds since 1970.
+    pub built: u64,
+    /// The line that its licence wants beside what is shown of it, if it does.
+    pub attribution: Option<&'static str>,
+    /// It gives a record for an address that every database of the whole Internet knows.
+    pub knows_the_internet: bool,
+}
+
+/// Addresses of public resolvers that have not moved for years, and one of MaxMind's test databases.
+const KNOWN: [&str; 5] = ["8.8.8.8", "1.1.1.1", "9.9.9.9", "2001:4860:4860::8888", "81.2.69.142"];
+
+/// Opens a database as it would be opened for use, its whole tree and every record checked, and tells what it is.
+///
+/// # Errors
+/// The file can't be read, or is no sound database.
+pub fn inspect(path: &Path) -> Result<DatabaseFacts, PlaceError> {
+    let database = Database::open(path, &[""], "any type")?;
+    let about = database.reader.metadata();
+    let knows = |ip: &&str| ip.parse::<IpAddr>().is_ok_and(|ip| database.record::<serde::de::IgnoredAny>(ip).is_some());
+    Ok(DatabaseFacts {
+        kind: about.database_type.clone(),
+        built: about.build_epoch,
+        attribution: attribution(&about.database_type, about.description.values()),
+        knows_the_internet: KNOWN.iter().any(knows),
+    })
+}
+
+/// The licences' own sentences: CC BY 4.0 for DB-IP's Lite databases, MaxMind's for GeoLite2.
+fn attribution<'a>(kind: &str, mut descriptions: impl Iterator<Item = &'a String>) -> Option<&'static str> {
+    if kind.starts_with("DBIP") || descriptions.any(|text| text.contains("DB-IP") || text.contains("db-ip.com")) {
+        Some("IP geolocation by DB-IP, https://db-ip.com (CC BY 4.0)")
+    } else if kind.starts_with("GeoLite2") {
+        Some("This product includes GeoLite Data created by MaxMind, available from https://www.maxmind.com")
+    } else {
+        None
+    }
+}
+
 /// The last second of the year 9999: a build time after it is no time.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -329,6 +447,44 @@ pub(super) mod tests {
         let records = source(&folder.join("source-data/GeoLite2-ASN-Test.json"));
         let asked = check(&records, expected, |ip| asn.lookup(ip));
         assert!(asked > 20_000, "asked for {asked} addresses only");
+    }
+
+    #[test]
+    fn what_a_network_is_used_for_is_read_from_three_types_of_database() {
+        let kind = |name: &'static str, record: Mm| {
+            let file = file(&database(name, 4, 0, &record));
+            KindDatabase::open(file.path()).unwrap().lookup("1.2.3.4".parse().unwrap())
+        };
+        let word = |key, value| Mm::Map(vec![(key, Mm::Text(value))]);
+        assert_eq!(kind("Test-Connection-Type", word("connection_type", "Cellular")), Some(Kind::Mobile));
+        assert_eq!(kind("Test-Connection-Type", word("connection_type", "Telepathy")), None);
+        let traits = Mm::Map(vec![("user_type", Mm::Text("hosting")), ("connection_type", Mm::Text("Cable/DSL"))]);
+        assert_eq!(kind("Test-Enterprise", Mm::Map(vec![("traits", traits)])), Some(Kind::Hosting));
+        let Some(folder) = maxmind_test() else { return };
+        let open = |name: &str| KindDatabase::open(&folder.join(format!("test-data/{name}.mmdb"))).unwrap();
+        let anonymous = open("GeoIP2-Anonymous-IP-Test");
+        // As MaxMind's source data has them: 1.2.0.0/16 a VPN, 71.160.223.0/24 a hosting provider, 65.0.0.0/13 Tor.
+        for (ip, kind) in [("1.2.0.1", Kind::Vpn), ("71.160.223.5", Kind::Hosting), ("65.0.0.1", Kind::Vpn)] {
+            assert_eq!(anonymous.lookup(ip.parse().unwrap()), Some(kind), "{ip}");
+        }
+        let connection = open("GeoIP2-Connection-Type-Test");
+        assert_eq!(connection.lookup("1.0.1.1".parse().unwrap()), Some(Kind::Mobile));
+        assert!(KindDatabase::open(&folder.join("test-data/GeoIP2-City-Test.mmdb")).is_err());
+        assert!(open("GeoIP2-Enterprise-Test").lookup("74.209.24.1".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_database_tells_its_type_age_and_whose_it_is() {
+        let made = file(&database("DBIP-City-Lite", 4, 1_700_000_000, &Mm::Map(vec![("x", Mm::U32(1))])));
+        let facts = inspect(made.path()).unwrap();
+        assert_eq!(
+            (facts.kind.as_str(), facts.built, facts.knows_the_internet),
+            ("DBIP-City-Lite", 1_700_000_000, true)
+        );
+        assert!(facts.attribution.unwrap().contains("CC BY 4.0"));
+        let bought = file(&database("GeoIP2-City", 4, 0, &Mm::Map(vec![])));
+        assert_eq!(inspect(bought.path()).unwrap().attribution, None);
+        assert!(inspect(file(b"not a database").path()).is_err());
     }
 
     #[test]

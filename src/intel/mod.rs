@@ -4,15 +4,27 @@
 //! Emits: [`Place`]s by address, distances, membership. Imports base only.
 //! Does not: ask the network, judge a place, or guess: what no source says stays unknown.
 
+mod allow;
+mod gateway_log;
 mod geo;
 mod geo_csv;
 mod kind;
+mod lists;
 mod mmdb;
 mod nets;
 mod place;
 mod places;
+mod pseudonym;
+mod roll;
+mod tools;
 
+pub use allow::{AllowEntry, AllowList, AllowUse, Allowed};
 pub use geo::{GeoPoint, GeoPointError, distance_km};
 pub use kind::{Kind, UnknownKind};
+pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
+pub use mmdb::{DatabaseFacts, inspect};
 pub use nets::{Networks, NetworksError};
 pub use places::{Origin, Place, PlaceError, Places};
+pub use pseudonym::{KeyError, Pseudonyms};
+pub use roll::{Roll, RollError, read_roll};
+pub use tools::{Refused, Tool, ToolError, ToolHit, Tools};

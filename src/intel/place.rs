@@ -41,6 +41,10 @@ pub enum Origin {
     AsnDatabase,
     /// The built-in table of satellite operators.
     AsnTable,
+    /// A database of what networks are used for (Anonymous-IP, Connection-Type, Enterprise).
+    KindDatabase,
+    /// An imported list of networks.
+    List,
 }
 
 impl Origin {
@@ -52,6 +56,8 @@ impl Origin {
             Self::CityDatabase => "geo-city",
             Self::AsnDatabase => "geo-asn",
             Self::AsnTable => "asn-table",
+            Self::KindDatabase => "geo-kind",
+            Self::List => "list",
         }
     }
 }

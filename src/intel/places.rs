@@ -6,9 +6,10 @@
 pub use super::place::{Origin, Place, PlaceError};
 
 use super::geo_csv::Table;
-use super::mmdb::{AsnDatabase, CityDatabase};
+use super::mmdb::{AsnDatabase, CityDatabase, KindDatabase};
+use super::{Kind, Label, Listed, Lists};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that is known of places.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Places {
     table: Option<Table>,
     city: Option<CityDatabase>,
     asn: Option<AsnDatabase>,
+    kinds: Vec<KindDatabase>,
+    lists: Lists,
 }
 
 impl Places {
@@ -28,10 +31,34 @@ impl Places {
             table: geo_csv.map(Table::open).transpose()?,
             city: city.map(CityDatabase::open).transpose()?,
             asn: asn.map(AsnDatabase::open).transpose()?,
+            kinds: Vec::new(),
+            lists: Lists::default(),
         })
     }
 
-    /// Whether there is no source at all.
+    /// The same, with databases that say what networks are used for: Anonymous-IP, Connection-Type, Enterprise.
+    ///
+    /// # Errors
+    /// If one cannot be read, is broken, or is something else.
+    pub fn with_kinds(mut self, paths: &[PathBuf]) -> Result<Self, PlaceError> {
+        self.kinds = paths.iter().map(|path| KindDatabase::open(path)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// The same, with lists of networks whose label names the kind of an address that no other source names.
+    #[must_use]
+    pub fn with_lists(mut self, lists: Lists) -> Self {
+        self.lists = lists;
+        self
+    }
+
+    /// What the lists say of an address.
+    #[must_use]
+    pub fn listed(&self, ip: IpAddr) -> Option<Listed<'_>> {
+        self.lists.lookup(ip)
+    }
+
+    /// Whether there is no source of places; lists of networks know none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.table.is_none() && self.city.is_none() && self.asn.is_none()
@@ -53,7 +80,30 @@ impl Places {
             place.fill_owner(found);
         }
         place.refine_kind();
+        if place.kind == Kind::Unknown
+            && let Some(kind) = self.kinds.iter().find_map(|database| database.lookup(ip))
+        {
+            place.kind = kind;
+            place.kind_by = Some(Origin::KindDatabase);
+        }
+        if place.kind == Kind::Unknown
+            && let Some(kind) = self.lists.lookup(ip).and_then(|listed| kind_of(listed.label))
+        {
+            place.kind = kind;
+            place.kind_by = Some(Origin::List);
+        }
         (!place.is_unknown()).then_some(place)
+    }
+}
+
+/// The kind of network that a label stands for.
+const fn kind_of(label: Label) -> Option<Kind> {
+    match label {
+        Label::Vpn | Label::Tor => Some(Kind::Vpn),
+        Label::Hosting => Some(Kind::Hosting),
+        Label::Corporate => Some(Kind::Business),
+        // A relay's egress says nothing of the line behind it.
+        Label::Relay => None,
     }
 }
 
@@ -61,7 +111,7 @@ impl Places {
 mod tests {
     use super::super::mmdb::tests::{Mm, database, file};
     use super::*;
-    use crate::intel::{GeoPoint, Kind};
+    use crate::intel::GeoPoint;
 
     /// A City and an ASN database that say the same of 0.0.0.0 to 127.255.255.255, and a CSV with these rows.
     fn places(rows: &str) -> Places {

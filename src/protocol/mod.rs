@@ -13,11 +13,14 @@ mod dhcp;
 mod dns;
 mod http;
 mod ipmi;
+mod kerberos;
 mod kvm;
 mod openvpn;
 mod quic;
+mod radius;
 mod rdp;
 mod rfb;
+mod smb;
 mod ssh;
 mod starttls;
 #[cfg(test)]
@@ -28,7 +31,7 @@ mod wireguard;
 
 use crate::base::{Direction, Ends, Timestamp};
 
-pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
+pub use crate::base::{Claim, Event, EventKind, Events, Fault, Key, Link, Loop, Piece, Said, Shows, Sign};
 
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
@@ -53,6 +56,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &starttls::XMPP,
     &starttls::POSTGRESQL,
     &starttls::MYSQL,
+    &smb::SMB,
+    &kerberos::KERBEROS,
+    &radius::RADIUS,
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
@@ -68,6 +74,9 @@ pub static REGISTRY: &[&Protocol] = &[
     &kvm::ILO,
     &kvm::SUPERMICRO,
 ];
+
+/// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
+pub const IDENTITY_KEYS: &[Key] = &["rdp.cookie", "rdp.client_name", "rfb.desktop_name", "tls.client_cert_subject"];
 
 /// The entry of that name.
 #[must_use]

@@ -213,23 +213,19 @@ impl Known {
         let told: Vec<_> = self.inner.drain().collect();
         for event in told {
             match event.kind {
+                EventKind::Handover { to, rest, .. } => next = Some((to, rest)),
+                EventKind::Settled => goes_on = false,
+                EventKind::Becomes { .. } => {}
                 EventKind::Confirmed => {
                     self.rename(at, dir, events);
                     events.confirmed(event.at, event.dir);
                 }
                 // What the probe took it for it is not: the session stays a WebSocket.
-                EventKind::Violation(fault) => {
+                EventKind::Violation(_) => {
                     self.told = true;
-                    events.violation(event.at, event.dir, fault.0);
+                    events.pass_on(event);
                 }
-                EventKind::Attribute { key, value } => events.attribute(event.at, event.dir, key, value),
-                EventKind::Ask(own) => events.ask(event.at, event.dir, own.layer, own.method),
-                EventKind::Answer(own) => events.answer(event.at, event.dir, own.layer, own.method),
-                EventKind::Application(name) => events.application(event.at, event.dir, name),
-                EventKind::Link(link) => events.link(event.at, event.dir, link),
-                EventKind::Handover { to, rest, .. } => next = Some((to, rest)),
-                EventKind::Settled => goes_on = false,
-                EventKind::Becomes { .. } | EventKind::Name { .. } => {}
+                _ => events.pass_on(event),
             }
         }
         // TLS inside RFB, say. The WebSocket is what carries both.

@@ -5,8 +5,8 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Direction, EventKind, RttSample, Timestamp};
-use crate::flow::{Chunk, Flow, Limits};
+use crate::base::{Claim, Direction, EventKind, Located, RttSample, Timestamp, Whereabouts};
+use crate::flow::{Chunk, FiveTuple, Flow, Limits};
 use crate::meter::{TcpHandshake, Turnaround};
 use crate::protocol::{Carrier, Pdu};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
@@ -36,6 +36,8 @@ pub enum News<'a> {
         /// Its name.
         name: String,
     },
+    /// Somebody is said to be at an address.
+    Claim(Located),
 }
 
 /// A session that has ended.
@@ -125,6 +127,7 @@ impl Connection {
             let story = self.story.get_or_insert_default();
             let Live { reading, turnaround } = &mut *live;
             reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
+            tell_claims(flow, story, news);
         }
         let story = self.story.map(|story| *story);
         let (untold, lag) =
@@ -181,6 +184,7 @@ impl Connection {
             turnaround.on_repeat(dir);
         }
         *reading.assemblers.of_mut(dir) = own;
+        tell_claims(flow, story, news);
         if reading.is_over() {
             self.settle(flow, news);
         }
@@ -224,6 +228,7 @@ impl Connection {
         }
         let (Live { reading, turnaround }, story) = self.reading(flow, carrier);
         reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
+        tell_claims(flow, story, news);
         if reading.is_over() {
             self.settle(flow, news);
         } else if story.told < story.samples.len() {
@@ -282,6 +287,23 @@ fn on_chunk(
         }
         Chunk::Gap(at, len) => reading.on_gap(at, dir, len, &mut found),
     }
+}
+
+/// Passes on who is said to be where.
+fn tell_claims(flow: &Flow, story: &mut Story, news: &mut impl FnMut(News<'_>)) {
+    for (at, claim) in story.claims.drain(..) {
+        news(News::Claim(located(at, claim, &flow.tuple)));
+    }
+}
+
+/// A claim with its place as an address.
+fn located(at: Timestamp, claim: Claim, tuple: &FiveTuple) -> Located {
+    let address = match claim.place {
+        Whereabouts::Address(address) => address,
+        Whereabouts::End(Direction::Orig) => tuple.orig.ip,
+        Whereabouts::End(Direction::Resp) => tuple.resp.ip,
+    };
+    Located { at, address: address.to_canonical(), claim }
 }
 
 /// Takes in what the reader found.

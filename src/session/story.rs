@@ -2,7 +2,7 @@
 
 use super::Confidence;
 use super::signs::signs_in;
-use crate::base::{Event, EventKind, Fault, Key, Link, RttSample, Shows};
+use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
 use crate::protocol::{Protocol, named};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ const MAX_VALUE: usize = 512;
 const MAX_FAULTS: usize = 8;
 const MAX_SAMPLES: usize = 64;
 const MAX_LINKS: usize = 16;
+/// Of one packet or segment: they are told after each.
+const MAX_CLAIMS: usize = 256;
 
 /// The growing account of one session.
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ pub struct Story {
     pub faults: Vec<Fault>,
     /// From the end of the TCP handshake to the client's first bytes.
     pub hello_lag: Option<Duration>,
+    /// Who is said to be where, not told yet.
+    pub(super) claims: Vec<(Timestamp, Claim)>,
     /// How many of `samples` have been told as news.
     pub(super) told: usize,
     /// Whether the lag has been told.
@@ -49,6 +53,7 @@ impl Story {
             EventKind::Confirmed => self.confirmed = true,
             EventKind::Violation(fault) => self.on_fault(fault),
             EventKind::Attribute { key, value } => self.attribute(key, value),
+            EventKind::Claim(claim) if self.claims.len() < MAX_CLAIMS => self.claims.push((event.at, *claim)),
             EventKind::Application(name) => self.program = self.program.or(Some(name)),
             EventKind::Link(link) if self.links.len() < MAX_LINKS && !self.links.contains(&link) => {
                 self.links.push(link);

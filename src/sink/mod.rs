@@ -10,8 +10,8 @@ mod table;
 
 pub use jsonl::JsonLines;
 pub use records::{
-    EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, InputRecord, RecognisedRecord, SessionRecord,
-    SummaryRecord, Verdicts, rfc3339,
+    AllowRecord, EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord,
+    RecognisedRecord, SessionRecord, SummaryRecord, Verdicts, rfc3339,
 };
 pub use spool::{Key, Spool, merge};
 pub use table::{Look, Table};

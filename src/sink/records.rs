@@ -2,16 +2,19 @@
 //!
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
-use crate::base::{Ends, Fault, Timestamp};
-use crate::evidence::{Account, Distance, Evidence, Finding};
+use crate::base::{Ends, Fault, Identity, Timestamp};
+use crate::evidence::{Account, Distance, Evidence, Finding, StayOf};
 use crate::flow::{End, Peer};
-use crate::intel::{Kind, Place};
+use crate::intel::{AllowEntry, Kind, Place, Pseudonyms, Tools};
+use crate::protocol::IDENTITY_KEYS;
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of all shapes.
@@ -55,7 +58,7 @@ pub struct SessionRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     carrier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    application: Option<&'static str>,
+    application: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,11 +66,14 @@ pub struct SessionRecord<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     encapsulation: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: BTreeMap<&'static str, &'a str>,
+    attributes: BTreeMap<&'static str, Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rtt: Vec<RttRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hello_lag_ms: Option<f64>,
+    /// The reason of the allow-list's entry that covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<&'static str>,
     flows: Vec<String>,
@@ -126,9 +132,10 @@ impl<'a> SessionRecord<'a> {
             category: session.category.map(crate::protocol::Category::name),
             confidence: session.confidence.map(crate::session::Confidence::name),
             encapsulation: session.encapsulation.iter().map(wrapper).collect(),
-            attributes: session.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect(),
+            attributes: session.attributes.iter().map(|(key, value)| (*key, Cow::Borrowed(value.as_str()))).collect(),
             rtt: session.rtt().iter().map(RttRecord::of).collect(),
             hello_lag_ms: session.hello_lag.map(ms),
+            allowed: None,
             faults: session.faults.iter().map(|Fault(name)| *name).collect(),
             flows: std::iter::once(community_id.clone())
                 .chain(session.parts.iter().map(crate::flow::community_id))
@@ -137,12 +144,49 @@ impl<'a> SessionRecord<'a> {
         }
     }
 
+    /// The same, covered by an entry of the allow-list.
+    #[must_use]
+    pub const fn allowed_by(mut self, entry: Option<&'a AllowEntry>) -> Self {
+        self.allowed = match entry {
+            Some(entry) => Some(entry.reason.as_str()),
+            None => None,
+        };
+        self
+    }
+
+    /// The same, with names of people and machines as pseudonyms.
+    #[must_use]
+    pub fn under(mut self, pseudonyms: Option<&Pseudonyms>) -> Self {
+        if let Some(pseudonyms) = pseudonyms {
+            for (key, value) in &mut self.attributes {
+                if IDENTITY_KEYS.contains(key) {
+                    *value = Cow::Owned(pseudonyms.of(value));
+                }
+            }
+        }
+        self
+    }
+
+    /// The same; a session whose program is not known gets the name of the imported tool whose server it names.
+    #[must_use]
+    pub fn with_tools(mut self, session: &'a Session, tools: &'a Tools) -> Self {
+        if self.application.is_none() {
+            let named = session.attributes.iter().filter(|(key, _)| SERVER_NAMES.contains(key));
+            let mut hits = named.flat_map(|(_, host)| tools.lookup(host));
+            self.application = hits.find(|hit| !hit.shared).map(|hit| hit.tool.name.as_str());
+        }
+        self
+    }
+
     /// Its id: 16 hexadecimal digits, the same in every run over the same packets.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 }
+
+/// Attributes that name the server asked for.
+const SERVER_NAMES: [&str; 3] = ["tls.sni", "http.host", "quic.sni"];
 
 fn session_id(community_id: &str, start: Timestamp) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{community_id}{}", start.nanos()).as_bytes());
@@ -215,6 +259,8 @@ pub struct EndpointRecord {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<PlaceRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ladder: Vec<RungRecord>,
     path: PathRecord,
@@ -291,6 +337,7 @@ impl EndpointRecord {
             sessions: account.sessions,
             bytes: account.bytes,
             place: place.filter(|p| !p.is_unknown()).map(PlaceRecord::of),
+            identities: Vec::new(),
             ladder: rungs(account, expected_ms),
             path: PathRecord {
                 hops: path.hops(),
@@ -301,6 +348,57 @@ impl EndpointRecord {
             },
             verdict: finding.verdict.name(),
             score: milli(finding.score),
+        }
+    }
+
+    /// The same, with who is said to have been there.
+    #[must_use]
+    pub fn with_identities(mut self, identities: &[Arc<Identity>]) -> Self {
+        self.identities = identities.iter().map(|identity| identity.name.clone()).collect();
+        self
+    }
+}
+
+/// A line of identities.jsonl: who is said to have been at an address, and by whom.
+#[derive(Debug, Serialize)]
+pub struct IdentityRecord<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: u8,
+    address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: Option<IpAddr>,
+    identity: &'a str,
+    names: &'static str,
+    from: String,
+    to: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    began: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
+    source: &'static str,
+    confidence: &'static str,
+    claims: u32,
+}
+
+impl<'a> IdentityRecord<'a> {
+    /// The record of a stay.
+    #[must_use]
+    pub fn of(stay: &'a StayOf) -> Self {
+        Self {
+            kind: "identity",
+            schema: SCHEMA,
+            address: stay.address,
+            inner: stay.inner,
+            identity: &stay.identity.name,
+            names: stay.identity.kind.name(),
+            from: rfc3339(stay.from),
+            to: rfc3339(stay.to),
+            began: stay.complete.0,
+            ended: stay.complete.1,
+            source: stay.source,
+            confidence: stay.sureness.name(),
+            claims: stay.claims,
         }
     }
 }
@@ -360,10 +458,22 @@ pub struct FindingRecord<'a> {
     evidence: Vec<EvidenceRecord<'a>>,
     missing: &'a [String],
     attack: &'static [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<SuppressedRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SuppressedRecord<'a> {
+    allow: &'static str,
+    reason: &'a str,
+    owner: &'a str,
+    expires: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -426,6 +536,13 @@ impl<'a> FindingRecord<'a> {
             evidence: finding.evidence.iter().map(evidence).collect(),
             missing: &finding.missing,
             attack: finding.hypothesis.attack(),
+            identities: finding.identities.iter().map(|identity| identity.name.as_str()).collect(),
+            suppressed: finding.suppressed.as_ref().map(|by| SuppressedRecord {
+                allow: by.allow,
+                reason: &by.reason,
+                owner: &by.owner,
+                expires: &by.expires,
+            }),
             first_seen: finding.first_seen.map(rfc3339),
             last_seen: finding.last_seen.map(rfc3339),
         }
@@ -457,6 +574,12 @@ pub struct SummaryRecord<'a> {
     pub endpoints: u64,
     /// Findings.
     pub findings: u64,
+    /// Findings that an entry of the allow-list covers; they are recorded, and not among `findings`.
+    pub suppressed: u64,
+    /// Entries of the allow-list that need a look.
+    pub allow: Vec<AllowRecord>,
+    /// The lines that the licences of databases in use want.
+    pub attribution: Vec<&'static str>,
     /// Endpoints by verdict.
     pub verdicts: Verdicts,
     /// Records that had to make room, by kind.
@@ -475,6 +598,19 @@ pub struct SummaryRecord<'a> {
     pub version: &'static str,
     /// The configuration in effect.
     pub config: serde_json::Value,
+}
+
+/// An entry of the allow-list that has expired or covered nothing.
+#[derive(Debug, Serialize)]
+pub struct AllowRecord {
+    /// Which, counted from 1.
+    pub entry: usize,
+    /// Its reason.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// `expired` (it would have covered something) or `unused`.
+    pub state: &'static str,
 }
 
 /// How many sessions of one kind there were.

@@ -58,6 +58,15 @@ impl<W: Write> Table<W> {
         expected_ms: Option<f64>,
     ) -> io::Result<()> {
         self.headline(finding, place)?;
+        if !finding.identities.is_empty() {
+            let names: Vec<&str> = finding.identities.iter().take(8).map(|one| one.name.as_str()).collect();
+            let more = if finding.identities.len() > names.len() { ", …" } else { "" };
+            self.labelled("who", &format!("{}{more} (as claimed: identities.jsonl)", names.join(", ")))?;
+        }
+        if let Some(by) = &finding.suppressed {
+            let text = format!("suppressed by the allow-list until {}: {} ({})", by.expires, by.reason, by.owner);
+            self.labelled("allowed", &text)?;
+        }
         self.ladder(account, expected_ms)?;
         for (i, evidence) in finding.evidence.iter().enumerate() {
             self.labelled(if i == 0 { "why" } else { "" }, &why(evidence))?;

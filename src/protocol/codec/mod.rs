@@ -6,6 +6,7 @@ pub mod cipher_suite;
 pub mod client_hello;
 pub mod hello_attributes;
 pub mod ja;
+pub mod ntlm;
 pub mod quic_crypto;
 pub mod quic_google;
 pub mod quic_initial;

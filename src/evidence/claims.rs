@@ -1,0 +1,391 @@
+//! Who is said to have been where, and when.
+//!
+//! Reads: claims, from the wire and from the user's files. Emits: the identities of an address at a time, and the
+//! address outside a tunnel of an address inside. What is kept depends on the set of claims only, not on their order.
+//! Bounded: [`ClaimLimits`]; what is over is counted. Does not: believe; each stay keeps who said it and what it is
+//! worth.
+
+use crate::base::{Identity, Located, Stay, Sureness, Timestamp};
+use crate::intel::Pseudonyms;
+use dashmap::DashMap;
+use foldhash::fast::{FixedState, RandomState};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bounds of what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimLimits {
+    /// Stays over all addresses.
+    pub stays: usize,
+    /// Stays of one address: a machine that many use in turn, a gateway behind which many are.
+    pub stays_of_address: usize,
+}
+
+impl Default for ClaimLimits {
+    fn default() -> Self {
+        Self { stays: 1_000_000, stays_of_address: 512 }
+    }
+}
+
+/// A claim without a name for the stay stands for its day: the same machine, the same person, another day is another
+/// stay.
+const DAY: i64 = 86_400 * 1_000_000_000;
+/// A stay whose end nobody told is taken to go on for so long after it was last heard of.
+const UNHEARD: Duration = Duration::from_secs(12 * 3_600);
+
+/// What tells one stay from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    identity: Arc<Identity>,
+    source: &'static str,
+    /// A hash of the sayer's name for the stay, or the day.
+    session: u64,
+    inner: Option<IpAddr>,
+}
+
+/// One stay of an identity at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    from: Timestamp,
+    to: Timestamp,
+    /// Its end was told.
+    ended: bool,
+    /// Its beginning was told.
+    begun: bool,
+    sureness: Sureness,
+    claims: u32,
+}
+
+impl Span {
+    fn covers(&self, at: Timestamp) -> bool {
+        let until = if self.ended { self.to } else { self.to.plus(UNHEARD) };
+        self.from <= at && at <= until
+    }
+}
+
+/// A stay, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StayOf {
+    /// Where.
+    pub address: IpAddr,
+    /// The address inside the tunnel, if it is a tunnel's outside.
+    pub inner: Option<IpAddr>,
+    /// Who or what.
+    pub identity: Arc<Identity>,
+    /// Earliest claim.
+    pub from: Timestamp,
+    /// Latest claim.
+    pub to: Timestamp,
+    /// Whether beginning and end were told as such.
+    pub complete: (bool, bool),
+    /// Who says so.
+    pub source: &'static str,
+    /// What the best claim of it is worth.
+    pub sureness: Sureness,
+    /// Claims.
+    pub claims: u32,
+}
+
+/// All stays, by address.
+#[derive(Debug)]
+pub struct Claims {
+    stays: DashMap<IpAddr, BTreeMap<Name, Span>, RandomState>,
+    /// Tunnels by the address inside: from, to, the address outside.
+    tunnels: DashMap<IpAddr, BTreeMap<(IpAddr, u64), Span>, RandomState>,
+    names: DashMap<Arc<Identity>, (), RandomState>,
+    kept: AtomicUsize,
+    turned_away: AtomicU64,
+    limits: ClaimLimits,
+    pseudonyms: Option<Pseudonyms>,
+}
+
+impl Claims {
+    /// Nobody anywhere.
+    #[must_use]
+    pub fn new(limits: ClaimLimits) -> Self {
+        Self::under(limits, None)
+    }
+
+    /// The same; names are kept as pseudonyms only, if there is a key for them.
+    #[must_use]
+    pub fn under(limits: ClaimLimits, pseudonyms: Option<Pseudonyms>) -> Self {
+        Self {
+            pseudonyms,
+            stays: DashMap::with_hasher(RandomState::default()),
+            tunnels: DashMap::with_hasher(RandomState::default()),
+            names: DashMap::with_hasher(RandomState::default()),
+            kept: AtomicUsize::new(0),
+            turned_away: AtomicU64::new(0),
+            limits,
+        }
+    }
+
+    /// Takes a claim in.
+    pub fn add(&self, located: Located) {
+        let Located { at, address, claim } = located;
+        let session = match &claim.session {
+            Some(name) => FixedState::with_seed(1).hash_one(name),
+            None => at.nanos().div_euclid(DAY).unsigned_abs(),
+        };
+        let inner = claim.inner.map(|inner| inner.to_canonical());
+        let new = Span {
+            from: at,
+            to: at,
+            ended: claim.stay == Stay::Ends,
+            begun: claim.stay == Stay::Begins,
+            sureness: claim.sureness,
+            claims: 1,
+        };
+        let name = Name { identity: self.shared(claim.identity), source: claim.source, session, inner };
+        let mut stays = self.stays.entry(address).or_default();
+        if let Some(known) = stays.get_mut(&name) {
+            known.merge(new);
+        } else if self.kept.load(Ordering::Relaxed) >= self.limits.stays {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return;
+        } else {
+            stays.insert(name, new);
+            self.kept.fetch_add(1, Ordering::Relaxed);
+            if stays.len() > self.limits.stays_of_address {
+                // Which one goes must not depend on the order in which they came.
+                stays.pop_last();
+                self.kept.fetch_sub(1, Ordering::Relaxed);
+                self.turned_away.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(stays);
+        if let Some(inner) = inner {
+            let mut tunnels = self.tunnels.entry(inner).or_default();
+            tunnels.entry((address, session)).and_modify(|known| known.merge(new)).or_insert(new);
+            if tunnels.len() > self.limits.stays_of_address {
+                tunnels.pop_last();
+            }
+        }
+    }
+
+    /// One copy of each name, whoever says it.
+    fn shared(&self, mut identity: Identity) -> Arc<Identity> {
+        if let Some(pseudonyms) = &self.pseudonyms {
+            identity.name = pseudonyms.of(&identity.name);
+        }
+        if let Some(known) = self.names.get(&identity) {
+            return Arc::clone(known.key());
+        }
+        let shared = Arc::new(identity);
+        Arc::clone(self.names.entry(shared).or_insert(()).key())
+    }
+
+    /// Who is said to be at `address` at that time, most worth first; of equals in alphabetical order.
+    #[must_use]
+    pub fn at(&self, address: IpAddr, at: Timestamp) -> Vec<Arc<Identity>> {
+        self.of(address, |span| span.covers(at))
+    }
+
+    /// Who is said to have been at `address` at any time between.
+    #[must_use]
+    pub fn between(&self, address: IpAddr, from: Timestamp, to: Timestamp) -> Vec<Arc<Identity>> {
+        self.of(address, |span| span.from <= to && span.covers(span.from.max(from)))
+    }
+
+    fn of(&self, address: IpAddr, wanted: impl Fn(&Span) -> bool) -> Vec<Arc<Identity>> {
+        let mut found: Vec<(std::cmp::Reverse<Sureness>, Arc<Identity>)> = Vec::new();
+        for place in [Some(address), prefix_of(address)].into_iter().flatten() {
+            let Some(stays) = self.stays.get(&place) else { continue };
+            let there = stays.iter().filter(|(_, span)| wanted(span));
+            found.extend(there.map(|(name, span)| (std::cmp::Reverse(span.sureness), Arc::clone(&name.identity))));
+        }
+        found.sort();
+        let mut identities: Vec<Arc<Identity>> = Vec::new();
+        for (_, identity) in found {
+            if !identities.contains(&identity) {
+                identities.push(identity);
+            }
+        }
+        identities
+    }
+
+    /// The address outside of whose tunnel `inner` is the address inside at that time.
+    #[must_use]
+    pub fn outside_of(&self, inner: IpAddr, at: Timestamp) -> Option<IpAddr> {
+        let tunnels = self.tunnels.get(&inner)?;
+        // Of several, the one that began last.
+        let covering = tunnels.iter().filter(|(_, span)| span.covers(at));
+        covering.max_by_key(|((outer, _), span)| (span.from, *outer)).map(|((outer, _), _)| *outer)
+    }
+
+    /// Every stay, in order of its beginning.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<StayOf> {
+        let mut all: Vec<StayOf> = Vec::new();
+        for entry in &self.stays {
+            all.extend(entry.value().iter().map(|(name, span)| StayOf {
+                address: *entry.key(),
+                inner: name.inner,
+                identity: Arc::clone(&name.identity),
+                from: span.from,
+                to: span.to,
+                complete: (span.begun, span.ended),
+                source: name.source,
+                sureness: span.sureness,
+                claims: span.claims,
+            }));
+        }
+        all.sort_by(|a, b| {
+            (a.from, a.address, &a.identity, a.source, a.inner, a.to).cmp(&(
+                b.from,
+                b.address,
+                &b.identity,
+                b.source,
+                b.inner,
+                b.to,
+            ))
+        });
+        all
+    }
+
+    /// Stays that are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Claims not taken in because a bound was hit.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+}
+
+/// The first address of the /64 that holds an IPv6 address: an access server names a worker's whole prefix.
+fn prefix_of(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let prefix = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
+    (prefix != address).then_some(IpAddr::V6(prefix))
+}
+
+impl Span {
+    fn merge(&mut self, other: Self) {
+        self.from = self.from.min(other.from);
+        self.to = self.to.max(other.to);
+        self.ended |= other.ended;
+        self.begun |= other.begun;
+        self.sureness = self.sureness.max(other.sureness);
+        self.claims = self.claims.saturating_add(other.claims);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Claim, IdentityKind, Whereabouts};
+    use proptest::prelude::*;
+
+    fn t(seconds: i64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([198, 51, 100, last])
+    }
+
+    fn said(at: i64, address: u8, name: &str, stay: Stay, session: Option<&str>) -> Located {
+        let mut claim = Claim::new("radius-accounting", Whereabouts::Address(ip(address)), IdentityKind::User, name);
+        claim.stay = stay;
+        claim.session = session.map(str::to_owned);
+        Located { at: t(at), address: ip(address), claim }
+    }
+
+    fn names(found: &[Arc<Identity>]) -> Vec<&str> {
+        found.iter().map(|identity| identity.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_stay_lasts_from_its_beginning_to_its_end() {
+        let claims = Claims::new(ClaimLimits::default());
+        claims.add(said(100, 1, "alice", Stay::Begins, Some("s1")));
+        claims.add(said(900, 1, "alice", Stay::Ends, Some("s1")));
+        claims.add(said(1_000, 1, "bob", Stay::Begins, Some("s2")));
+        assert_eq!(names(&claims.at(ip(1), t(500))), ["alice"]);
+        assert!(claims.at(ip(1), t(950)).is_empty());
+        // Nobody told of bob's end: he is taken to be there for some hours.
+        assert_eq!(names(&claims.at(ip(1), t(5_000))), ["bob"]);
+        assert!(claims.at(ip(1), t(1_000 + 13 * 3_600)).is_empty());
+        assert_eq!(names(&claims.between(ip(1), t(0), t(2_000))), ["alice", "bob"]);
+        assert!(claims.at(ip(2), t(500)).is_empty());
+    }
+
+    #[test]
+    fn what_a_server_accepted_goes_before_what_anybody_says() {
+        let claims = Claims::new(ClaimLimits::default());
+        claims.add(said(100, 1, "anybody", Stay::Goes, None));
+        let mut accepted = said(100, 1, "zoe", Stay::Goes, None);
+        accepted.claim.sureness = Sureness::Accepted;
+        claims.add(accepted);
+        assert_eq!(names(&claims.at(ip(1), t(100))), ["zoe", "anybody"]);
+    }
+
+    #[test]
+    fn a_prefix_is_all_its_addresses() {
+        let claims = Claims::new(ClaimLimits::default());
+        let mut located = said(100, 1, "bob", Stay::Begins, None);
+        located.address = "2001:db8:8:6::".parse().unwrap();
+        claims.add(located);
+        assert_eq!(names(&claims.at("2001:db8:8:6:1234::9".parse().unwrap(), t(200))), ["bob"]);
+        assert!(claims.at("2001:db8:8:7::1".parse().unwrap(), t(200)).is_empty());
+    }
+
+    #[test]
+    fn the_outside_of_a_tunnel_is_found_by_its_inside() {
+        let claims = Claims::new(ClaimLimits::default());
+        let inner: IpAddr = [10, 8, 0, 5].into();
+        for (at, address, session) in [(100, 1, "a"), (5_000, 2, "b")] {
+            let mut located = said(at, address, "alice", Stay::Begins, Some(session));
+            located.claim.inner = Some(inner);
+            claims.add(located);
+        }
+        assert_eq!(claims.outside_of(inner, t(200)), Some(ip(1)));
+        assert_eq!(claims.outside_of(inner, t(6_000)), Some(ip(2)));
+        assert_eq!(claims.outside_of(inner, t(50)), None);
+        assert_eq!(claims.outside_of([10, 8, 0, 6].into(), t(200)), None);
+    }
+
+    #[test]
+    fn bounds_are_kept_and_told() {
+        let claims = Claims::new(ClaimLimits { stays: 5, stays_of_address: 3 });
+        for i in 0..20u8 {
+            claims.add(said(i64::from(i), i % 4, &format!("user{i}"), Stay::Goes, None));
+        }
+        assert!(claims.len() <= 5 && claims.in_order().len() == claims.len());
+        assert_eq!(usize::try_from(claims.turned_away()).unwrap() + claims.len(), 20);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_claims_does_not_matter(
+            specs in proptest::collection::vec((0..200_000i64, 1..4u8, 0..5u8, 0..3u8, any::<bool>()), 1..40),
+            turn in 0..40usize,
+        ) {
+            let fill = |specs: &[(i64, u8, u8, u8, bool)]| {
+                let claims = Claims::new(ClaimLimits { stays: 1_000, stays_of_address: 6 });
+                for (at, address, user, stay, named) in specs {
+                    let stay = [Stay::Begins, Stay::Goes, Stay::Ends][usize::from(*stay)];
+                    claims.add(said(*at, *address, &format!("u{user}"), stay, named.then_some("s")));
+                }
+                claims.in_order()
+            };
+            let mut turned = specs.clone();
+            turned.rotate_left(turn % specs.len());
+            prop_assert_eq!(fill(&specs), fill(&turned));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is where, on real software and on outside captures: every claim as an independent reader (tshark 4.0) shows the
+//! fields it comes from.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
+
+mod common;
+
+use common::{analyze, shared};
+use farmlight::evidence::StayOf;
+use std::path::Path;
+
+/// A stay as one line: who at where (inside where), by whom, worth what, begun and ended, claims.
+fn line(stay: &StayOf) -> String {
+    let inner = stay.inner.map_or(String::new(), |inner| format!(" inside {inner}"));
+    let (began, ended) = stay.complete;
+    let marks = format!("{}{}", if began { " began" } else { "" }, if ended { " ended" } else { "" });
+    format!(
+        "{} {} at {}{inner} by {} {}{marks} x{}",
+        stay.identity.kind.name(),
+        stay.identity.name,
+        stay.address,
+        stay.source,
+        stay.sureness.name(),
+        stay.claims
+    )
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let mut lines: Vec<String> = analyze(path, 1).ledger.claims().in_order().iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// `captures/protocols/how/radius.sh` says what was done: alice accepted and accounted for, mallory rejected, bob's
+/// accounting with a device.
+#[test]
+fn freeradius_and_radclient_are_read_claim_by_claim() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/protocols/radius.pcapng");
+    let mut expected = vec![
+        "user alice at 198.51.100.7 inside 10.8.0.5 by radius-access accepted x1",
+        "user alice at 10.8.0.5 by radius-access accepted x1",
+        "user alice at 198.51.100.7 inside 10.8.0.5 by radius-accounting accepted began ended x3",
+        "user alice at 10.8.0.5 by radius-accounting accepted began ended x3",
+    ];
+    for (kind, name) in [("user", "bob"), ("device", "02-00-5e-10-00-01")] {
+        for place in ["198.51.100.8 inside 10.8.0.6", "10.8.0.6", "2001:db8:8:6::"] {
+            let line = format!("{kind} {name} at {place} by radius-accounting accepted began x1");
+            expected.push(line.leak());
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!(lines(&path), expected);
+}
+
+/// Those of the outside RADIUS captures that name a user and an address together: User-Name, Calling-Station-Id,
+/// Framed-IP-Address and the answer's code, as tshark prints them. In the others there is no address to be at.
+#[test]
+fn the_outside_radius_captures_say_what_tshark_shows() {
+    let Some(folder) = shared() else { return };
+    for (file, expected) in [
+        (
+            "arkime__radius.pcap",
+            &[
+                "device 985AEB898000 at 10.0.0.3 by radius-accounting accepted x1",
+                "user xxxxxxxxx at 10.0.0.3 by radius-accounting accepted x1",
+            ][..],
+        ),
+        ("zeek__radius__radius_localhost.pcap", &["user steve at 172.16.3.33 by radius-access accepted x4"]),
+        ("zeek__radius__radius.pcap", &[]),
+        ("ppp__radius_1_2_11.pcap", &[]),
+        ("ppp__radius_3.pcap", &[]),
+        ("tcpdump__RADIUS.pcap", &[]),
+        ("tcpdump__RADIUS-RFC5176.pcap", &[]),
+        ("tcpdump__RADIUS-RFC5176-2.pcap", &[]),
+        ("tcpdump__RADIUS-RFC5580.pcap", &[]),
+        ("tcpdump__RADIUS-port1700.pcap", &[]),
+        ("tcpdump__radius_rfc5447.pcap", &[]),
+    ] {
+        assert_eq!(lines(&folder.join("captures/radius").join(file)), expected, "{file}");
+    }
+}
