@@ -103,6 +103,14 @@ pub enum EventKind {
         /// What this analyzer has got of the child's bytes, of either end, in the order in which it passed.
         rest: Vec<Piece>,
     },
+    /// The flow turns out to be something more specific than what it was called so far: STUN that was only ICE's checks
+    /// before DTLS. Whether another name is certain is asked anew.
+    Becomes {
+        /// Name in the registry.
+        to: &'static str,
+        /// What carries it, if that is now known.
+        over: Option<&'static str>,
+    },
     /// An address has this name (DNS).
     Name {
         /// The address.
@@ -170,6 +178,11 @@ impl Events {
         self.push(at, dir, EventKind::Handover { to, as_carrier, rest });
     }
 
+    /// See [`EventKind::Becomes`].
+    pub fn becomes(&mut self, at: Timestamp, dir: Direction, to: &'static str, over: Option<&'static str>) {
+        self.push(at, dir, EventKind::Becomes { to, over });
+    }
+
     /// See [`EventKind::Name`].
     pub fn name(&mut self, at: Timestamp, dir: Direction, address: IpAddr, name: impl Into<String>) {
         self.push(at, dir, EventKind::Name { address, name: name.into() });
@@ -193,6 +206,11 @@ impl Events {
     /// See [`EventKind::Settled`].
     pub fn settled(&mut self, at: Timestamp, dir: Direction) {
         self.push(at, dir, EventKind::Settled);
+    }
+
+    /// Takes in what another reader told.
+    pub fn pass_on(&mut self, event: Event) {
+        self.0.push(event);
     }
 
     /// Takes the events out, oldest first.

@@ -52,12 +52,13 @@ pub(crate) static LLMNR: Protocol = Protocol {
     analyzer: || Box::new(Dns::default()),
 };
 
-const ATTRIBUTES: &[Key] = &[QUERY, QTYPE, RCODE, ANSWERS, TUNNEL];
+const ATTRIBUTES: &[Key] = &[QUERY, QTYPE, RCODE, ANSWERS, ANNOUNCED, TUNNEL];
 const QUERY: Key = "dns.query";
 const QTYPE: Key = "dns.qtype";
 const RCODE: Key = "dns.rcode";
 const ANSWERS: Key = "dns.answers";
 const TUNNEL: Key = "dns.tunnel";
+const ANNOUNCED: Key = "dns.announced";
 
 const DNS_PORT: u16 = 53;
 const MDNS_PORT: u16 = 5353;
@@ -71,6 +72,8 @@ const EXCHANGES: u8 = 8;
 const PENDING: usize = 16;
 /// Addresses told in `dns.answers`.
 const ANSWERS_KEPT: usize = 4;
+/// Names told in `dns.announced`.
+const ANNOUNCED_KEPT: usize = 8;
 /// Messages without any exchange after which nothing more is expected.
 const PATIENCE: u8 = 32;
 /// Jumps of one compressed name. Each must go backwards, so there is an end anyway.
@@ -349,6 +352,7 @@ struct Dns {
     names: TunnelNames,
     asked: bool,
     answered: bool,
+    announced: bool,
     done: bool,
 }
 
@@ -362,6 +366,7 @@ impl Default for Dns {
             names: TunnelNames::default(),
             asked: false,
             answered: false,
+            announced: false,
             done: false,
         }
     }
@@ -445,12 +450,29 @@ impl Dns {
         for address in addresses {
             events.name(at, dir, address, message.name.as_str());
         }
+        if message.questions == 0 && !self.announced {
+            self.announced = true;
+            announce(at, dir, message, events);
+        }
     }
 
     fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
         self.done = true;
         events.violation(at, dir, fault);
         events.settled(at, dir);
+    }
+}
+
+/// The names that records stand under where nobody asked: in mDNS a device tells so which services it has.
+fn announce(at: Timestamp, dir: Direction, message: &Message<'_>, events: &mut Events) {
+    let mut names: Vec<String> = Vec::new();
+    for record in message.answers() {
+        if names.len() < ANNOUNCED_KEPT && !record.owner.is_empty() && !names.contains(&record.owner) {
+            names.push(record.owner);
+        }
+    }
+    if !names.is_empty() {
+        events.attribute(at, dir, ANNOUNCED, names.join(","));
     }
 }
 

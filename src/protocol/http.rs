@@ -1,8 +1,9 @@
 //! HTTP/1: what the first request asks and who answers; and CONNECT, HTTP's way to relay a connection.
 //!
-//! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, user agent,
-//! status, server, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client identified itself, and the handover of what it
-//! carries. Does not: read bodies, later requests, or time anything.
+//! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, path, user
+//! agent, status, server, content type, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client
+//! identified itself, and the handover of what it carries; the handover of a WebSocket. Does not: read bodies, later
+//! requests, what stands behind a `?`, or time anything.
 //!
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
@@ -16,7 +17,7 @@ pub(crate) static HTTP: Protocol = Protocol {
     category: Category::Web,
     carriers: &[Carrier::Stream],
     ports: &[80, 8080, 8000, 3128, 5985],
-    attributes: &[VERSION, METHOD, HOST, USER_AGENT, STATUS, SERVER, UPGRADE, SUBPROTOCOL],
+    attributes: &[VERSION, METHOD, HOST, PATH, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, UPGRADE, SUBPROTOCOL, CHOSEN],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, false),
@@ -33,11 +34,14 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
         VERSION,
         METHOD,
         HOST,
+        PATH,
         USER_AGENT,
         STATUS,
         SERVER,
+        CONTENT_TYPE,
         UPGRADE,
         SUBPROTOCOL,
+        CHOSEN,
         TARGET,
         AUTH,
         REPLY,
@@ -52,11 +56,16 @@ pub(crate) static HTTP_CONNECT: Protocol = Protocol {
 const VERSION: Key = "http.version";
 const METHOD: Key = "http.method";
 const HOST: Key = "http.host";
+const PATH: Key = "http.path";
 const USER_AGENT: Key = "http.user_agent";
 const STATUS: Key = "http.status";
 const SERVER: Key = "http.server";
+const CONTENT_TYPE: Key = "http.content_type";
 const UPGRADE: Key = "http.upgrade";
+/// What the client offers to speak over a WebSocket.
 const SUBPROTOCOL: Key = "http.subprotocol";
+/// What the server chose of it.
+const CHOSEN: Key = "websocket.protocol";
 const TARGET: Key = "proxy.target";
 const AUTH: Key = "proxy.auth";
 const REPLY: Key = "proxy.reply";
@@ -197,6 +206,8 @@ struct Http {
     client: Option<Direction>,
     /// The newest request's method was CONNECT.
     connecting: bool,
+    /// It asked for a WebSocket.
+    upgrading: bool,
     /// A request was read and its response was not.
     asked: bool,
     rounds: u8,
@@ -211,6 +222,7 @@ impl Default for Http {
             stage: Stage::Heads,
             client: None,
             connecting: false,
+            upgrading: false,
             asked: false,
             rounds: 0,
             confirmed: false,
@@ -266,9 +278,9 @@ impl Http {
     fn on_head(&mut self, dir: Direction, events: &mut Events) -> bool {
         if self.client == Some(dir) && self.asked || self.client == Some(dir.flip()) && !self.asked {
             // A request's body, or the body of a response that was read: nobody's head. What follows a CONNECT is kept:
-            // it may be cargo sent ahead of the answer.
+            // it may be cargo sent ahead of the answer. The same where a WebSocket's first frame passed early.
             let size = self.inboxes.of(dir).bytes().len();
-            if self.client != Some(dir) || !self.connecting || size == HEAD_LIMIT {
+            if self.client != Some(dir) || !(self.connecting || self.upgrading) || size == HEAD_LIMIT {
                 self.inboxes.of_mut(dir).consume(size);
             }
             return false;
@@ -340,22 +352,24 @@ impl Http {
         self.asked = true;
         self.rounds += 1;
         self.connecting = request.method == "CONNECT";
+        self.upgrading = is_websocket(request.upgrade.as_deref());
         if !std::mem::replace(self.told.of_mut(dir), true) {
             events.attribute(at, dir, VERSION, request.version);
             events.attribute(at, dir, METHOD, request.method);
-            let fields = [
-                (HOST, request.host),
-                (USER_AGENT, request.user_agent),
-                (UPGRADE, request.upgrade),
-                (SUBPROTOCOL, request.subprotocol),
-            ];
+            if let Some(host) = request.host {
+                events.attribute(at, dir, HOST, host);
+            }
+            if self.connecting {
+                events.attribute(at, dir, TARGET, request.target);
+            } else {
+                events.attribute(at, dir, PATH, path(&request.target));
+            }
+            let fields =
+                [(USER_AGENT, request.user_agent), (UPGRADE, request.upgrade), (SUBPROTOCOL, request.subprotocol)];
             for (key, value) in fields {
                 if let Some(value) = value {
                     events.attribute(at, dir, key, value);
                 }
-            }
-            if self.connecting {
-                events.attribute(at, dir, TARGET, request.target);
             }
         }
         // Often only the second request has credentials.
@@ -376,16 +390,23 @@ impl Http {
             return;
         }
         self.asked = false;
+        let upgraded = response.status == 101 && self.upgrading && is_websocket(response.upgrade.as_deref());
         if !std::mem::replace(self.told.of_mut(dir), true) {
             if self.client.is_none() {
                 events.attribute(at, dir, VERSION, response.version);
             }
             events.attribute(at, dir, STATUS, response.status.to_string());
-            for (key, value) in [(SERVER, response.server), (UPGRADE, response.upgrade)] {
+            let fields =
+                [(SERVER, response.server), (CONTENT_TYPE, response.content_type), (UPGRADE, response.upgrade)];
+            for (key, value) in fields {
                 if let Some(value) = value {
                     events.attribute(at, dir, key, value);
                 }
             }
+        }
+        if upgraded {
+            self.on_websocket(at, dir, response.subprotocol, events);
+            return;
         }
         let accepted = response.status / 100 == 2;
         if self.connecting && (accepted || self.rounds >= ROUNDS) {
@@ -401,6 +422,17 @@ impl Http {
             // Refused, often to ask for a password: the client tries again on the same connection.
             self.read(dir.flip(), events);
         }
+    }
+
+    /// The server agreed to speak WebSocket, with what it chose of the protocols offered.
+    fn on_websocket(&mut self, at: Timestamp, dir: Direction, subprotocol: Option<String>, events: &mut Events) {
+        events.becomes(at, dir, "websocket", Some("http"));
+        events.confirmed(at, dir);
+        if let Some(name) = subprotocol {
+            events.attribute(at, dir, CHOSEN, name);
+        }
+        events.handover(at, dir, "websocket", false, unused(&self.inboxes));
+        self.settle(at, dir, events);
     }
 
     fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
@@ -439,7 +471,9 @@ struct Response {
     version: String,
     status: u16,
     server: Option<String>,
+    content_type: Option<String>,
     upgrade: Option<String>,
+    subprotocol: Option<String>,
 }
 
 enum Head {
@@ -454,7 +488,14 @@ impl Head {
         let field = |name: &str| field(bytes, name);
         if let Some((minor, status)) = status(line) {
             let version = format!("1.{}", char::from(minor));
-            return Self::Response(Response { version, status, server: field("server"), upgrade: field("upgrade") });
+            return Self::Response(Response {
+                version,
+                status,
+                server: field("server"),
+                content_type: field("content-type"),
+                upgrade: field("upgrade"),
+                subprotocol: field("sec-websocket-protocol"),
+            });
         }
         let Line::Method(name) = method(line) else { return Self::Neither };
         let (target, Some(version)) = request_parts(line) else { return Self::Neither };
@@ -474,6 +515,20 @@ impl Head {
 /// How credentials are given (`basic`, `ntlm`), never the credentials.
 fn scheme(value: &str) -> String {
     value.split(' ').next().unwrap_or_default().chars().take(SCHEME_KEPT).collect::<String>().to_ascii_lowercase()
+}
+
+/// Whether an `Upgrade` field names the WebSocket protocol (RFC 6455, 4.1).
+fn is_websocket(upgrade: Option<&str>) -> bool {
+    upgrade.is_some_and(|names| names.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket")))
+}
+
+/// The path of a request's target. What stands behind a `?` may hold passwords and is nobody's business.
+fn path(target: &str) -> &str {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    match path.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => path,
+    }
 }
 
 /// The first field of that name with a value. Lines without a colon and folded lines are passed over.
@@ -531,6 +586,7 @@ mod tests {
             (VERSION, "1.1"),
             (METHOD, "GET"),
             (HOST, "www.example.com"),
+            (PATH, "/where"),
             (USER_AGENT, "curl/7.16.3"),
             (STATUS, "200"),
             (SERVER, "Apache"),
@@ -547,6 +603,31 @@ mod tests {
         let events = testkit::stream(&HTTP, &[(Orig, request), (Resp, response)], 4096);
         assert_eq!(value(&events, UPGRADE).as_deref(), Some("websocket"));
         assert_eq!(value(&events, STATUS).as_deref(), Some("101"));
+        assert_eq!(handed(&events), Some(("websocket", false, vec![(Resp, &b"\x81\x05hello"[..])])));
+    }
+
+    #[test]
+    fn a_websocket_is_one_when_both_ends_agree() {
+        let ask = b"GET http://a/b/ws?token=secret HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nSec-WebSocket-Protocol: binary, base64\r\n\r\n";
+        let accept =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: binary\r\n\r\n";
+        let frame = [0x82, 0x80, 0, 0, 0, 0];
+        let events = testkit::stream(&HTTP, &[(Orig, ask), (Orig, &frame), (Resp, accept)], 4096);
+        assert!(events.iter().any(|e| e.kind == EventKind::Becomes { to: "websocket", over: Some("http") }));
+        assert_eq!(value(&events, "websocket.protocol").as_deref(), Some("binary"));
+        assert_eq!(value(&events, PATH).as_deref(), Some("/b/ws"));
+        assert_eq!(handed(&events), Some(("websocket", false, vec![(Orig, &frame[..])])));
+        let refusals: [&[u8]; 3] = [
+            b"HTTP/1.1 403 Forbidden\r\nUpgrade: websocket\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        ];
+        for refusal in refusals {
+            let events = testkit::stream(&HTTP, &[(Orig, ask), (Resp, refusal)], 4096);
+            assert_eq!(handed(&events), None);
+        }
+        let unasked = testkit::stream(&HTTP, &[(Orig, b"GET / HTTP/1.1\r\n\r\n"), (Resp, accept)], 4096);
+        assert_eq!(handed(&unasked), None);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod amt;
 mod anyconnect;
 mod anydesk;
+mod ard;
 pub mod codec;
+mod dhcp;
 mod dns;
 mod dns_tunnel;
 mod esp;
@@ -18,7 +21,9 @@ mod gre;
 mod http;
 mod icmp_tunnel;
 mod ike;
+mod ipmi;
 mod kerberos;
+mod kvm;
 mod l2tp;
 mod meshcentral;
 mod nx;
@@ -48,6 +53,7 @@ pub(crate) mod testkit;
 mod tls;
 mod tor;
 mod tunnel_services;
+mod websocket;
 mod wireguard;
 mod x11;
 mod xdmcp;
@@ -79,6 +85,11 @@ pub static REGISTRY: &[&Protocol] = &[
     &spice::SPICE,
     &x11::X11,
     &xdmcp::XDMCP,
+    &amt::AMT,
+    &ipmi::IPMI,
+    &ipmi::RMCP,
+    &ard::ARD,
+    &dhcp::DHCP,
     &tls::PROTOCOL,
     &nx::NX,
     &rd_gateway::RD_GATEWAY,
@@ -113,6 +124,17 @@ pub static REGISTRY: &[&Protocol] = &[
     &remote_tools::AMMYY,
     &anydesk::ANYDESK,
     &icmp_tunnel::ICMP_TUNNEL,
+    &websocket::WEBSOCKET,
+    &rfb::REALVNC,
+    &kvm::PIKVM,
+    &kvm::GLINET_COMET,
+    &kvm::JETKVM,
+    &kvm::NANOKVM,
+    &kvm::TINYPILOT,
+    &kvm::BLIKVM,
+    &kvm::IDRAC,
+    &kvm::ILO,
+    &kvm::SUPERMICRO,
     // Looked for at its ports alone where it is in UDP, and late.
     &esp::ESP,
     // Last of the streams: it is what shows no other format.
@@ -406,6 +428,8 @@ mod tests {
         b"\x04\x01\0\x16\xc6\x33\x64\x01me\0",
         b"word\x05\0\x05\0\0\x01",
         b"\x05\x01\0\x05\x01\0\x01\xc6\x33\x64\x01\0\x50",
+        b"ID:1234\0\0\0\0",
+        b"\x10\x01\0\0KVMR",
     ];
 
     proptest! {

@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -59,6 +59,7 @@ impl Story {
                 self.links.push(link);
             }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
+            EventKind::Becomes { to, over } => self.becomes(to, over),
             _ => {}
         }
     }
@@ -106,6 +107,18 @@ impl Story {
         // A sign of the protocol that the flow speaks anyway (an RDP certificate in RDP) tells no program.
         let other = |name: &&str| self.protocol.is_none_or(|own| own.name != *name);
         self.program.or(self.sign.map(|(_, protocol)| protocol.name).filter(other))
+    }
+
+    fn becomes(&mut self, to: &'static str, over: Option<&'static str>) {
+        // What is relayed through a proxy shows in its attributes; the session stays the proxy's.
+        if self.protocol.is_some_and(|protocol| protocol.category == crate::protocol::Category::Proxy) {
+            return;
+        }
+        if self.protocol.is_none_or(|protocol| protocol.name != to) {
+            self.protocol = named(to);
+            self.confirmed = false;
+        }
+        self.carrier = over.or(self.carrier);
     }
 
     /// A fault before anything agreed takes the name back.

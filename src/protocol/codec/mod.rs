@@ -16,12 +16,14 @@ pub mod quic_packet;
 pub mod rdp_negotiation;
 pub mod rdp_settings;
 pub mod rdp_udp_header;
+pub mod rfb_security;
 pub mod server_hello;
 pub mod socks_message;
 pub mod text;
 pub mod tls_record;
 pub mod tor_link;
 pub mod tunnel_names;
+pub mod websocket;
 pub mod x509;
 
 mod inbox;

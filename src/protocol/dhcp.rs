@@ -1,0 +1,252 @@
+//! DHCP for IPv4: how a device names itself when it asks for an address.
+//!
+//! Reads: BOOTP messages with DHCP's cookie, and their options. Emits: host name, vendor class, client identifier,
+//! hardware address, the address asked for and the one given. Does not: read DHCPv6, options that overflow into the
+//! name fields, or the parameter request list; or tell apart the devices whose questions share one flow.
+//!
+//! Reference: RFC 2131, RFC 2132; RFC 4702 (client FQDN).
+
+use crate::base::{Direction, Reader, Timestamp};
+use crate::protocol::codec::printable;
+use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use std::net::Ipv4Addr;
+
+/// The registry's entry.
+pub(crate) static DHCP: Protocol = Protocol {
+    name: "dhcp",
+    category: Category::Identity,
+    carriers: &[Carrier::Datagram],
+    ports: &[67, 68],
+    attributes: &[TYPE, HOST_NAME, FQDN, VENDOR_CLASS, CLIENT_ID, HARDWARE, REQUESTED, ADDRESS, SERVER],
+    signs: &[],
+    lasting: false,
+    probe,
+    analyzer: || Box::new(Dhcp::default()),
+};
+
+const TYPE: Key = "dhcp.message_type";
+const HOST_NAME: Key = "dhcp.host_name";
+const FQDN: Key = "dhcp.fqdn";
+const VENDOR_CLASS: Key = "dhcp.vendor_class";
+const CLIENT_ID: Key = "dhcp.client_id";
+const HARDWARE: Key = "dhcp.client_hardware";
+const REQUESTED: Key = "dhcp.requested_address";
+const ADDRESS: Key = "dhcp.address";
+const SERVER: Key = "dhcp.server";
+
+/// What stands before DHCP's options (RFC 2132, 2).
+const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
+/// BOOTP's fixed part.
+const FIXED_LEN: usize = 236;
+/// Name of the server's host and of the boot file.
+const NAMES_LEN: usize = 64 + 128;
+/// A hardware address has at most 16 bytes.
+const HARDWARE_LEN: usize = 16;
+/// Most messages read of one flow.
+const MESSAGES: u8 = 8;
+/// Characters of a value that are kept: the length of an option is one byte.
+const TEXT_KEPT: usize = 255;
+/// The name stands behind flags and two result codes.
+const FQDN_HEAD: usize = 3;
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    if Message::read(opening.sent.of(opening.newest)).is_some() { Probe::Match } else { Probe::NoMatch }
+}
+
+struct Message<'a> {
+    is_request: bool,
+    xid: u32,
+    /// The address given, in a reply.
+    yours: Ipv4Addr,
+    hardware: &'a [u8],
+    options: Reader<'a>,
+}
+
+impl<'a> Message<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let op = reader.u8().filter(|op| matches!(op, 1 | 2))?;
+        if bytes.get(FIXED_LEN..)?.first_chunk::<4>() != Some(&COOKIE) {
+            return None;
+        }
+        let _kind = reader.u8()?;
+        let hardware_len = reader.u8().map(usize::from).filter(|len| *len <= HARDWARE_LEN)?;
+        let _hops = reader.u8()?;
+        let xid = reader.u32()?;
+        // Seconds, flags, the client's present address.
+        reader.take(8)?;
+        let yours = Ipv4Addr::from(reader.array::<4>()?);
+        // Addresses of the next server and of the relay.
+        reader.take(8)?;
+        let hardware = reader.take(HARDWARE_LEN)?.get(..hardware_len)?;
+        reader.take(NAMES_LEN + COOKIE.len())?;
+        Some(Self { is_request: op == 1, xid, yours, hardware, options: reader })
+    }
+}
+
+/// The next option; nothing at the end or where a length leads beyond it.
+fn option<'a>(options: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
+    loop {
+        match options.u8()? {
+            0 => {}
+            255 => return None,
+            code => return Some((code, options.block_u8()?.rest())),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Dhcp {
+    /// The question that waits for its answer.
+    asked: Option<u32>,
+    confirmed: bool,
+    messages: u8,
+}
+
+impl Analyzer for Dhcp {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let (at, dir) = (pdu.at, pdu.dir);
+        let Some(message) = Message::read(pdu.bytes) else {
+            events.violation(at, dir, "dhcp.malformed-message");
+            return;
+        };
+        tell(at, dir, &message, events);
+        if message.is_request {
+            self.asked = Some(message.xid);
+        } else if self.asked == Some(message.xid) && !self.confirmed {
+            self.confirmed = true;
+            events.confirmed(at, dir);
+        }
+        self.messages += 1;
+        if self.messages >= MESSAGES {
+            events.settled(at, dir);
+        }
+    }
+}
+
+fn tell(at: Timestamp, dir: Direction, message: &Message<'_>, events: &mut Events) {
+    if !message.hardware.is_empty() {
+        events.attribute(at, dir, HARDWARE, hex(message.hardware));
+    }
+    if !message.yours.is_unspecified() {
+        events.attribute(at, dir, ADDRESS, message.yours.to_string());
+    }
+    let mut options = message.options;
+    while let Some((code, value)) = option(&mut options) {
+        let address = || value.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).to_string());
+        let text = || Some(printable(value, TEXT_KEPT)).filter(|text| !text.is_empty());
+        let told = match code {
+            12 => (HOST_NAME, text()),
+            50 => (REQUESTED, address()),
+            53 => (TYPE, value.first().map(|kind| type_name(*kind).to_owned())),
+            54 => (SERVER, address()),
+            60 => (VENDOR_CLASS, text()),
+            61 => (CLIENT_ID, Some(hex(value))),
+            81 => (FQDN, value.get(FQDN_HEAD..).map(|name| printable(name, TEXT_KEPT))),
+            _ => continue,
+        };
+        if let (key, Some(value)) = told {
+            events.attribute(at, dir, key, value);
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(":")
+}
+
+/// RFC 2132, 9.6.
+const fn type_name(kind: u8) -> &'static str {
+    match kind {
+        1 => "discover",
+        2 => "offer",
+        3 => "request",
+        4 => "decline",
+        5 => "ack",
+        6 => "nak",
+        7 => "release",
+        8 => "inform",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::EventKind;
+    use crate::protocol::testkit::{self, said};
+    use proptest::prelude::*;
+
+    fn message(op: u8, xid: u32, yours: [u8; 4], options: &[u8]) -> Vec<u8> {
+        let mut out = vec![op, 1, 6, 0];
+        out.extend(xid.to_be_bytes());
+        out.extend([0; 8]);
+        out.extend(yours);
+        out.extend([0; 8]);
+        out.extend([0xdc, 0xa6, 0x32, 1, 2, 3]);
+        out.resize(FIXED_LEN, 0);
+        out.extend(COOKIE);
+        out.extend(options);
+        out
+    }
+
+    fn probe(bytes: &[u8]) -> Probe {
+        testkit::probe(&DHCP, Carrier::Datagram, bytes, b"")
+    }
+
+    #[test]
+    fn a_device_says_who_it_is() {
+        let ask = message(
+            1,
+            7,
+            [0; 4],
+            b"\x35\x01\x03\0\0\x0c\x05pikvm\x3c\x06dhcpcd\x3d\x03\x01\xab\xcd\x32\x04\x0a\0\0\x09\x51\x07\0\0\0pi.x\xff\x0c\x01z",
+        );
+        let give = message(2, 7, [10, 0, 0, 9], b"\x35\x01\x05\x36\x04\x0a\0\0\x01\xff");
+        assert_eq!(probe(&ask), Probe::Match);
+        let events = testkit::datagrams(&DHCP, &[(Orig, &ask), (Resp, &give)]);
+        for (key, value) in [
+            (TYPE, "request"),
+            (HOST_NAME, "pikvm"),
+            (VENDOR_CLASS, "dhcpcd"),
+            (CLIENT_ID, "01:ab:cd"),
+            (REQUESTED, "10.0.0.9"),
+            (FQDN, "pi.x"),
+            (HARDWARE, "dc:a6:32:01:02:03"),
+            (ADDRESS, "10.0.0.9"),
+            (SERVER, "10.0.0.1"),
+        ] {
+            assert_eq!(said(&events, key), Some(value), "{key}");
+        }
+        assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
+        let other = message(2, 8, [10, 0, 0, 9], b"");
+        let events = testkit::datagrams(&DHCP, &[(Orig, &ask), (Resp, &other)]);
+        assert!(!events.iter().any(|event| event.kind == EventKind::Confirmed));
+    }
+
+    #[test]
+    fn bootp_without_the_cookie_and_others_are_not_dhcp() {
+        let mut plain = message(1, 7, [0; 4], b"");
+        plain[FIXED_LEN] = 0;
+        let mut odd = message(3, 7, [0; 4], b"");
+        assert_eq!((probe(&plain), probe(&odd), probe(&odd[..100])), (Probe::NoMatch, Probe::NoMatch, Probe::NoMatch));
+        odd[0] = 2;
+        odd[2] = 17;
+        assert_eq!((probe(&odd), probe(b"")), (Probe::NoMatch, Probe::NoMatch));
+        // TFTP, DNS and a port scan.
+        assert_eq!(probe(b"\0\x01pxelinux.0\0octet\0"), Probe::NoMatch);
+        assert_eq!(probe(&[1; 300]), Probe::NoMatch);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(options in proptest::collection::vec(any::<u8>(), 0..60), cut in 0usize..300) {
+            let mut bytes = message(1, 1, [0; 4], &options);
+            bytes.truncate(cut);
+            testkit::datagrams(&DHCP, &[(Orig, &bytes), (Resp, &options)]);
+            probe(&bytes);
+        }
+    }
+}

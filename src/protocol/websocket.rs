@@ -1,0 +1,392 @@
+//! WebSocket: what an HTTP connection has become, and which remote-desktop, shell, VPN or proxy protocol is in it.
+//!
+//! Reads: the frames behind the accepted upgrade, handed over by HTTP. Emits: what the cargo's own reader tells, and
+//! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH). Does not: read
+//! compressed messages, look into what is neither of these, or time anything.
+//!
+//! Reference: RFC 6455; websockify, whose older versions wrap binary bytes in base64 and text messages.
+
+use crate::base::{Direction, Ends, Piece, Timestamp};
+use crate::protocol::codec::websocket::{Frames, Kind, Part};
+use crate::protocol::{Analyzer, Carrier, Category, EventKind, Events, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+
+/// The registry's entry. HTTP hands over to it; nothing else shows that a stream is one.
+pub(crate) static WEBSOCKET: Protocol = Protocol {
+    name: "websocket",
+    category: Category::Web,
+    carriers: &[],
+    ports: &[],
+    attributes: &[],
+    signs: &[],
+    lasting: false,
+    probe: |_| Probe::NoMatch,
+    analyzer: || Box::new(WebSocket::default()),
+};
+
+/// Bytes of each end that the cargo's probes get to see; as many as a flow's.
+const PROBE_LIMIT: usize = 2_048;
+/// How `RFB 00` begins in base64.
+const RFB_BASE64: &[u8] = b"UkZCIDAw";
+/// A text message in base64 that is kept until it is whole: the longest one of an RFB handshake is a desktop's name.
+const TEXT_LIMIT: usize = 16 * 1024;
+
+struct WebSocket {
+    frames: Ends<Frames>,
+    cargo: Cargo,
+    /// An unfinished text message of each end.
+    text: Ends<Vec<u8>>,
+    done: bool,
+}
+
+enum Cargo {
+    Unknown(Unknown),
+    Known(Known),
+}
+
+/// What both ends have said while nobody knows whose it is.
+#[derive(Default)]
+struct Unknown {
+    kept: Ends<Vec<u8>>,
+    order: Vec<Piece>,
+    refused: Vec<&'static str>,
+}
+
+/// The cargo's reader.
+struct Known {
+    protocol: &'static Protocol,
+    reader: Box<dyn Analyzer>,
+    inner: Events,
+    /// The session has been given the cargo's name.
+    told: bool,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        Self { frames: Ends::default(), cargo: Cargo::Unknown(Unknown::default()), text: Ends::default(), done: false }
+    }
+}
+
+impl Analyzer for WebSocket {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let mut bytes = pdu.bytes;
+        while !self.done {
+            match self.frames.of_mut(pdu.dir).next(&mut bytes) {
+                Ok(Some(part)) => self.on_part(pdu.at, pdu.dir, part, events),
+                Ok(None) => return,
+                Err(_) => {
+                    events.violation(pdu.at, pdu.dir, "websocket.malformed-frame");
+                    self.settle(pdu.at, pdu.dir, events);
+                }
+            }
+        }
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
+        self.settle(at, dir, events);
+    }
+
+    fn on_close(&mut self, at: Timestamp, events: &mut Events) {
+        if !self.done {
+            if let Cargo::Known(known) = &mut self.cargo {
+                known.reader.on_close(at, &mut known.inner);
+                known.tell(at, Direction::Orig, events);
+            }
+            self.settle(at, Direction::Orig, events);
+        }
+    }
+}
+
+impl WebSocket {
+    fn on_part(&mut self, at: Timestamp, dir: Direction, part: Part, events: &mut Events) {
+        match part.kind {
+            Kind::Control => {}
+            _ if part.compressed => self.settle(at, dir, events),
+            Kind::Binary => self.on_cargo(at, dir, &part.bytes, events),
+            Kind::Text => {
+                let text = self.text.of_mut(dir);
+                text.extend(part.bytes);
+                let plausible = text.iter().zip(RFB_BASE64).all(|(a, b)| a == b);
+                let known = matches!(self.cargo, Cargo::Known(_));
+                if text.len() > TEXT_LIMIT || !known && !plausible {
+                    self.settle(at, dir, events);
+                } else if part.ends {
+                    let text = std::mem::take(self.text.of_mut(dir));
+                    match base64(&text) {
+                        Some(bytes) => self.on_cargo(at, dir, &bytes, events),
+                        None => self.settle(at, dir, events),
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_cargo(&mut self, at: Timestamp, dir: Direction, bytes: &[u8], events: &mut Events) {
+        match &mut self.cargo {
+            Cargo::Known(known) => {
+                if !known.read(at, dir, bytes, events) {
+                    self.settle(at, dir, events);
+                }
+            }
+            Cargo::Unknown(unknown) => match unknown.look(at, dir, bytes) {
+                Look::Open => {}
+                Look::Nobodys => self.settle(at, dir, events),
+                Look::Is(protocol) => {
+                    let pieces = std::mem::take(&mut unknown.order);
+                    self.cargo = Cargo::Known(Known {
+                        protocol,
+                        reader: (protocol.analyzer)(),
+                        inner: Events::default(),
+                        told: false,
+                    });
+                    for Piece { at, dir, bytes } in pieces {
+                        if !self.done {
+                            self.on_cargo(at, dir, &bytes, events);
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        if let Cargo::Known(known) = &mut self.cargo {
+            // Recognised, and neither confirmed nor refuted.
+            known.rename(at, dir, events);
+        }
+        events.settled(at, dir);
+    }
+}
+
+enum Look {
+    Open,
+    Nobodys,
+    Is(&'static Protocol),
+}
+
+impl Unknown {
+    /// Asks the probes that have not said no yet.
+    fn look(&mut self, at: Timestamp, dir: Direction, bytes: &[u8]) -> Look {
+        self.order.push(Piece { at, dir, bytes: bytes.to_vec() });
+        let kept = self.kept.of_mut(dir);
+        let room = PROBE_LIMIT.saturating_sub(kept.len());
+        kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        let sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
+        let opening = Opening { carrier: Carrier::Stream, sent, before: &[], newest: dir, ports: Ends::default() };
+        let mut open = false;
+        for protocol in REGISTRY.iter().filter(|protocol| may_be_cargo(protocol)) {
+            if self.refused.contains(&protocol.name) {
+                continue;
+            }
+            match (protocol.probe)(&opening) {
+                Probe::Match => return Look::Is(protocol),
+                Probe::NeedMore => open = true,
+                Probe::NoMatch => self.refused.push(protocol.name),
+            }
+        }
+        if open && self.kept.of(dir).len() < PROBE_LIMIT { Look::Open } else { Look::Nobodys }
+    }
+}
+
+/// The web in a WebSocket is of no interest.
+fn may_be_cargo(protocol: &Protocol) -> bool {
+    let kind = match protocol.category {
+        Category::RemoteDesktop | Category::RemoteShell | Category::Kvm | Category::Vpn | Category::Proxy => true,
+        _ => protocol.name == "tls",
+    };
+    kind && protocol.carriers.contains(&Carrier::Stream)
+}
+
+impl Known {
+    /// Gives the reader its bytes; `false` if there is nothing more to be learned.
+    fn read(&mut self, at: Timestamp, dir: Direction, bytes: &[u8], events: &mut Events) -> bool {
+        self.reader.on_pdu(&Pdu { at, dir, bytes, carrier: Carrier::Stream, missing: 0 }, &mut self.inner);
+        self.tell(at, dir, events)
+    }
+
+    /// Passes on what the reader told; `false` if it has done.
+    fn tell(&mut self, at: Timestamp, dir: Direction, events: &mut Events) -> bool {
+        let mut goes_on = true;
+        let mut next = None;
+        let told: Vec<_> = self.inner.drain().collect();
+        for event in told {
+            match event.kind {
+                EventKind::Handover { to, rest, .. } => next = Some((to, rest)),
+                EventKind::Settled => goes_on = false,
+                EventKind::Becomes { .. } => {}
+                EventKind::Confirmed => {
+                    self.rename(at, dir, events);
+                    events.confirmed(event.at, event.dir);
+                }
+                // What the probe took it for it is not: the session stays a WebSocket.
+                EventKind::Violation(_) => {
+                    self.told = true;
+                    events.pass_on(event);
+                }
+                _ => events.pass_on(event),
+            }
+        }
+        // TLS inside RFB, say. The WebSocket is what carries both.
+        let Some((to, rest)) = next else { return goes_on };
+        let Some(child) = named(to) else { return false };
+        self.reader = (child.analyzer)();
+        rest.into_iter().all(|Piece { at, dir, bytes }| self.read(at, dir, &bytes, events))
+    }
+
+    fn rename(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if !std::mem::replace(&mut self.told, true) {
+            events.becomes(at, dir, self.protocol.name, Some(WEBSOCKET.name));
+        }
+    }
+}
+
+/// The bytes that base64 stands for (RFC 4648, 4), padded.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = text.get(..text.len() - padding)?;
+    if padding > 2 || !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let (mut bits, mut held) = (0u32, 0);
+    for byte in body {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held).to_le_bytes()[0]);
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Direction::{Orig, Resp};
+    use crate::protocol::testkit::{self, Turn};
+    use crate::protocol::{Event, Fault};
+    use proptest::prelude::*;
+
+    /// One frame; a client's with the mask 1, 2, 3, 4.
+    fn frame(dir: Direction, first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        assert!(length < 126);
+        if dir == Resp {
+            return [&[first, length][..], payload].concat();
+        }
+        let mask = [1, 2, 3, 4];
+        let masked: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        [&[first, length | 0x80][..], &mask, &masked].concat()
+    }
+
+    fn run(turns: &[(Direction, Vec<u8>)], piece: usize) -> Vec<Event> {
+        let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        testkit::stream(&WEBSOCKET, &turns, piece)
+    }
+
+    fn vnc() -> Vec<(Direction, Vec<u8>)> {
+        let said: [Turn<'_>; 6] = [
+            (Resp, b"RFB 003.008\n"),
+            (Orig, b"RFB 003.008\n"),
+            (Resp, &[1, 1]),
+            (Orig, &[1]),
+            (Resp, &[0, 0, 0, 0]),
+            (Orig, &[1]),
+        ];
+        let mut turns: Vec<_> = said.iter().map(|(dir, bytes)| (*dir, frame(*dir, 0x82, bytes))).collect();
+        let init = b"\x05\x00\x03\x00................\x00\x00\x00\x04desk";
+        // A ping between, and the last message in two fragments.
+        turns.insert(1, (Resp, frame(Resp, 0x89, b"ping")));
+        turns.push((Resp, [frame(Resp, 0x02, &init[..9]), frame(Resp, 0x80, &init[9..])].concat()));
+        turns
+    }
+
+    fn becomes(events: &[Event]) -> Option<&'static str> {
+        events.iter().find_map(|event| match event.kind {
+            EventKind::Becomes { to, .. } => Some(to),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_desktop_in_binary_messages_is_one() {
+        let events = run(&vnc(), 4_096);
+        assert_eq!(becomes(&events), Some("rfb"));
+        assert_eq!(testkit::said(&events, "rfb.desktop_name"), Some("desk"));
+        let at = |wanted: &EventKind| events.iter().position(|event| event.kind == *wanted).unwrap();
+        assert!(at(&EventKind::Becomes { to: "rfb", over: Some("websocket") }) < at(&EventKind::Confirmed));
+        assert_eq!(events.last().map(|event| &event.kind), Some(&EventKind::Settled));
+    }
+
+    #[test]
+    fn base64_in_text_messages_too() {
+        let turns: Vec<_> = [(Resp, &b"UkZCIDAwMy4wMDgK"[..]), (Orig, b"UkZCIDAwMy4wMDgK"), (Resp, b"AQE=")]
+            .iter()
+            .map(|(dir, text)| (*dir, frame(*dir, 0x81, text)))
+            .collect();
+        let events = run(&turns, 4_096);
+        assert_eq!(becomes(&events), Some("rfb"));
+        assert_eq!(testkit::said(&events, "rfb.security_types"), Some("none"));
+        assert_eq!(base64(b"aGk="), Some(b"hi".to_vec()));
+        assert_eq!((base64(b"aGk"), base64(b"a*k="), base64(b"===="), base64(b"")), (None, None, None, Some(vec![])));
+    }
+
+    #[test]
+    fn a_version_line_alone_is_told_at_the_end() {
+        let one = run(&[(Resp, frame(Resp, 0x82, b"RFB 003.008\n"))], 4_096);
+        assert_eq!(becomes(&one), Some("rfb"));
+        assert!(!one.iter().any(|event| event.kind == EventKind::Confirmed));
+    }
+
+    #[test]
+    fn chat_telemetry_and_compressed_messages_stay_a_websocket() {
+        let cases: [(u8, &[u8]); 6] = [
+            (0x81, b"RFB 003.008\n"),
+            (0x81, b"{\"text\":\"RFB 003.008\\n\"}"),
+            (0x82, b"{\"text\":\"RFB 003.008\\n\"}"),
+            (0x82, b"\x08\x01\x12\x0cRFB 003.008\n"),
+            (0xc2, b"RFB 003.008\n"),
+            (0x88, b"\x03\xe8RFB 003.008\n"),
+        ];
+        for (first, payload) in cases {
+            let events = run(&[(Resp, frame(Resp, first, payload)), (Orig, frame(Orig, 0x82, b"ok"))], 4_096);
+            assert_eq!(becomes(&events), None, "{payload:?}");
+        }
+        let broken = run(&[(Resp, b"HTTP/1.1 200 OK\r\n".to_vec())], 4_096);
+        assert_eq!(broken[0].kind, EventKind::Violation(Fault("websocket.malformed-frame")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_events(piece in 1usize..40) {
+            prop_assert_eq!(run(&vnc(), piece), run(&vnc(), usize::MAX));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(
+            kept in 0usize..6,
+            turns in proptest::collection::vec((any::<bool>(), 0x80u8..0x8b, proptest::collection::vec(any::<u8>(), 0..60)), 0..8),
+            raw in proptest::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let mut all = vnc();
+            all.truncate(kept);
+            for (orig, first, payload) in &turns {
+                let dir = if *orig { Orig } else { Resp };
+                all.push((dir, frame(dir, *first, payload)));
+            }
+            all.push((Resp, raw));
+            run(&all, 3);
+        }
+    }
+}
