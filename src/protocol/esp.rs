@@ -44,7 +44,7 @@ const AH_CLIENT_SPI: Key = "ah.client_spi";
 const AH_SERVER_SPI: Key = "ah.server_spi";
 
 /// All flows of IPsec between two addresses are one session.
-const IPSEC: Link = Link::Pair("ipsec");
+const IPSEC: Link = Link::Pair("ike");
 /// Where ESP in UDP runs: IKE's second port, and GlobalProtect's own.
 const UDP_PORTS: [u16; 2] = [4500, 4501];
 /// SPIs up to here are reserved (RFC 4303 2.1); keys set by hand use them all the same.

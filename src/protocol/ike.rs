@@ -57,7 +57,7 @@ const IDENTITY: Key = "ike.identity";
 const RESPONDER_IDENTITY: Key = "ike.responder_identity";
 
 /// All flows of IPsec between two addresses are one session.
-const IPSEC: Link = Link::Pair("ipsec");
+const IPSEC: Link = Link::Pair("ike");
 /// Stands where ESP has its SPI (RFC 3948 2.2), in datagrams and in TCP's frames.
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// How a stream begins (RFC 9329 4).

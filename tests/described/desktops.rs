@@ -83,7 +83,7 @@ fn syn(acknowledged: u32, flags: u16, initial: u32) -> Vec<u8> {
 /// [MS-RDPEUDP] 3.1.5: the UDP transport names the same correlation identifier as the TCP connection, and both say that
 /// they are one session.
 #[test]
-fn rdp_over_tcp_and_udp_say_that_they_belong_together() {
+fn rdp_over_tcp_and_udp_are_one_session() {
     let mut tape = Tape::default();
     let ask = [&[1, 8, 8, 0, 1, 0, 0, 0, 6, 0, 36, 0][..], &[0x5a; 16], &[0; 16]].concat();
     let (client, server) = hellos();
@@ -103,14 +103,11 @@ fn rdp_over_tcp_and_udp_say_that_they_belong_together() {
         &[(Client, &syn(u32::MAX, 0x0801, 100)), (Server, &syn(100, 0x0005, 200)), (Client, &fec)],
     );
     let sessions = tape.sessions();
-    assert_eq!(sessions.len(), 2);
-    for session in &sessions {
-        assert!(matches!(session.protocol, Some("rdp" | "rdp-udp")), "{session:#?}");
-        assert_eq!(session.confidence, Some(farmlight::session::Confidence::Confirmed));
-        assert!(session.links.contains(&Link::Pair("rdp")) && session.links.contains(&Link::token("rdp", &[0x5a; 16])));
-    }
-    let udp = sessions.iter().find(|s| s.protocol == Some("rdp-udp")).unwrap();
-    assert_eq!((said(udp, "rdp_udp.version"), said(udp, "rdp_udp.fec")), (Some("1"), Some("true")));
+    assert_eq!(named(&sessions), ("rdp", "confirmed"));
+    let session = &sessions[0];
+    assert!(session.links.contains(&Link::Pair("rdp")) && session.links.contains(&Link::token("rdp", &[0x5a; 16])));
+    assert_eq!(session.parts.iter().map(|tuple| tuple.orig.port).collect::<Vec<_>>(), [50_002]);
+    assert_eq!((said(session, "rdp_udp.version"), said(session, "rdp_udp.fec")), (Some("1"), Some("true")));
 }
 
 /// What begins with all ones, or has TLS in it, and is not RDP.

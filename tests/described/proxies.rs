@@ -75,7 +75,7 @@ fn tunnels_in_websockets_are_known_by_their_subprotocol() {
     assert_eq!(named(&upgrade("chisel-v3")), ("chisel", "confirmed"));
     assert_eq!(named(&upgrade(token)), ("wstunnel", "likely"));
     for other in ["mqtt", "graphql-transport-ws", "v1.kernel.websocket.jupyter.org", "chisel.v3"] {
-        assert_eq!(named(&upgrade(other)), ("http", "confirmed"), "{other}");
+        assert_eq!(named(&upgrade(other)), ("websocket", "confirmed"), "{other}");
     }
 }
 

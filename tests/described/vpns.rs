@@ -78,7 +78,7 @@ fn ike_on_any_port_and_over_tcp() {
 }
 
 #[test]
-fn all_flows_of_ipsec_between_two_addresses_give_one_link() {
+fn all_flows_of_ipsec_between_two_addresses_are_one_session() {
     let mut tape = Tape::default();
     tape.udp((500, 500), &borrowed(&exchange()[..2]));
     for n in 1..5 {
@@ -87,12 +87,11 @@ fn all_flows_of_ipsec_between_two_addresses_give_one_link() {
         tape.ip(Client, 51, &[&[6, 4, 0, 0][..], &esp(0xe000_0001, n)].concat());
     }
     let sessions = tape.sessions();
-    let mut names: Vec<_> = sessions.iter().map(|s| (s.protocol.unwrap(), s.confidence.unwrap().name())).collect();
-    names.sort_unstable();
-    assert_eq!(names, [("ah", "confirmed"), ("esp", "confirmed"), ("ike", "confirmed")]);
-    for session in &sessions {
-        assert_eq!(session.links, [Link::Pair("ipsec")], "{session:#?}");
-    }
+    assert_eq!(named(&sessions), ("ike", "confirmed"));
+    let mut parts: Vec<u8> = sessions[0].parts.iter().map(|tuple| tuple.proto.0).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, [50, 51]);
+    assert_eq!(sessions[0].ends.orig.packets + sessions[0].ends.resp.packets, 2 + 12);
 }
 
 #[test]
@@ -101,7 +100,7 @@ fn esp_in_udp_without_ike_is_likely() {
     for port in [4500, 4501] {
         let sessions = udp(port, &borrowed(&turns));
         assert_eq!(named(&sessions), ("esp", "likely"));
-        assert_eq!(sessions[0].links, [Link::Pair("ipsec")]);
+        assert_eq!(sessions[0].links, [Link::Pair("ike")]);
     }
     nothing(&udp(4502, &borrowed(&turns)));
 }
