@@ -5,6 +5,7 @@
 
 mod batch;
 mod engine;
+mod gather;
 mod worker;
 
 pub use engine::{Engine, EngineConfig, Outlet, Totals};

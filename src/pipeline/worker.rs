@@ -1,6 +1,7 @@
 //! One shard: its flow table and what is read of its flows. No thread, no channel, no clock.
 
 use super::Outlet;
+use super::gather::Gather;
 use crate::base::Timestamp;
 use crate::flow::{Flow, Table, Timeouts};
 use crate::session::{Budget, Connection};
@@ -60,6 +61,7 @@ impl WorkerCounts {
 #[derive(Debug)]
 pub struct Worker {
     table: Table<Connection>,
+    gather: Gather,
     budget: Budget,
     counts: WorkerCounts,
     clock: Timestamp,
@@ -76,6 +78,7 @@ impl Worker {
         let flows = if limits.flows == 0 { Limits::DEFAULT_FLOWS } else { limits.flows };
         Self {
             table: Table::new(flows, limits.timeouts),
+            gather: Gather::default(),
             budget: limits.budget,
             counts: WorkerCounts::default(),
             clock: Timestamp::MIN,
@@ -89,8 +92,8 @@ impl Worker {
             Input::Packet(packet, clock) => self.on_packet(packet, clock, out),
             Input::Tick(clock) => self.advance(clock, out),
             Input::End => {
-                let counts = &mut self.counts;
-                self.table.drain(|flow, connection| end(counts, &flow, connection, out));
+                let (counts, gather) = (&mut self.counts, &self.gather);
+                self.table.drain(|flow, connection| end(counts, gather, &flow, connection, out));
             }
         }
     }
@@ -104,8 +107,8 @@ impl Worker {
     fn on_packet(&mut self, packet: &Packet<'_>, clock: Timestamp, out: &mut impl Outlet) {
         self.advance(clock, out);
         self.counts.packets += 1;
-        let counts = &mut self.counts;
-        let touch = self.table.touch(packet, clock, |flow, connection| end(counts, &flow, connection, out));
+        let (counts, gather) = (&mut self.counts, &self.gather);
+        let touch = self.table.touch(packet, clock, |flow, connection| end(counts, gather, &flow, connection, out));
         if touch.duplicate {
             self.counts.duplicates += 1;
             return;
@@ -115,6 +118,11 @@ impl Worker {
             connection.on_flip();
         }
         connection.on_packet(flow, touch.dir, packet, &self.budget, &mut |news| out.news(news));
+        if connection.is_read()
+            && let Some(kind) = connection.gathers()
+        {
+            self.gather.on_lead(flow, kind);
+        }
     }
 
     fn advance(&mut self, clock: Timestamp, out: &mut impl Outlet) {
@@ -123,13 +131,14 @@ impl Worker {
             return;
         }
         self.swept = self.clock;
-        let counts = &mut self.counts;
-        self.table.sweep(self.clock, |flow, connection| end(counts, &flow, connection, out));
+        let (counts, gather) = (&mut self.counts, &self.gather);
+        self.table.sweep(self.clock, |flow, connection| end(counts, gather, &flow, connection, out));
     }
 }
 
-fn end(counts: &mut WorkerCounts, flow: &Flow, connection: Connection, out: &mut impl Outlet) {
+fn end(counts: &mut WorkerCounts, gather: &Gather, flow: &Flow, connection: Connection, out: &mut impl Outlet) {
     counts.flows += 1;
-    let ended = connection.close(flow, &mut |news| out.news(news));
+    let mut ended = connection.close(flow, &mut |news| out.news(news));
+    gather.on_end(&mut ended.session);
     out.ended(ended);
 }

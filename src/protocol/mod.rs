@@ -222,6 +222,11 @@ pub const IDENTITY_KEYS: &[Key] = &["rdp.cookie", "rdp.client_name", "rfb.deskto
 /// The protocols whose flows are watched after their handshake, and how each reads what was counted.
 pub static GAITS: &[&Gait] = &[&ssh::GAIT];
 
+/// Sessions that gather flows which can't tell by themselves that they are part of one: a flow of the second protocol
+/// between the same two addresses, at the same server port, belongs to one of the first that is there at the same time
+/// (AnyConnect's TLS beside its DTLS).
+pub static GATHERERS: &[(&str, &str)] = &[("anyconnect", "tls")];
+
 /// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
 pub static FROM_THE_START: &[&str] = &["obfuscated"];
 

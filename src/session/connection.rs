@@ -120,6 +120,18 @@ impl Connection {
         }
     }
 
+    /// Whether there is still something to be read: what a settled flow is doesn't change.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.stage == Stage::Reading
+    }
+
+    /// The kind of session for which this flow gathers others, if it does.
+    #[must_use]
+    pub fn gathers(&self) -> Option<&'static str> {
+        self.story.as_ref().and_then(|story| story.gathers())
+    }
+
     /// Originator and responder have been exchanged: what was read so far was read the wrong way round.
     pub fn on_flip(&mut self) {
         *self = Self::default();

@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
-use crate::protocol::{Protocol, named};
+use crate::protocol::{GATHERERS, Protocol, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -62,6 +62,12 @@ impl Story {
             EventKind::Becomes { to, over } => self.becomes(to, over),
             _ => {}
         }
+    }
+
+    /// The kind of session that this flow leads and for which it gathers others, if it does.
+    pub(super) fn gathers(&self) -> Option<&'static str> {
+        let leads = |kind: &str| self.links.iter().any(|link| matches!(link, Link::Pair(own) if *own == kind));
+        GATHERERS.iter().map(|(kind, _)| *kind).find(|kind| leads(kind))
     }
 
     /// Whether nothing has been learned.
