@@ -33,6 +33,8 @@ pub enum Layer {
     WireGuard,
     /// OpenVPN control channel.
     OpenVpn,
+    /// The handshake of a mesh tunnel (tinc, Nebula, Tailscale's disco).
+    Overlay,
     /// QUIC handshake.
     Quic,
     /// TLS handshake over TCP.
@@ -43,7 +45,8 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 6] = [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh];
+    pub const ALL: [Self; 7] =
+        [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Overlay, Self::Quic, Self::Tls, Self::Ssh];
 
     /// The word used in records.
     #[must_use]
@@ -52,6 +55,7 @@ impl Layer {
             Self::TcpHandshake => "tcp-handshake",
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
+            Self::Overlay => "overlay",
             Self::Quic => "quic",
             Self::Tls => "tls",
             Self::Ssh => "ssh",

@@ -9,16 +9,22 @@
 pub mod codec;
 mod dns;
 mod http;
+mod nebula;
 mod openvpn;
+mod openvpn_scrambled;
 mod quic;
 mod rdp;
 mod rfb;
 mod ssh;
 mod starttls;
+mod teredo;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod tinc;
 mod tls;
+mod vpn_services;
 mod wireguard;
+mod zerotier;
 
 use crate::base::{Direction, Ends, Timestamp};
 
@@ -27,9 +33,14 @@ pub use crate::base::{Event, EventKind, Events, Fault, Key, Link, Loop, Piece, S
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
     &ssh::SSH,
+    &wireguard::TAILSCALE,
     &wireguard::WIREGUARD,
+    &nebula::NEBULA,
+    &zerotier::ZEROTIER,
+    &teredo::TEREDO,
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
+    &tinc::TINC,
     &rdp::RDP,
     &rfb::RFB,
     &tls::PROTOCOL,
@@ -45,6 +56,28 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    &openvpn_scrambled::OPENVPN_SCRAMBLED,
+    &vpn_services::WARP,
+    &vpn_services::NORDVPN,
+    &vpn_services::PROTONVPN,
+    &vpn_services::MULLVAD,
+    &vpn_services::EXPRESSVPN,
+    &vpn_services::SURFSHARK,
+    &vpn_services::WINDSCRIBE,
+    &vpn_services::TUNNELBEAR,
+    &vpn_services::CYBERGHOST,
+    &vpn_services::PIA,
+    &vpn_services::HOTSPOT_SHIELD,
+    &vpn_services::OPERA_VPN,
+    &vpn_services::SHELLFIRE,
+    &vpn_services::ASTRILL,
+    &vpn_services::HOLA,
+    &vpn_services::PSIPHON,
+    &vpn_services::LANTERN,
+    &vpn_services::PRIVATE_RELAY,
+    &vpn_services::NORTON_VPN,
+    &vpn_services::NETBIRD,
+    &vpn_services::HAMACHI,
 ];
 
 /// The entry of that name.
@@ -194,7 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 22] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -216,13 +249,14 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"0 alpha 17\n1 94 64 0 0 ",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..22, 0usize..22),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {
