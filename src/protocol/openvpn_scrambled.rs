@@ -309,7 +309,8 @@ mod tests {
             let mut turns = dialogue()[..2].to_vec();
             turns.extend(parts.into_iter().map(|(orig, bytes)| (if orig { Orig } else { Resp }, bytes)));
             let turns: Vec<_> = turns.into_iter().chain([(Orig, vec![0xff; 60])]).collect();
-            prop_assert_eq!(testkit::said(&run(&turns), SCRAMBLE), None);
+            let events = run(&turns);
+            prop_assert_eq!(testkit::said(&events, SCRAMBLE), None);
             stream(&turns, 7);
         }
     }
