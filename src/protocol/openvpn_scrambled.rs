@@ -12,9 +12,9 @@ use crate::base::{Direction, Ends, Layer, Timestamp};
 use crate::protocol::codec::Inbox;
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
-/// The registry's entry; it bears the name of what is scrambled.
+/// The registry's entry.
 pub(crate) static OPENVPN_SCRAMBLED: Protocol = Protocol {
-    name: "openvpn",
+    name: "openvpn-scrambled",
     category: Category::Vpn,
     carriers: &[Carrier::Datagram, Carrier::Stream],
     ports: &[],
@@ -194,6 +194,7 @@ impl Scrambled {
         let both = self.controls.orig > 0 && self.controls.resp > 0;
         if let (Some(answered), true) = (self.answered, both && self.acks >= 2 && self.agreed >= AGREEING) {
             events.attribute(at, dir, SCRAMBLE, format!("xor-{mask:02x}"));
+            events.application(at, dir, "openvpn");
             if !self.again {
                 events.ask(asked_at, Direction::Orig, Layer::OpenVpn, "client-reset");
                 events.answer(answered, Direction::Resp, Layer::OpenVpn, "client-reset");
