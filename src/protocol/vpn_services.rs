@@ -7,7 +7,8 @@
 //! A tunnel that is seen to be OpenVPN, WireGuard or IKE keeps that name. A service's web site, shop and interface for
 //! programs are mentions: somebody looked at it, nobody is shown to have a tunnel.
 //!
-//! Reference: each service's own support pages and published client sources, named beside its signs.
+//! Reference: captures where one is named beside the signs. The other names are what is generally known of each service;
+//! what stands beside them says where to check, and has not been checked.
 
 use crate::base::Key;
 use crate::protocol::{Analyzer, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
