@@ -48,6 +48,8 @@ pub enum Layer {
     L2tp,
     /// PPTP: its control connection, and acknowledgments in its GRE.
     Pptp,
+    /// The handshake of a mesh tunnel (tinc, Nebula, Tailscale's disco).
+    Overlay,
     /// QUIC handshake.
     Quic,
     /// RDP-UDP handshake.
@@ -74,13 +76,14 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
         Self::Ike,
         Self::L2tp,
         Self::Pptp,
+        Self::Overlay,
         Self::Quic,
         Self::RdpUdp,
         Self::Rdp,
@@ -104,6 +107,7 @@ impl Layer {
             Self::Ike => "ike",
             Self::L2tp => "l2tp",
             Self::Pptp => "pptp",
+            Self::Overlay => "overlay",
             Self::Quic => "quic",
             Self::RdpUdp => "rdp-udp",
             Self::Rdp => "rdp",

@@ -26,9 +26,11 @@ mod kerberos;
 mod kvm;
 mod l2tp;
 mod meshcentral;
+mod nebula;
 mod nx;
 mod obfuscated;
 mod openvpn;
+mod openvpn_scrambled;
 mod pptp;
 mod quic;
 mod radius;
@@ -48,15 +50,19 @@ mod sslvpn;
 mod starttls;
 mod teamviewer;
 mod telnet;
+mod teredo;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod tinc;
 mod tls;
 mod tor;
 mod tunnel_services;
+mod vpn_services;
 mod websocket;
 mod wireguard;
 mod x11;
 mod xdmcp;
+mod zerotier;
 
 use crate::base::{Direction, Ends, Timestamp};
 
@@ -68,6 +74,7 @@ pub use crate::base::{
 /// All protocols, in the order they are tried when no port gives a hint: exact openings first.
 pub static REGISTRY: &[&Protocol] = &[
     &ssh::SSH,
+    &wireguard::TAILSCALE,
     &wireguard::WIREGUARD,
     &ike::IKE,
     &anyconnect::ANYCONNECT,
@@ -77,8 +84,12 @@ pub static REGISTRY: &[&Protocol] = &[
     &gre::GRE,
     &gre::ERSPAN,
     &esp::AH,
+    &nebula::NEBULA,
+    &zerotier::ZEROTIER,
+    &teredo::TEREDO,
     &quic::PROTOCOL,
     &openvpn::OPENVPN,
+    &tinc::TINC,
     &rdp::RDP,
     &rdp_udp::RDP_UDP,
     &rfb::RFB,
@@ -135,6 +146,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &kvm::IDRAC,
     &kvm::ILO,
     &kvm::SUPERMICRO,
+    &openvpn_scrambled::OPENVPN_SCRAMBLED,
     // Looked for at its ports alone where it is in UDP, and late.
     &esp::ESP,
     // Last of the streams: it is what shows no other format.
@@ -214,6 +226,27 @@ pub static REGISTRY: &[&Protocol] = &[
     &tunnel_services::DEV_TUNNELS,
     &tunnel_services::CHISEL,
     &tunnel_services::WSTUNNEL,
+    &vpn_services::WARP,
+    &vpn_services::NORDVPN,
+    &vpn_services::PROTONVPN,
+    &vpn_services::MULLVAD,
+    &vpn_services::EXPRESSVPN,
+    &vpn_services::SURFSHARK,
+    &vpn_services::WINDSCRIBE,
+    &vpn_services::TUNNELBEAR,
+    &vpn_services::CYBERGHOST,
+    &vpn_services::PIA,
+    &vpn_services::HOTSPOT_SHIELD,
+    &vpn_services::OPERA_VPN,
+    &vpn_services::SHELLFIRE,
+    &vpn_services::ASTRILL,
+    &vpn_services::HOLA,
+    &vpn_services::PSIPHON,
+    &vpn_services::LANTERN,
+    &vpn_services::PRIVATE_RELAY,
+    &vpn_services::NORTON_VPN,
+    &vpn_services::NETBIRD,
+    &vpn_services::HAMACHI,
 ];
 
 /// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
@@ -435,6 +468,7 @@ mod tests {
         b"\x05\x01\0\x05\x01\0\x01\xc6\x33\x64\x01\0\x50",
         b"ID:1234\0\0\0\0",
         b"\x10\x01\0\0KVMR",
+        b"0 alpha 17\n1 94 64 0 0 ",
     ];
 
     proptest! {

@@ -1,15 +1,21 @@
-//! WireGuard: who opens a tunnel, and the round trip of its handshake.
+//! WireGuard and Tailscale, which speaks WireGuard and its own disco on one socket: who opens a tunnel, and its round
+//! trips.
 //!
-//! Reads: message types, lengths, sender and receiver indices, whether MAC2 is set. Emits: the closed loops of each
-//! handshake. Does not: decrypt, or follow a peer to another address.
+//! Reads: message types, lengths, sender and receiver indices, whether MAC2 is set; the disguises whose indices still
+//! tell (AmneziaWG, Cloudflare WARP); disco's magic, keys and lengths. Emits: the closed loops of each handshake and of
+//! disco's pings; the indices chosen by the responder, by which flows of a peer that roams meet. Does not: decrypt.
 //!
-//! Stays attached for four handshakes (a rekey comes every two minutes), since each gives one more round trip; a data
-//! message then costs one look at its first byte and, only while a response waits for its answer, one at its index.
+//! Stays attached for twelve handshakes (a rekey comes every two minutes), since each gives one more round trip and one
+//! more index; a data message then costs one look at its first byte and, only while a response waits for its answer,
+//! one at its index.
 //!
-//! Reference: Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel" (NDSS 2017), 5.4.
+//! Reference: Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel" (NDSS 2017), 5.4; AmneziaWG's README
+//! (junk packets, S1, S2, H1 to H4); Tailscale's sources, `disco/disco.go`.
 
 use crate::base::{Direction, Ends, Layer, Reader, Timestamp};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{
+    Analyzer, Carrier, Category, Events, Key, Link, Opening, Pdu, Probe, Protocol, Said, Shows, Sign,
+};
 
 /// The registry's entry.
 pub(crate) static WIREGUARD: Protocol = Protocol {
@@ -22,6 +28,32 @@ pub(crate) static WIREGUARD: Protocol = Protocol {
     lasting: true,
     probe,
     analyzer: || Box::new(WireGuard::default()),
+};
+
+/// Tailscale, and what else speaks disco (Headscale's clients are Tailscale's own).
+pub(crate) static TAILSCALE: Protocol = Protocol {
+    name: "tailscale",
+    category: Category::Vpn,
+    carriers: &[Carrier::Datagram],
+    ports: &[41_641],
+    attributes: &[],
+    signs: &[
+        // The relays' names; the control server's and the site's tell only that somebody has it.
+        Sign::new("tls.sni", Said::Glob("derp*.tailscale.com"), Shows::Likely),
+        Sign::new("tls.sni", Said::Domain("tailscale.com"), Shows::Mention),
+        Sign::new("tls.sni", Said::Domain("tailscale.io"), Shows::Mention),
+        Sign::new("http.upgrade", Said::Exactly("DERP"), Shows::Certain),
+        Sign::new("http.upgrade", Said::Exactly("tailscale-control-protocol"), Shows::Certain),
+    ],
+    lasting: true,
+    probe: |opening| {
+        if Disco::read(opening.sent.orig).or(Disco::read(opening.sent.resp)).is_some() {
+            Probe::Match
+        } else {
+            Probe::NoMatch
+        }
+    },
+    analyzer: || Box::new(Tailscale::default()),
 };
 
 const VARIANT: Key = "wireguard.variant";
@@ -41,7 +73,7 @@ const UNPADDED: usize = 576;
 const KEEPALIVE_LEN: usize = 32;
 
 /// Handshakes that are read before the flow is left alone.
-const HANDSHAKES: u8 = 4;
+const HANDSHAKES: u8 = 12;
 /// Initiations that are kept while no response names one; they are 5 s apart and given up after 90 s.
 const PENDING: usize = 4;
 /// Nobody has sent so many packets in one session that its counter is larger: a session ends after 2^60 messages by
@@ -49,6 +81,27 @@ const PENDING: usize = 4;
 const COUNTER_LIMIT: u64 = 1 << 40;
 
 fn probe(opening: &Opening<'_>) -> Probe {
+    match probe_plain(opening) {
+        Probe::NoMatch => probe_masked(opening.sent),
+        other => other,
+    }
+}
+
+/// With a disguise, only an answer that names what it answers tells.
+fn probe_masked(sent: Ends<&[u8]>) -> Probe {
+    let pairs = [(sent.orig, sent.resp), (sent.resp, sent.orig)];
+    let matched = pairs.iter().any(|(asked, answer)| {
+        Masked::initiation(asked, 0).is_some_and(|(mask, sender)| mask.response(answer, 0, sender).is_some())
+    });
+    let may_be = pairs.iter().any(|(bytes, _)| Masked::initiation(bytes, 0).is_some());
+    match (matched, may_be) {
+        (true, _) => Probe::Match,
+        (false, true) => Probe::NeedMore,
+        (false, false) => Probe::NoMatch,
+    }
+}
+
+fn probe_plain(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (Message::read(opening.sent.orig, 0), Message::read(opening.sent.resp, 0));
     let either = |message: &Option<Message>, bytes: &[u8]| message.is_some() || bytes.is_empty();
     if !either(&orig, opening.sent.orig) || !either(&resp, opening.sent.resp) {
@@ -120,6 +173,59 @@ impl Message {
     }
 }
 
+/// A disguise in which the indices can still be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Masked {
+    /// AmneziaWG: random bytes before the handshake's messages, whose lengths the totals tell, and other types.
+    Amnezia,
+    /// Cloudflare WARP: the types have the two top bits of QUIC's long header, and messages are padded. Of the index
+    /// in the response only the middle bytes are the initiation's (`vpn/ndpi__cloudflare-warp.pcap`).
+    Warp,
+}
+
+impl Masked {
+    /// The disguise of an initiation, and its sender's index.
+    fn initiation(bytes: &[u8], missing: u32) -> Option<(Self, [u8; 4])> {
+        if missing > 0 {
+            return None;
+        }
+        let mut reader = Reader::new(bytes);
+        if bytes.starts_with(&[0xc1, 0, 0, 0]) && bytes.len() >= INITIATION_LEN {
+            reader.take(4)?;
+            return Some((Self::Warp, reader.array()?));
+        }
+        reader.take(bytes.len().checked_sub(INITIATION_LEN).filter(|before| *before <= MASK_LIMIT)? + 4)?;
+        no_mac2(bytes).then_some((Self::Amnezia, reader.array()?))
+    }
+
+    /// The index that a response to that initiation brings.
+    fn response(self, bytes: &[u8], missing: u32, asked: [u8; 4]) -> Option<[u8; 4]> {
+        let before = bytes.len().checked_sub(RESPONSE_LEN).filter(|_| missing == 0)?;
+        let mut reader = Reader::new(bytes);
+        if self == Self::Amnezia {
+            reader.take(Some(before).filter(|before| *before <= MASK_LIMIT)?)?;
+        }
+        let kind = reader.u8()?;
+        reader.take(3)?;
+        let (sender, receiver): ([u8; 4], [u8; 4]) = (reader.array()?, reader.array()?);
+        let fits = match (self, receiver, asked) {
+            (Self::Amnezia, ..) => receiver == asked && no_mac2(bytes),
+            (Self::Warp, [_, a, b, _], [_, c, d, _]) => kind == 0xc2 && [a, b] == [c, d] && [a, b] != [0, 0],
+        };
+        fits.then_some(sender)
+    }
+}
+
+/// The longest prefix that AmneziaWG's tools let a message have (S1 and S2), as its README says.
+const MASK_LIMIT: usize = 1_132;
+
+/// Whether a message ends with an authenticator and, where no cookie was asked for, sixteen zeros.
+fn no_mac2(bytes: &[u8]) -> bool {
+    let Some((before, tail)) = bytes.split_last_chunk::<16>() else { return false };
+    let Some(mac1) = before.last_chunk::<16>() else { return false };
+    *tail == [0; 16] && mac1.iter().filter(|byte| **byte == 0).count() < 4
+}
+
 /// An index one end chose, and when the message that brought it passed.
 #[derive(Debug, Clone, Copy)]
 struct Chosen {
@@ -141,6 +247,11 @@ struct WireGuard {
     handshakes: u8,
     seen_initiation: bool,
     cookie_told: bool,
+    /// An initiation in disguise: its end, its index, and the response's four first bytes and index.
+    masked: Option<(Masked, Direction, [u8; 4])>,
+    answered: Option<([u8; 4], [u8; 4])>,
+    /// Disco was seen on this flow, so other formats than WireGuard's are no fault.
+    within: bool,
     done: bool,
 }
 
@@ -151,13 +262,12 @@ impl Analyzer for WireGuard {
         if self.done || (data && self.handshakes > 0 && self.responded.is_none()) {
             return;
         }
-        let Some(message) = Message::read(pdu.bytes, pdu.missing) else {
-            if self.handshakes == 0 {
-                events.violation(pdu.at, pdu.dir, "wireguard.malformed-message");
-                self.done = true;
-                events.settled(pdu.at, pdu.dir);
-            }
-            return;
+        let message = Message::read(pdu.bytes, pdu.missing);
+        if self.masked.is_some() || (message.is_none() && self.handshakes == 0 && !self.seen_initiation) {
+            return self.on_masked(pdu, events);
+        }
+        let Some(message) = message else {
+            return self.refuse(pdu, "wireguard.malformed-message", events);
         };
         if message.cookie && !std::mem::replace(&mut self.cookie_told, true) {
             events.attribute(pdu.at, pdu.dir, COOKIE, "mac2");
@@ -172,6 +282,66 @@ impl Analyzer for WireGuard {
 }
 
 impl WireGuard {
+    /// Takes the name back while nothing agreed.
+    fn refuse(&mut self, pdu: &Pdu<'_>, fault: &'static str, events: &mut Events) {
+        if self.handshakes > 0 || self.within {
+            return;
+        }
+        if Disco::read(pdu.bytes).is_some() {
+            self.within = true;
+            events.application(pdu.at, pdu.dir, TAILSCALE.name);
+            return;
+        }
+        events.violation(pdu.at, pdu.dir, fault);
+        self.done = true;
+        events.settled(pdu.at, pdu.dir);
+    }
+
+    fn on_masked(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let Some((mask, dir, asked)) = self.masked else {
+            match Masked::initiation(pdu.bytes, pdu.missing) {
+                Some((mask, index)) => {
+                    self.masked = Some((mask, pdu.dir, index));
+                    events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
+                }
+                None => self.refuse(pdu, "wireguard.malformed-message", events),
+            }
+            return;
+        };
+        let head = pdu.bytes.first_chunk::<4>().copied().unwrap_or_default();
+        let Some((reply, index)) = self.answered else {
+            if pdu.dir == dir {
+                // Sent anew, with an index of its own.
+                if let Some((mask, index)) = Masked::initiation(pdu.bytes, pdu.missing) {
+                    self.masked = Some((mask, dir, index));
+                    events.ask(pdu.at, dir, Layer::WireGuard, "handshake-init");
+                }
+            } else if let Some(index) = mask.response(pdu.bytes, pdu.missing, asked) {
+                self.answered = Some((head, index));
+                events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
+                events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
+                if mask == Masked::Amnezia {
+                    events.confirmed(pdu.at, pdu.dir);
+                    events.attribute(pdu.at, pdu.dir, VARIANT, "amnezia");
+                }
+            }
+            return;
+        };
+        // Data names the responder's index, and of WARP has the response's reserved bytes.
+        let names = pdu.dir == dir && pdu.bytes.get(4..8) == Some(&index[..]);
+        let disguised = mask == Masked::Amnezia || (head.first() == Some(&0xc4) && head.get(1..) == reply.get(1..));
+        if names && disguised {
+            events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
+            if mask == Masked::Warp {
+                events.confirmed(pdu.at, pdu.dir);
+                events.attribute(pdu.at, pdu.dir, VARIANT, "quic-like");
+                events.application(pdu.at, pdu.dir, "cloudflare-warp");
+            }
+            self.done = true;
+            events.settled(pdu.at, pdu.dir);
+        }
+    }
+
     fn on_initiation(&mut self, pdu: &Pdu<'_>, message: &Message) {
         self.seen_initiation = true;
         let known = |slot: &Option<Chosen>| slot.is_some_and(|c| c.dir == pdu.dir && c.index == message.sender);
@@ -189,10 +359,8 @@ impl WireGuard {
         let asked =
             |slot: &&mut Option<Chosen>| slot.is_some_and(|c| c.dir == pdu.dir.flip() && c.index == message.receiver);
         let Some(asked) = self.pending.iter_mut().find(asked).and_then(Option::take) else {
-            if self.handshakes == 0 && self.seen_initiation {
-                events.violation(pdu.at, pdu.dir, "wireguard.response-to-nothing");
-                self.done = true;
-                events.settled(pdu.at, pdu.dir);
+            if self.seen_initiation {
+                self.refuse(pdu, "wireguard.response-to-nothing", events);
             }
             return;
         };
@@ -207,6 +375,9 @@ impl WireGuard {
         self.handshakes += 1;
         events.ask(asked.at, asked.dir, Layer::WireGuard, "handshake-init");
         events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
+        // What the flow's responder chose stays good when the originator comes from elsewhere.
+        let index = if pdu.dir == Direction::Resp { message.sender } else { message.receiver };
+        events.link(pdu.at, pdu.dir, Link::AtServer("wireguard", u64::from(index)));
         self.responded = Some(Chosen { dir: pdu.dir, index: message.sender, at: pdu.at, len: message.len });
     }
 
@@ -234,11 +405,92 @@ impl WireGuard {
         let odd = seen.is_some_and(|(index, highest)| {
             (index != message.receiver && !self.seen_initiation) || (index == message.receiver && counter == highest)
         });
+        if pdu.dir == Direction::Orig && seen.is_none_or(|(index, _)| index != message.receiver) {
+            events.link(pdu.at, pdu.dir, Link::AtServer("wireguard", u64::from(message.receiver)));
+        }
         let highest = seen.filter(|(index, _)| *index == message.receiver).map_or(0, |(_, highest)| highest);
         *seen = Some((message.receiver, counter.max(highest)));
         if odd {
-            events.violation(pdu.at, pdu.dir, "wireguard.data-inconsistent");
-            self.done = true;
+            self.refuse(pdu, "wireguard.data-inconsistent", events);
+        }
+    }
+}
+
+/// A disco message: its sender's key, and how much is sealed in it.
+struct Disco {
+    key: [u8; 32],
+    sealed: usize,
+}
+
+/// "TS" and the speech balloon U+1F4AC.
+const DISCO: [u8; 6] = *b"TS\xf0\x9f\x92\xac";
+/// Magic, key, nonce and the tag of the sealed box.
+const DISCO_OVERHEAD: usize = 6 + 32 + 24 + 16;
+/// Type, version, transaction, address and port. A ping has 14 bytes, 46 with its node's key, or is padded; what else
+/// there is goes through relays.
+const PONG: usize = 1 + 1 + 12 + 16 + 2;
+/// Pongs read before the flow is left alone.
+const PONGS: u8 = 48;
+
+impl Disco {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let magic: [u8; 6] = reader.array()?;
+        let key = reader.array()?;
+        // The shortest message has a type and a version.
+        let sealed = bytes.len().checked_sub(DISCO_OVERHEAD).filter(|sealed| *sealed >= 2)?;
+        (magic == DISCO && key != [0; 32]).then_some(Self { key, sealed })
+    }
+}
+
+#[derive(Debug)]
+struct Tailscale {
+    keys: Ends<Option<[u8; 32]>>,
+    confirmed: bool,
+    pongs: u8,
+    wireguard: WireGuard,
+}
+
+impl Default for Tailscale {
+    fn default() -> Self {
+        let wireguard = WireGuard { within: true, ..WireGuard::default() };
+        Self { keys: Ends::default(), confirmed: false, pongs: 0, wireguard }
+    }
+}
+
+impl Analyzer for Tailscale {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        if let Some(disco) = Disco::read(pdu.bytes) {
+            return self.on_disco(pdu, &disco, events);
+        }
+        let handshake = matches!(pdu.bytes.first(), Some(&INITIATION | &RESPONSE));
+        let plain = Message::read(pdu.bytes, pdu.missing).is_some();
+        if plain && (handshake || self.wireguard.handshakes > 0) {
+            self.wireguard.on_pdu(pdu, events);
+        }
+    }
+}
+
+impl Tailscale {
+    /// What a ping asks is sealed, but the pong goes back where the ping came from: on this flow it answers a ping of
+    /// this flow. Two pings on their way make it ambiguous, which asking twice tells.
+    fn on_disco(&mut self, pdu: &Pdu<'_>, disco: &Disco, events: &mut Events) {
+        *self.keys.of_mut(pdu.dir) = Some(disco.key);
+        if let (Some(orig), Some(resp), false) = (self.keys.orig, self.keys.resp, self.confirmed)
+            && orig != resp
+        {
+            self.confirmed = true;
+            events.confirmed(pdu.at, pdu.dir);
+            let (low, high) = if orig < resp { (orig, resp) } else { (resp, orig) };
+            events.link(pdu.at, pdu.dir, Link::token("tailscale", &[low, high].concat()));
+        }
+        if disco.sealed != PONG {
+            events.ask(pdu.at, pdu.dir, Layer::Overlay, "disco-ping");
+            return;
+        }
+        events.answer(pdu.at, pdu.dir, Layer::Overlay, "disco-ping");
+        self.pongs += 1;
+        if self.pongs >= PONGS {
             events.settled(pdu.at, pdu.dir);
         }
     }
@@ -310,14 +562,14 @@ mod tests {
     #[test]
     fn data_of_the_old_session_answers_nothing() {
         let mut turns = Vec::new();
-        for i in 0..4 {
-            turns.extend([(Orig, initiation(10 + i)), (Resp, response(20 + i, 10 + i))]);
-            turns.extend([(Orig, data(19 + i, 500)), (Orig, data(20 + i, 0))]);
+        for i in 0..u32::from(HANDSHAKES) {
+            turns.extend([(Orig, initiation(10 + i)), (Resp, response(60 + i, 10 + i))]);
+            turns.extend([(Orig, data(59 + i, 500)), (Orig, data(60 + i, 0))]);
         }
         let events = run(&turns);
         let answered: Vec<_> =
             loops(&events).into_iter().filter(|l| l.0 == "handshake-response" && !l.1).map(|l| l.2).collect();
-        assert_eq!(answered, [3, 7, 11, 15]);
+        assert_eq!(answered, (0..i64::from(HANDSHAKES)).map(|i| 4 * i + 3).collect::<Vec<_>>());
         assert_eq!(events.last().map(|e| &e.kind), Some(&EventKind::Settled));
     }
 
@@ -326,9 +578,91 @@ mod tests {
         assert_eq!(probe(&data(5, 3), &data(6, 9)), Probe::Match);
         assert_eq!(probe(&data(5, 3), b""), Probe::NeedMore);
         let events = run(&[(Orig, data(5, 3)), (Resp, data(6, 9)), (Orig, data(5, 4)), (Resp, data(6, 10))]);
-        assert!(events.is_empty());
+        let link = EventKind::Link(Link::AtServer("wireguard", 5));
+        assert_eq!(events.iter().map(|e| &e.kind).collect::<Vec<_>>(), [&link]);
         let wrong = run(&[(Orig, data(5, 3)), (Orig, data(8, 4))]);
-        assert!(matches!(wrong[0].kind, EventKind::Violation(_)));
+        assert!(wrong.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
+    }
+
+    #[test]
+    fn flows_of_a_peer_that_roams_know_the_same_index() {
+        let link = |events: &[Event]| events.iter().filter(|e| matches!(e.kind, EventKind::Link(_))).count();
+        let home = run(&[(Orig, initiation(5)), (Resp, response(6, 5)), (Orig, data(6, 0))]);
+        let away = run(&[(Orig, data(6, 80)), (Resp, data(5, 90)), (Orig, data(6, 81))]);
+        let wanted = EventKind::Link(Link::AtServer("wireguard", 6));
+        assert!(home.iter().any(|e| e.kind == wanted) && away.iter().any(|e| e.kind == wanted));
+        assert_eq!((link(&home), link(&away)), (1, 1));
+    }
+
+    /// `before` random bytes, another type, an authenticator, no cookie.
+    fn masked(before: usize, kind: u32, first: u32, second: u32, len: usize) -> Vec<u8> {
+        let mut out = vec![0x5a; before];
+        out.extend(kind.to_le_bytes());
+        out.extend(first.to_le_bytes());
+        out.extend(second.to_le_bytes());
+        out.resize(before + len - 16, 0xa5);
+        out.resize(before + len, 0);
+        out
+    }
+
+    #[test]
+    fn amnezia_is_known_by_the_index_that_comes_back() {
+        let (ask, answer) = (masked(40, 0x1234_5678, 5, 9, 148), masked(70, 0x9abc_def0, 6, 5, 92));
+        assert_eq!(probe(&ask, b""), Probe::NeedMore);
+        assert_eq!(probe(&ask, &answer), Probe::Match);
+        assert_eq!(probe(&ask, &masked(70, 7, 6, 4, 92)), Probe::NeedMore);
+        let data = message(0x77, 6, 0, 96);
+        let events = run(&[(Orig, ask), (Resp, answer), (Orig, data)]);
+        assert_eq!(testkit::said(&events, VARIANT), Some("amnezia"));
+        assert_eq!(testkit::loops(&events).len(), 2);
+        assert_eq!(probe(&[0; 400], b""), Probe::NoMatch);
+        assert_eq!(probe(&[7; 400], b""), Probe::NoMatch);
+    }
+
+    #[test]
+    fn warp_is_known_by_what_its_data_repeats() {
+        let ask = [&[0xc1, 0, 0, 0, 0, 0x90, 0x83, 1][..], &[0x33; 186]].concat();
+        let answer = [&[0xc2, 2, 0x78, 0, 0x68, 0x84, 0xee, 0, 1, 0x90, 0x83, 0][..], &[0x44; 700]].concat();
+        let data = |index: u8| [&[0xc4, 2, 0x78, 0, index, 0x84, 0xee, 0][..], &[0x55; 60]].concat();
+        assert_eq!((probe(&ask, b""), probe(&ask, &answer)), (Probe::NeedMore, Probe::Match));
+        let events = run(&[(Orig, ask.clone()), (Resp, answer.clone()), (Orig, data(0x68))]);
+        assert!(events.iter().any(|e| e.kind == EventKind::Application("cloudflare-warp")));
+        let other = run(&[(Orig, ask), (Resp, answer), (Orig, data(0x69))]);
+        assert!(!other.iter().any(|e| e.kind == EventKind::Confirmed));
+    }
+
+    fn disco(key: u8, sealed: usize) -> Vec<u8> {
+        [&DISCO[..], &[key; 32], &vec![9; 24 + 16 + sealed]].concat()
+    }
+
+    #[test]
+    fn disco_and_wireguard_share_a_flow() {
+        let turns = [
+            (Orig, disco(1, 46)),
+            (Resp, disco(2, PONG)),
+            (Orig, initiation(5)),
+            (Resp, response(6, 5)),
+            (Orig, b"\0\x01\0\0\x21\x12\xa4\x42stun-binding".to_vec()),
+            (Orig, data(6, 0)),
+        ];
+        let borrowed: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        let events = testkit::datagrams(&TAILSCALE, &borrowed);
+        let methods: Vec<_> = testkit::loops(&events).into_iter().map(|(_, _, method)| method).collect();
+        assert_eq!(methods, ["disco-ping", "handshake-init", "handshake-response"]);
+        assert!(!events.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
+        // The same node's key at both ends is an echo, not a peer.
+        let echo = testkit::datagrams(&TAILSCALE, &[(Orig, &disco(1, 46)), (Resp, &disco(1, 46))]);
+        assert!(!echo.iter().any(|e| e.kind == EventKind::Confirmed));
+        let known = |bytes: &[u8]| testkit::probe(&TAILSCALE, Carrier::Datagram, bytes, b"");
+        assert_eq!((known(&disco(1, 14)), known(&disco(1, 1))), (Probe::Match, Probe::NoMatch));
+        assert_eq!(known(b"TS\xf0\x9f\x92\xad"), Probe::NoMatch);
+    }
+
+    #[test]
+    fn wireguard_that_then_speaks_disco_is_tailscales() {
+        let events = run(&[(Orig, data(5, 3)), (Resp, data(6, 9)), (Orig, disco(1, 46)), (Orig, data(5, 4))]);
+        assert!(events.iter().any(|e| e.kind == EventKind::Application("tailscale")));
+        assert!(!events.iter().any(|e| matches!(e.kind, EventKind::Violation(_))));
     }
 
     #[test]
