@@ -1,13 +1,14 @@
 //! The whole engine over frames in memory: every capture of `captures/`, one after the other, again and again.
 //!
+//! `REPLAY_PCAP=FILE cargo bench --bench replay -- identification` measures what identification costs on a capture.
 //! Nothing is judged or written; criterion's throughput is frames a second.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // Captures of this repository, not of a network.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use farmlight::base::Timestamp;
-use farmlight::pipeline::{Engine, EngineConfig, Outlet};
-use farmlight::session::{Ended, News};
-use farmlight::source::{Inputs, Memory, MemoryFrame};
+use farmlight::pipeline::{Engine, EngineConfig, Limits, Outlet};
+use farmlight::session::{Budget, Ended, News};
+use farmlight::source::{Inputs, Memory, MemoryFrame, Next, Source};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
@@ -49,6 +50,43 @@ fn frames() -> Vec<MemoryFrame> {
     all
 }
 
+/// The frames of the capture that `REPLAY_PCAP` names, as far as they fit into 2 GiB.
+fn named_frames() -> Option<Vec<MemoryFrame>> {
+    let path = std::env::var_os("REPLAY_PCAP")?;
+    let mut inputs = Inputs::open(&[path.into()], None).expect("a path was named");
+    let (mut all, mut bytes) = (Vec::new(), 0usize);
+    while bytes < 2 << 30 {
+        match inputs.next() {
+            Next::Frame(frame) => {
+                bytes += frame.bytes.len();
+                all.push(MemoryFrame::from(frame));
+            }
+            Next::Idle(_) => {}
+            Next::End => break,
+        }
+    }
+    Some(all)
+}
+
+/// One run over a capture, with this budget for identification.
+fn once(frames: &[MemoryFrame], budget: Budget) -> u64 {
+    let limits = Limits { budget, ..Limits::default() };
+    let mut engine = Engine::start(&EngineConfig { workers: 1, limits }, || Nowhere);
+    frames.iter().for_each(|frame| engine.frame(&frame.frame()));
+    engine.finish().0.workers.flows
+}
+
+/// What identification costs on a capture: with it and without.
+fn identification(c: &mut Criterion) {
+    let Some(frames) = named_frames() else { return };
+    let mut group = c.benchmark_group("identification");
+    group.throughput(Throughput::Elements(frames.len() as u64)).sample_size(10);
+    for (name, budget) in [("with", Budget::default()), ("without", Budget::NOTHING)] {
+        group.bench_function(name, |b| b.iter(|| once(black_box(&frames), budget)));
+    }
+    group.finish();
+}
+
 fn replay(frames: &[MemoryFrame], workers: usize) -> u64 {
     let mut engine = Engine::start(&EngineConfig { workers, ..EngineConfig::default() }, || Nowhere);
     let span = frames.last().map_or(PAUSE, |frame| frame.at.since(Timestamp::default()).unwrap_or(PAUSE) + PAUSE);
@@ -74,5 +112,5 @@ fn engine(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, engine);
+criterion_group!(benches, engine, identification);
 criterion_main!(benches);

@@ -110,11 +110,11 @@ impl Connection {
                 }
                 if self.stage == Stage::Settled {
                     self.count(dir, packet);
-                } else {
+                } else if *budget != Budget::NOTHING {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
-            _ if self.stage == Stage::Settled => {}
+            _ if self.stage == Stage::Settled || *budget == Budget::NOTHING => {}
             Transport::Udp { .. } => self.on_datagram(flow, dir, packet, Carrier::Datagram, budget, news),
             _ => self.on_datagram(flow, dir, packet, Carrier::Ip(flow.tuple.proto.0), budget, news),
         }

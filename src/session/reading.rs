@@ -20,6 +20,12 @@ pub struct Budget {
     pub read_bytes: u32,
 }
 
+impl Budget {
+    /// Nothing is identified or read: flows are followed and their handshakes timed, no more. What identification costs
+    /// is measured against this.
+    pub const NOTHING: Self = Self { probe_bytes: 0, probe_datagrams: 0, read_bytes: 0 };
+}
+
 impl Default for Budget {
     /// A ClientHello with post-quantum key shares is about 2 kB; a long certificate chain 16 kB.
     fn default() -> Self {
