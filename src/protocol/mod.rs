@@ -6,11 +6,18 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod cloud_desktops;
 pub mod codec;
+mod dameware;
 mod dns;
+mod gamestream;
+mod guacamole;
 mod http;
+mod ica;
+mod nomachine;
 mod openvpn;
 mod quic;
+mod radmin;
 mod rdp;
 mod rfb;
 mod ssh;
@@ -18,7 +25,9 @@ mod starttls;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
+mod vmware_authd;
 mod wireguard;
+mod xpra;
 
 use crate::base::{Direction, Ends, Timestamp};
 
@@ -32,6 +41,15 @@ pub static REGISTRY: &[&Protocol] = &[
     &openvpn::OPENVPN,
     &rdp::RDP,
     &rfb::RFB,
+    &ica::ICA,
+    &ica::EDT,
+    &nomachine::NOMACHINE,
+    &radmin::RADMIN,
+    &guacamole::GUACAMOLE,
+    &gamestream::GAMESTREAM,
+    &vmware_authd::VMWARE_AUTHD,
+    &dameware::DAMEWARE,
+    &xpra::XPRA,
     &tls::PROTOCOL,
     &http::HTTP_CONNECT,
     &http::HTTP,
@@ -45,6 +63,11 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    // Known by their signs alone.
+    &cloud_desktops::PCOIP,
+    &cloud_desktops::DCV,
+    &cloud_desktops::AZURE_VIRTUAL_DESKTOP,
+    &cloud_desktops::HORIZON,
 ];
 
 /// The entry of that name.
@@ -194,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// How the streams of some protocols begin, so that random bytes get past the first one.
-    const BEGINNINGS: [&[u8]; 21] = [
+    const BEGINNINGS: [&[u8]; 31] = [
         b"",
         b"SSH-2.0-x\r\n",
         b"hello\r\nSSH-2.0-x\r\n",
@@ -216,13 +239,23 @@ mod tests {
         b"<?xml version='1.0'?><stream:stream to='example'>",
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"\x4a\0\0\0\x0a8.0.36\0",
+        b"\x7f\x7fICA\0",
+        b"\x1aCGP/01\xf8\0",
+        b"NXSH-8.10.1\n",
+        b"NXD-8.10.1\n",
+        b"\x01\0\0\0\x01\0\0\0\x08\x08",
+        b"P\x01\x01\0\0\0\x59\x23\x78\x01",
+        b"6.select,3.rdp;",
+        b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nX-GS-ClientVersion: 14\r\n",
+        b"220 VMware Authentication Daemon Version 1.10",
+        b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40",
     ];
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.
         #[test]
         fn a_probe_that_said_no_stays_with_it(
-            begins in (0usize..21, 0usize..21),
+            begins in (0usize..31, 0usize..31),
             tails in (proptest::collection::vec(any::<u8>(), 0..12), proptest::collection::vec(any::<u8>(), 0..12)),
             order in proptest::collection::vec(any::<bool>(), 80),
         ) {
