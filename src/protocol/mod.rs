@@ -10,7 +10,9 @@ mod amt;
 mod anyconnect;
 mod anydesk;
 mod ard;
+mod cloud_desktops;
 pub mod codec;
+mod dameware;
 mod dhcp;
 mod dns;
 mod dns_tunnel;
@@ -18,7 +20,9 @@ mod esp;
 mod frp;
 mod gamestream;
 mod gre;
+mod guacamole;
 mod http;
+mod ica;
 mod icmp_tunnel;
 mod ike;
 mod ipmi;
@@ -27,6 +31,7 @@ mod kvm;
 mod l2tp;
 mod meshcentral;
 mod nebula;
+mod nomachine;
 mod nx;
 mod obfuscated;
 mod openvpn;
@@ -34,6 +39,7 @@ mod openvpn_scrambled;
 mod pptp;
 mod quic;
 mod radius;
+mod radmin;
 mod rd_gateway;
 mod rdp;
 mod rdp_udp;
@@ -57,11 +63,13 @@ mod tinc;
 mod tls;
 mod tor;
 mod tunnel_services;
+mod vmware_authd;
 mod vpn_services;
 mod websocket;
 mod wireguard;
 mod x11;
 mod xdmcp;
+mod xpra;
 mod zerotier;
 
 use crate::base::{Direction, Ends, Timestamp};
@@ -101,12 +109,20 @@ pub static REGISTRY: &[&Protocol] = &[
     &ipmi::RMCP,
     &ard::ARD,
     &dhcp::DHCP,
+    &ica::ICA,
+    &ica::EDT,
+    &nomachine::NOMACHINE,
+    &radmin::RADMIN,
+    &guacamole::GUACAMOLE,
+    &gamestream::GAMESTREAM,
+    &vmware_authd::VMWARE_AUTHD,
+    &dameware::DAMEWARE,
+    &xpra::XPRA,
     &tls::PROTOCOL,
     &nx::NX,
     &rd_gateway::RD_GATEWAY,
     &teamviewer::TEAMVIEWER,
     &meshcentral::MESHCENTRAL,
-    &gamestream::GAMESTREAM,
     &http::HTTP_CONNECT,
     &http::HTTP,
     &socks::SOCKS,
@@ -147,6 +163,10 @@ pub static REGISTRY: &[&Protocol] = &[
     &kvm::ILO,
     &kvm::SUPERMICRO,
     &openvpn_scrambled::OPENVPN_SCRAMBLED,
+    &cloud_desktops::PCOIP,
+    &cloud_desktops::DCV,
+    &cloud_desktops::AZURE_VIRTUAL_DESKTOP,
+    &cloud_desktops::HORIZON,
     // Looked for at its ports alone where it is in UDP, and late.
     &esp::ESP,
     // Last of the streams: it is what shows no other format.
@@ -469,6 +489,16 @@ mod tests {
         b"ID:1234\0\0\0\0",
         b"\x10\x01\0\0KVMR",
         b"0 alpha 17\n1 94 64 0 0 ",
+        b"\x7f\x7fICA\0",
+        b"\x1aCGP/01\xf8\0",
+        b"NXSH-8.10.1\n",
+        b"NXD-8.10.1\n",
+        b"\x01\0\0\0\x01\0\0\0\x08\x08",
+        b"P\x01\x01\0\0\0\x59\x23\x78\x01",
+        b"6.select,3.rdp;",
+        b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nX-GS-ClientVersion: 14\r\n",
+        b"220 VMware Authentication Daemon Version 1.10",
+        b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40",
     ];
 
     proptest! {
