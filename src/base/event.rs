@@ -96,6 +96,14 @@ pub enum EventKind {
         /// What this analyzer has got of the child's bytes, of either end, in the order in which it passed.
         rest: Vec<Piece>,
     },
+    /// The flow turns out to be something more specific than what it was called so far: STUN that was only ICE's checks
+    /// before DTLS. Whether another name is certain is asked anew.
+    Becomes {
+        /// Name in the registry.
+        to: &'static str,
+        /// What carries it, if that is now known.
+        over: Option<&'static str>,
+    },
     /// An address has this name (DNS).
     Name {
         /// The address.
@@ -159,6 +167,11 @@ impl Events {
     /// See [`EventKind::Handover`].
     pub fn handover(&mut self, at: Timestamp, dir: Direction, to: &'static str, as_carrier: bool, rest: Vec<Piece>) {
         self.push(at, dir, EventKind::Handover { to, as_carrier, rest });
+    }
+
+    /// See [`EventKind::Becomes`].
+    pub fn becomes(&mut self, at: Timestamp, dir: Direction, to: &'static str, over: Option<&'static str>) {
+        self.push(at, dir, EventKind::Becomes { to, over });
     }
 
     /// See [`EventKind::Name`].

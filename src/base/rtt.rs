@@ -35,6 +35,10 @@ pub enum Layer {
     OpenVpn,
     /// QUIC handshake.
     Quic,
+    /// STUN and TURN transactions, ICE's checks among them.
+    Stun,
+    /// DTLS handshake.
+    Dtls,
     /// TLS handshake over TCP.
     Tls,
     /// SSH key exchange.
@@ -43,7 +47,8 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 6] = [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Tls, Self::Ssh];
+    pub const ALL: [Self; 8] =
+        [Self::TcpHandshake, Self::WireGuard, Self::OpenVpn, Self::Quic, Self::Stun, Self::Dtls, Self::Tls, Self::Ssh];
 
     /// The word used in records.
     #[must_use]
@@ -53,6 +58,8 @@ impl Layer {
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
             Self::Quic => "quic",
+            Self::Stun => "stun",
+            Self::Dtls => "dtls",
             Self::Tls => "tls",
             Self::Ssh => "ssh",
         }

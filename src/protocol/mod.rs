@@ -6,15 +6,19 @@
 //!
 //! To add one: the file, its `mod` line and its [`REGISTRY`] line here, a page in `docs/protocols/`.
 
+mod calls;
 pub mod codec;
 mod dns;
+mod dtls;
 mod http;
 mod openvpn;
 mod quic;
 mod rdp;
 mod rfb;
+mod rtp;
 mod ssh;
 mod starttls;
+mod stun;
 #[cfg(test)]
 pub(crate) mod testkit;
 mod tls;
@@ -45,6 +49,21 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns::DNS,
     &dns::MDNS,
     &dns::LLMNR,
+    &stun::TURN,
+    &stun::STUN,
+    &dtls::DTLS,
+    &rtp::RTP,
+    &calls::WEBRTC,
+    &calls::ZOOM,
+    &calls::TEAMS,
+    &calls::GOOGLE_MEET,
+    &calls::WEBEX,
+    &calls::GOTOMEETING,
+    &calls::SLACK,
+    &calls::DISCORD,
+    &calls::WHATSAPP,
+    &calls::SIGNAL,
+    &calls::MESSENGER,
 ];
 
 /// The entry of that name.
@@ -140,6 +159,8 @@ pub struct Opening<'a> {
     pub sent: Ends<&'a [u8]>,
     /// The end that sent the newest bytes.
     pub newest: Direction,
+    /// Datagrams: the one before the newest of the same end, where a probe wanted to see more after it; else empty.
+    pub before: &'a [u8],
     /// Originator's and responder's port.
     pub ports: Ends<u16>,
 }
@@ -233,7 +254,8 @@ mod tests {
                 let newest = if from_resp { Direction::Resp } else { Direction::Orig };
                 seen[newest.index()] = (seen[newest.index()] + 1).min(said[newest.index()].len());
                 let sent = Ends { orig: &said[0][..seen[0]], resp: &said[1][..seen[1]] };
-                let opening = Opening { carrier: Carrier::Stream, sent, newest, ports: Ends { orig: 50_000, resp: 443 } };
+                let ports = Ends { orig: 50_000, resp: 443 };
+                let opening = Opening { carrier: Carrier::Stream, sent, newest, before: b"", ports };
                 for (protocol, refused) in REGISTRY.iter().zip(&mut refused) {
                     if !protocol.carriers.contains(&Carrier::Stream) {
                         continue;

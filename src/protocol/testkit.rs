@@ -41,6 +41,7 @@ pub(crate) fn probe(protocol: &Protocol, carrier: Carrier, orig: &[u8], resp: &[
         carrier,
         sent: Ends { orig, resp },
         newest: if resp.is_empty() { Direction::Orig } else { Direction::Resp },
+        before: &[],
         ports: Ends { orig: 50_000, resp: 50_001 },
     })
 }

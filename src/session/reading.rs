@@ -32,7 +32,7 @@ pub(super) fn is_nothing(pdu: &Pdu<'_>, tuple: &FiveTuple) -> bool {
     let mut sent = Ends { orig: &[][..], resp: &[][..] };
     *sent.of_mut(pdu.dir) = pdu.bytes;
     let ports = Ends { orig: tuple.orig.port, resp: tuple.resp.port };
-    let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
+    let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, before: &[], ports };
     let mut candidates = Candidates::MAX;
     matches!(consult(&opening, &mut candidates), Verdict::Nothing)
 }
@@ -226,6 +226,7 @@ impl Probing {
             carrier: Carrier::Stream,
             sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
             newest: pdu.dir,
+            before: &[],
             ports,
         };
         let verdict = consult(&opening, &mut self.candidates);
@@ -236,8 +237,8 @@ impl Probing {
     fn datagram(&mut self, pdu: &Pdu<'_>, ports: Ends<u16>, budget: &Budget) -> Verdict {
         self.datagrams += 1;
         let mut sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
-        *sent.of_mut(pdu.dir) = pdu.bytes;
-        let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, ports };
+        let before = std::mem::replace(sent.of_mut(pdu.dir), pdu.bytes);
+        let opening = Opening { carrier: pdu.carrier, sent, newest: pdu.dir, before, ports };
         let mut candidates = Candidates::MAX;
         let verdict = consult(&opening, &mut candidates);
         if !matches!(verdict, Verdict::Is(_)) && self.datagrams >= budget.probe_datagrams {

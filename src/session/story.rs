@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::signs::signs_in;
 use crate::base::{Event, EventKind, Fault, Key, Link, RttSample, Shows};
-use crate::protocol::Protocol;
+use crate::protocol::{Category, Protocol, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -54,6 +54,7 @@ impl Story {
                 self.links.push(link);
             }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
+            EventKind::Becomes { to, over } => self.becomes(to, over),
             _ => {}
         }
     }
@@ -101,6 +102,22 @@ impl Story {
         self.program.or(self.sign.map(|(_, protocol)| protocol.name))
     }
 
+    /// What a protocol is used for. What a mere carrier is used for, the program in it tells, if its own bytes name it and
+    /// not only a name in them, which the program's web site bears too.
+    #[must_use]
+    pub fn category(&self, protocol: &Protocol) -> Category {
+        let program = self.program.filter(|_| protocol.category == Category::Other).and_then(named);
+        program.map_or(protocol.category, |program| program.category)
+    }
+
+    fn becomes(&mut self, to: &'static str, over: Option<&'static str>) {
+        if self.protocol.is_none_or(|protocol| protocol.name != to) {
+            self.protocol = named(to);
+            self.confirmed = false;
+        }
+        self.carrier = over.or(self.carrier);
+    }
+
     /// A fault before anything agreed takes the name back.
     fn on_fault(&mut self, fault: Fault) {
         if !self.confirmed && self.attributes.is_empty() {
@@ -130,6 +147,5 @@ impl Story {
 
 /// Whether a protocol is only the coat that others wear.
 const fn is_a_carrier(protocol: &Protocol) -> bool {
-    use crate::protocol::Category;
     matches!(protocol.category, Category::Web | Category::Other)
 }

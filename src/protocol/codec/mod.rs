@@ -1,16 +1,22 @@
 //! Formats that two protocols share, and the buffer their readers stand on.
 //!
-//! Imports base only. Does not: emit events.
+//! Imports base only. Does not: name a flow, but for what the four protocols of one call share (`multiplex`).
 
 pub mod cipher_suite;
 pub mod client_hello;
+pub mod dtls;
+pub mod dtls_record;
 pub mod hello_attributes;
 pub mod ja;
+pub mod multiplex;
 pub mod quic_crypto;
 pub mod quic_google;
 pub mod quic_initial;
 pub mod quic_packet;
+pub mod rtp;
 pub mod server_hello;
+pub mod stun;
+pub mod stun_dialogue;
 pub mod text;
 pub mod tls_record;
 pub mod x509;
