@@ -56,6 +56,8 @@ pub enum Layer {
     RdpUdp,
     /// RDP connection sequence.
     Rdp,
+    /// STUN and TURN transactions, ICE's checks among them.
+    Stun,
     /// DTLS handshake.
     Dtls,
     /// TLS handshake over TCP.
@@ -76,7 +78,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
@@ -87,6 +89,7 @@ impl Layer {
         Self::Quic,
         Self::RdpUdp,
         Self::Rdp,
+        Self::Stun,
         Self::Dtls,
         Self::Tls,
         Self::Ssh,
@@ -111,6 +114,7 @@ impl Layer {
             Self::Quic => "quic",
             Self::RdpUdp => "rdp-udp",
             Self::Rdp => "rdp",
+            Self::Stun => "stun",
             Self::Dtls => "dtls",
             Self::Tls => "tls",
             Self::Ssh => "ssh",

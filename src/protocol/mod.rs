@@ -10,12 +10,14 @@ mod amt;
 mod anyconnect;
 mod anydesk;
 mod ard;
+mod calls;
 mod cloud_desktops;
 pub mod codec;
 mod dameware;
 mod dhcp;
 mod dns;
 mod dns_tunnel;
+mod dtls;
 mod esp;
 mod frp;
 mod gamestream;
@@ -46,6 +48,7 @@ mod rdp_udp;
 mod remote_tools;
 mod rfb;
 mod rlogin;
+mod rtp;
 mod rustdesk;
 mod smb;
 mod socks;
@@ -54,6 +57,7 @@ mod spice;
 mod ssh;
 mod sslvpn;
 mod starttls;
+mod stun;
 mod teamviewer;
 mod telnet;
 mod teredo;
@@ -167,6 +171,21 @@ pub static REGISTRY: &[&Protocol] = &[
     &cloud_desktops::DCV,
     &cloud_desktops::AZURE_VIRTUAL_DESKTOP,
     &cloud_desktops::HORIZON,
+    &stun::TURN,
+    &stun::STUN,
+    &dtls::DTLS,
+    &rtp::RTP,
+    &calls::WEBRTC,
+    &calls::ZOOM,
+    &calls::TEAMS,
+    &calls::GOOGLE_MEET,
+    &calls::WEBEX,
+    &calls::GOTOMEETING,
+    &calls::SLACK,
+    &calls::DISCORD,
+    &calls::WHATSAPP,
+    &calls::SIGNAL,
+    &calls::MESSENGER,
     // Looked for at its ports alone where it is in UDP, and late.
     &esp::ESP,
     // Last of the streams: it is what shows no other format.

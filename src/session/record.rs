@@ -100,7 +100,7 @@ impl Session {
         let named = story.named(from_the_start);
         let carrier = named.map_or(story.carrier, |(_, carrier, _)| carrier);
         let (protocol, category, confidence) = match named {
-            Some((p, _, sure)) => (Some(p.name), Some(p.category), Some(sure)),
+            Some((p, _, sure)) => (Some(p.name), Some(story.category(p)), Some(sure)),
             None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
         };
         Self {

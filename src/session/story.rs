@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
-use crate::protocol::{GATHERERS, Protocol, named};
+use crate::protocol::{Category, GATHERERS, Protocol, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -117,7 +117,7 @@ impl Story {
 
     fn becomes(&mut self, to: &'static str, over: Option<&'static str>) {
         // What is relayed through a proxy shows in its attributes; the session stays the proxy's.
-        if self.protocol.is_some_and(|protocol| protocol.category == crate::protocol::Category::Proxy) {
+        if self.protocol.is_some_and(|protocol| protocol.category == Category::Proxy) {
             return;
         }
         if self.protocol.is_none_or(|protocol| protocol.name != to) {
@@ -125,6 +125,14 @@ impl Story {
             self.confirmed = false;
         }
         self.carrier = over.or(self.carrier);
+    }
+
+    /// What a protocol is used for. What a mere carrier is used for, the program in it tells, if its own bytes name it and
+    /// not only a name in them, which the program's web site bears too.
+    #[must_use]
+    pub fn category(&self, protocol: &Protocol) -> Category {
+        let program = self.program.filter(|_| protocol.category == Category::Other).and_then(named);
+        program.map_or(protocol.category, |program| program.category)
     }
 
     /// A fault before anything agreed takes the name back.
@@ -154,6 +162,5 @@ impl Story {
 
 /// Whether a protocol is only the coat that others wear.
 const fn is_a_carrier(protocol: &Protocol) -> bool {
-    use crate::protocol::Category;
     matches!(protocol.category, Category::Web | Category::Other)
 }

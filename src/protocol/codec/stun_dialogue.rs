@@ -1,0 +1,438 @@
+//! STUN between two ends: which request an answer belongs to, and what the attributes say.
+//!
+//! Reads: messages, those that TURN carries included. Emits: attributes, the link that joins the flows of one ICE
+//! session, and the round trip of each answered transaction, as many as a long call's account can hold. Does not:
+//! name the flow, or allocate once everything has been said.
+//!
+//! An answer names its request by 96 random bits, so a loop is never guessed (RFC 8489 section 6.3.1). It errs upward
+//! by the answering program's own time.
+
+use super::stun::{Class, Dialect, Message, attribute, method, plain_address};
+use super::text::printable;
+use crate::base::{Direction, Ends, Events, Key, Layer, Link, Reader, Timestamp};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The keys emitted.
+pub const KEYS: [Key; 14] = [
+    SOFTWARE,
+    CLIENT_SOFTWARE,
+    USERNAME,
+    MAPPED,
+    CONTROLLING,
+    NOMINATED,
+    ERROR,
+    ORIGIN,
+    DIALECT,
+    TURN_USERNAME,
+    REALM,
+    RELAYED,
+    PEER,
+    TRANSPORT,
+];
+
+const SOFTWARE: Key = "stun.software";
+const CLIENT_SOFTWARE: Key = "stun.client_software";
+const USERNAME: Key = "stun.username";
+const MAPPED: Key = "stun.mapped_address";
+const CONTROLLING: Key = "stun.controlling";
+const NOMINATED: Key = "stun.nominated";
+const ERROR: Key = "stun.error";
+const ORIGIN: Key = "stun.origin";
+const DIALECT: Key = "stun.dialect";
+const TURN_USERNAME: Key = "turn.username";
+const REALM: Key = "turn.realm";
+const RELAYED: Key = "turn.relayed_address";
+const PEER: Key = "turn.peer_address";
+const TRANSPORT: Key = "turn.requested_transport";
+
+/// Transactions open at once; ICE paces its checks 50 ms apart (RFC 8445 section 14.2).
+const OPEN: usize = 8;
+/// Peers told.
+const PEERS: usize = 4;
+/// Longest text kept, in characters (RFC 8489 bounds most at 127 characters, a username at 508 bytes).
+const TEXT: usize = 255;
+
+/// A request without an answer.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    transaction: [u8; 12],
+    method: u16,
+    dir: Direction,
+    at: Timestamp,
+    repeated: bool,
+}
+
+/// How often a loop is told: the first ones, then about as often as the call doubles in age, and any that is shorter.
+/// A record holds 64 round trips, and their minimum over time is what counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    told: u8,
+    first: Option<Timestamp>,
+    last: Timestamp,
+    least: Option<Duration>,
+}
+
+/// Loops told without waiting.
+const AT_ONCE: u8 = 6;
+/// Loops told in all, but for shorter ones.
+const USUAL: u8 = 14;
+/// Loops told in all.
+const MOST: u8 = 17;
+
+impl Pace {
+    /// Whether a loop that closed now is told.
+    fn tells(&mut self, at: Timestamp, rtt: Duration) -> bool {
+        let first = *self.first.get_or_insert(at);
+        let shorter = self.least.is_none_or(|least| rtt < least);
+        let age = at.since(first).unwrap_or_default();
+        let due = at.since(self.last).is_some_and(|since| since >= age / 4);
+        let tells = self.told < AT_ONCE || self.told < USUAL && due || self.told < MOST && shorter;
+        if tells {
+            self.told += 1;
+            self.last = at;
+            self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
+        }
+        tells
+    }
+}
+
+/// What is said once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told(u16);
+
+impl Told {
+    /// Whether this is said for the first time.
+    const fn first(&mut self, what: u16) -> bool {
+        let first = self.0 & what == 0;
+        self.0 |= what;
+        first
+    }
+}
+
+/// Where a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In the flow itself.
+    Direct,
+    /// Inside TURN, between the client and a peer of the relay.
+    Relayed,
+}
+
+/// What a message showed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// It answers a request that was seen, or refuses it.
+    pub answered: bool,
+    /// It is a connectivity check of ICE.
+    pub ice: bool,
+    /// Bytes of a peer, which TURN carries.
+    pub carried: Option<&'a [u8]>,
+    /// The program, where its own attributes tell it.
+    pub program: Option<&'static str>,
+}
+
+/// Reads one flow's messages.
+#[derive(Debug, Default)]
+pub struct Dialogue {
+    open: [Option<Request>; OPEN],
+    pace: Ends<Pace>,
+    relayed_pace: Pace,
+    told: Told,
+    /// The client of TURN, once it has shown itself.
+    turn_client: Option<Direction>,
+    peers: [Option<SocketAddr>; PEERS],
+    /// Hash of the newest pair of user fragments.
+    pair: u64,
+}
+
+impl Dialogue {
+    /// The next message.
+    pub fn on_message<'a>(
+        &mut self,
+        at: Timestamp,
+        dir: Direction,
+        message: &Message<'a>,
+        way: Way,
+        events: &mut Events,
+    ) -> Shown<'a> {
+        let mut shown = Shown::default();
+        if way == Way::Direct && message.is_turn() {
+            self.turn_client = Some(turn_client(message, dir));
+        }
+        match message.class {
+            Class::Request => self.on_request(at, dir, message),
+            Class::Success | Class::Error => shown.answered = self.on_answer(at, dir, message, way, events),
+            Class::Indication => {}
+        }
+        if message.dialect != Dialect::Current && self.told.first(told::DIALECT) {
+            let name = if message.dialect == Dialect::Classic { "rfc3489" } else { "draft" };
+            events.attribute(at, dir, DIALECT, name);
+        }
+        for (kind, value) in message.attributes() {
+            self.on_attribute(at, dir, message, kind, value, way, events);
+            shown.program = shown.program.or(program(message, kind, value));
+            match kind {
+                attribute::PRIORITY | attribute::ICE_CONTROLLED | attribute::ICE_CONTROLLING => shown.ice = true,
+                attribute::DATA if matches!(message.method, method::SEND | method::DATA | method::REFRESH) => {
+                    shown.carried = Some(value);
+                }
+                _ => {}
+            }
+        }
+        shown
+    }
+
+    /// The peers that were spoken to through the relay, for the end of the flow.
+    pub fn on_close(&mut self, at: Timestamp, events: &mut Events) {
+        let peers: Vec<String> = self.peers.iter().flatten().map(SocketAddr::to_string).collect();
+        if !peers.is_empty() {
+            events.attribute(at, self.turn_client.unwrap_or(Direction::Orig), PEER, peers.join(","));
+        }
+    }
+
+    fn on_request(&mut self, at: Timestamp, dir: Direction, message: &Message<'_>) {
+        let transaction = message.transaction;
+        let known = |r: &Request| r.transaction == transaction && r.dir == dir;
+        if let Some(same) = self.open.iter_mut().flatten().find(|r| known(r)) {
+            same.repeated = true;
+            return;
+        }
+        self.open.rotate_right(1);
+        if let Some(newest) = self.open.first_mut() {
+            *newest = Some(Request { transaction, method: message.method, dir, at, repeated: false });
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        at: Timestamp,
+        dir: Direction,
+        message: &Message<'_>,
+        way: Way,
+        events: &mut Events,
+    ) -> bool {
+        let fits =
+            |r: &Request| r.transaction == message.transaction && r.dir == dir.flip() && r.method == message.method;
+        let slot = self.open.iter_mut().find(|slot| slot.as_ref().is_some_and(fits));
+        let Some(request) = slot.and_then(Option::take) else { return false };
+        let Some(rtt) = at.since(request.at) else { return true };
+        // What a peer behind the relay answers has made the way twice over.
+        let through = way == Way::Relayed && self.turn_client != Some(dir);
+        let method = if through { Some("binding-through-relay") } else { loop_name(message.method) };
+        let pace = if through { &mut self.relayed_pace } else { self.pace.of_mut(dir) };
+        if let Some(method) = method
+            && (way == Way::Direct || self.turn_client.is_some())
+            && pace.tells(at, rtt)
+        {
+            events.ask(request.at, request.dir, Layer::Stun, method);
+            if request.repeated {
+                events.ask(request.at, request.dir, Layer::Stun, method);
+            }
+            events.answer(at, dir, Layer::Stun, method);
+        }
+        true
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a message, an attribute of it, and where both passed")]
+    fn on_attribute(
+        &mut self,
+        at: Timestamp,
+        dir: Direction,
+        message: &Message<'_>,
+        kind: u16,
+        value: &[u8],
+        way: Way,
+        events: &mut Events,
+    ) {
+        let mut text = |told: &mut Told, bit, key| {
+            if told.first(bit) {
+                events.attribute(at, dir, key, printable(value, TEXT));
+            }
+        };
+        match kind {
+            attribute::SOFTWARE if message.class == Class::Request || message.class == Class::Indication => {
+                text(&mut self.told, told::CLIENT_SOFTWARE, CLIENT_SOFTWARE);
+            }
+            attribute::SOFTWARE => text(&mut self.told, told::SOFTWARE, SOFTWARE),
+            attribute::REALM => text(&mut self.told, told::REALM, REALM),
+            attribute::ORIGIN => text(&mut self.told, told::ORIGIN, ORIGIN),
+            attribute::USERNAME if message.method == method::BINDING => self.on_fragments(at, dir, value, events),
+            attribute::USERNAME => text(&mut self.told, told::TURN_USERNAME, TURN_USERNAME),
+            attribute::USE_CANDIDATE if self.told.first(told::NOMINATED) => {
+                events.attribute(at, dir, NOMINATED, "true");
+            }
+            attribute::ICE_CONTROLLING | attribute::ICE_CONTROLLED if self.told.first(told::CONTROLLING) => {
+                let orig = (dir == Direction::Orig) == (kind == attribute::ICE_CONTROLLING);
+                events.attribute(at, dir, CONTROLLING, if orig { "client" } else { "server" });
+            }
+            attribute::ERROR_CODE => self.on_error(at, dir, value, events),
+            REQUESTED_TRANSPORT if message.method == method::ALLOCATE && self.told.first(told::TRANSPORT) => {
+                let name = if value.first() == Some(&6) { "tcp" } else { "udp" };
+                events.attribute(at, dir, TRANSPORT, name);
+            }
+            _ => self.on_address(at, dir, message, kind, value, way, events),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn on_address(
+        &mut self,
+        at: Timestamp,
+        dir: Direction,
+        message: &Message<'_>,
+        kind: u16,
+        value: &[u8],
+        way: Way,
+        events: &mut Events,
+    ) {
+        let masked = message.dialect == Dialect::Current;
+        match kind {
+            attribute::XOR_MAPPED_ADDRESS | attribute::MAPPED_ADDRESS | attribute::DRAFT_XOR_MAPPED_ADDRESS => {
+                // In the drafts the mask is the first word of the transaction, and the plain address stands beside it.
+                let address = match (kind, masked) {
+                    (attribute::MAPPED_ADDRESS, _) => plain_address(value),
+                    (_, true) => message.masked_address(value),
+                    (_, false) => None,
+                };
+                if way == Way::Direct
+                    && let Some(address) = address
+                    && self.told.first(told::MAPPED)
+                {
+                    events.attribute(at, dir, MAPPED, address.to_string());
+                }
+            }
+            attribute::XOR_RELAYED_ADDRESS if masked => {
+                if let Some(address) = message.masked_address(value)
+                    && self.told.first(told::RELAYED)
+                {
+                    events.attribute(at, dir, RELAYED, address.to_string());
+                }
+            }
+            attribute::XOR_PEER_ADDRESS => {
+                let address = if masked { message.masked_address(value) } else { plain_address(value) };
+                self.on_peer(address);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_peer(&mut self, address: Option<SocketAddr>) {
+        let Some(address) = address else { return };
+        // A permission is for an address, without a port.
+        let known = |p: &SocketAddr| *p == address || p.ip() == address.ip() && address.port() == 0;
+        if self.peers.iter().flatten().any(known) {
+            return;
+        }
+        if let Some(free) = self.peers.iter_mut().find(|p| p.is_none()) {
+            *free = Some(address);
+        }
+    }
+
+    /// The pair of user fragments, which both ends know and no other session has (RFC 8445 section 7.2.2).
+    fn on_fragments(&mut self, at: Timestamp, dir: Direction, value: &[u8], events: &mut Events) {
+        let mut parts = value.split(|byte| *byte == b':');
+        let (Some(theirs), Some(own), None) = (parts.next(), parts.next(), parts.next()) else { return };
+        if theirs.is_empty() || own.is_empty() || self.pair == link_value(value) {
+            return;
+        }
+        self.pair = link_value(value);
+        if self.told.first(told::USERNAME) {
+            events.attribute(at, dir, USERNAME, printable(value, TEXT));
+        }
+        let (low, high) = if theirs <= own { (theirs, own) } else { (own, theirs) };
+        events.link(at, dir, Link::token("webrtc", &[low, b":", high].concat()));
+    }
+
+    fn on_error(&mut self, at: Timestamp, dir: Direction, value: &[u8], events: &mut Events) {
+        let mut r = Reader::new(value);
+        let (Some(_), Some(class), Some(number)) = (r.u16(), r.u8(), r.u8()) else { return };
+        let code = u16::from(class & 7) * 100 + u16::from(number);
+        // A client asks without credentials first, and its nonce grows old: no error.
+        if !matches!(code, 401 | 438) && self.told.first(told::ERROR) {
+            let reason = printable(r.rest(), TEXT);
+            events.attribute(at, dir, ERROR, format!("{code} {reason}").trim_end());
+        }
+    }
+}
+
+const REQUESTED_TRANSPORT: u16 = 0x0019;
+
+mod told {
+    pub(super) const SOFTWARE: u16 = 1;
+    pub(super) const CLIENT_SOFTWARE: u16 = 1 << 1;
+    pub(super) const USERNAME: u16 = 1 << 2;
+    pub(super) const MAPPED: u16 = 1 << 3;
+    pub(super) const CONTROLLING: u16 = 1 << 4;
+    pub(super) const NOMINATED: u16 = 1 << 5;
+    pub(super) const ERROR: u16 = 1 << 6;
+    pub(super) const ORIGIN: u16 = 1 << 7;
+    pub(super) const DIALECT: u16 = 1 << 8;
+    pub(super) const TURN_USERNAME: u16 = 1 << 9;
+    pub(super) const REALM: u16 = 1 << 10;
+    pub(super) const RELAYED: u16 = 1 << 11;
+    pub(super) const TRANSPORT: u16 = 1 << 12;
+}
+
+/// Both ends send a check every few seconds, in turn with their own order of the fragments.
+fn link_value(username: &[u8]) -> u64 {
+    let mut halves = username.splitn(2, |byte| *byte == b':');
+    let hash = |part: Option<&[u8]>| match Link::token("", part.unwrap_or_default()) {
+        Link::Token(_, value) => value,
+        _ => 0,
+    };
+    hash(halves.next()).wrapping_add(hash(halves.next()))
+}
+
+/// Which end is TURN's client, by what `dir` sends.
+const fn turn_client(message: &Message<'_>, dir: Direction) -> Direction {
+    let by_server = match message.class {
+        Class::Success | Class::Error => true,
+        Class::Indication => matches!(message.method, method::DATA | method::CONNECTION_ATTEMPT),
+        Class::Request => false,
+    };
+    if by_server { dir.flip() } else { dir }
+}
+
+/// The loops whose answer waits for nobody else; a Connect waits for the peer.
+const fn loop_name(method: u16) -> Option<&'static str> {
+    Some(match method {
+        method::BINDING => "binding",
+        method::ALLOCATE => "allocate",
+        method::REFRESH => "refresh",
+        method::CREATE_PERMISSION => "create-permission",
+        method::CHANNEL_BIND => "channel-bind",
+        _ => return None,
+    })
+}
+
+/// Programs that have attributes of their own.
+fn program(message: &Message<'_>, kind: u16, value: &[u8]) -> Option<&'static str> {
+    match kind {
+        // Read off WhatsApp's calls; nobody has registered them.
+        0x4000..=0x4002 => Some("whatsapp"),
+        // Read off Zoom's clients, which ask its servers with it.
+        0x0103 if message.method == method::BINDING => Some("zoom"),
+        // Candidate identifier, implementation version and service quality of [MS-ICE2] and [MS-TURN].
+        0x8054 | 0x8055 | 0x8070 if value.len() == 4 => Some("teams"),
+        0x8008 if message.dialect == Dialect::Draft => Some("teams"),
+        attribute::REALM => REALMS.iter().find(|(realm, _)| ends_in(value, realm)).map(|(_, program)| *program),
+        _ => None,
+    }
+}
+
+/// Realms of services' own relays.
+const REALMS: [(&[u8], &str); 4] = [
+    (b"signal.org", "signal"),
+    (b"whispersystems.org", "signal"),
+    (b"facebook.com", "messenger"),
+    (b"zoom.us", "zoom"),
+];
+
+fn ends_in(value: &[u8], realm: &[u8]) -> bool {
+    value
+        .len()
+        .checked_sub(realm.len())
+        .and_then(|at| value.get(at..))
+        .is_some_and(|tail| tail.eq_ignore_ascii_case(realm))
+}
