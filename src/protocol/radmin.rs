@@ -55,10 +55,8 @@ impl Frame {
             return Self::Not;
         }
         let Some(sum) = reader.u32() else { return Self::More };
-        if let Some(kind) = reader.rest().first() {
-            if !matches!(*kind, HELLO | AUTHENTICATE) {
-                return Self::Not;
-            }
+        if reader.rest().first().is_some_and(|kind| !matches!(*kind, HELLO | AUTHENTICATE)) {
+            return Self::Not;
         }
         match reader.take(len) {
             Some(payload) if checksum(payload) == sum => payload.first().map_or(Self::Not, |kind| Self::Whole(*kind)),

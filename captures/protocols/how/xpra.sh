@@ -32,5 +32,6 @@ for options in '' '--packet-encoders=bencode --compressors=zlib'; do
     sleep 2
 done
 # The first packets of each session, and how it ends.
-tshark -r "$dir/whole.pcap" -w "$dir/short.pcapng" -2 -R 'tcp.seq < 40000 && tcp.ack < 20000 || tcp.flags.fin == 1'
+tshark -r "$dir/whole.pcap" -w "$dir/short.pcapng" -2 -R 'tcp.dstport == 14500 && tcp.seq < 40000 ||
+    tcp.srcport == 14500 && tcp.seq < 8000 || tcp.flags.fin == 1'
 editcap -s 120 "$dir/short.pcapng" "$out"
