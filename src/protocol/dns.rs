@@ -581,6 +581,7 @@ mod tests {
             carrier: Carrier::Datagram,
             sent: Ends { orig, resp },
             newest: if resp.is_empty() { Orig } else { Resp },
+            before: &[],
             ports: Ends { orig: ports.0, resp: ports.1 },
         };
         (DNS.probe)(&opening)
@@ -651,6 +652,7 @@ mod tests {
             carrier: Carrier::Datagram,
             sent: Ends { orig: &ask[..], resp: &[] },
             newest: Orig,
+            before: &[],
             ports: Ends { orig: port, resp: port },
         };
         assert_eq!((MDNS.probe)(&opening(5353)), Probe::Match);

@@ -99,7 +99,9 @@ impl Story {
     /// The program or service behind it, as its own bytes or a name in them tell.
     #[must_use]
     pub fn application(&self) -> Option<&'static str> {
-        self.program.or(self.sign.map(|(_, protocol)| protocol.name))
+        let service = self.sign.map(|(_, protocol)| protocol.name);
+        // A program that is an entry of the registry is a kind of program (`webrtc`): a service's name tells more.
+        if service.is_some() && self.program.and_then(named).is_some() { service } else { self.program.or(service) }
     }
 
     /// What a protocol is used for. What a mere carrier is used for, the program in it tells, if its own bytes name it and

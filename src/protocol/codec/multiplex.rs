@@ -111,6 +111,9 @@ impl Multiplex {
     /// The flow has ended.
     pub fn on_close(&mut self, at: Timestamp, events: &mut Events) {
         self.stun.on_close(at, events);
+        if self.name == Name::Rtp && self.media == Verdict::Open && !self.rtp.saw_compound() {
+            events.violation(at, Direction::Orig, "rtp.too-short");
+        }
         for (dir, sent, data) in
             [(Direction::Orig, SENT_BY_CLIENT, DATA_BY_CLIENT), (Direction::Resp, SENT_BY_SERVER, DATA_BY_SERVER)]
         {
@@ -191,7 +194,8 @@ impl Multiplex {
         if !known && passed.way == Way::Direct && self.name != Name::Turn {
             self.become_named(Name::Dtls, passed, events);
         }
-        self.dtls.on_datagram(passed.at, passed.dir, bytes, events);
+        let through_relay = passed.way == Way::Relayed && self.stun.turn_client() != Some(passed.dir);
+        self.dtls.on_datagram(passed.at, passed.dir, bytes, through_relay, events);
         let progress = self.dtls.progress;
         if progress.agreed && self.name == Name::Dtls {
             self.confirm(passed, events);
@@ -199,7 +203,7 @@ impl Multiplex {
         if self.name == Name::Dtls {
             self.over_ice(passed, events);
         }
-        if self.seen.ice || progress.srtp && !progress.named {
+        if self.seen.ice || progress.call || progress.srtp && !progress.named {
             self.program("webrtc", passed, events);
         }
         // A tunnel, say: nothing that follows tells more.
