@@ -81,6 +81,7 @@ fn handshake(protocol: &Protocol, turns: &[(Direction, Vec<u8>)]) -> usize {
         carrier: Carrier::Stream,
         sent: Ends { orig: first, resp: &[] },
         newest: Direction::Orig,
+        before: &[],
         ports: Ends { orig: 50_000, resp: 443 },
     };
     black_box((protocol.probe)(&opening));

@@ -195,6 +195,7 @@ fn identify(flow: &Flow) -> Found {
             carrier,
             sent: Ends { orig: &sent.orig, resp: &sent.resp },
             newest: piece.dir,
+            before: &[],
             ports: Ends { orig: flow.orig.port(), resp: flow.resp.port() },
         };
         let answers: Vec<_> = left.iter().map(|p| (*p, (p.probe)(&opening))).collect();

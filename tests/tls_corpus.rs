@@ -96,7 +96,7 @@ impl Flow {
         *sent.of_mut(dir) = bytes;
         // A stream may become TLS at any segment: the test plays the protocols that hand over.
         if self.analyzer.is_none()
-            && (self.protocol.probe)(&Opening { carrier, sent, newest: dir, ports: other }) == Probe::Match
+            && (self.protocol.probe)(&Opening { carrier, sent, newest: dir, before: &[], ports: other }) == Probe::Match
         {
             self.analyzer = Some((self.protocol.analyzer)());
         }

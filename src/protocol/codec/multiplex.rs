@@ -181,10 +181,11 @@ impl Multiplex {
         let shape = shape(bytes, passed.missing);
         let protected =
             shape == Shape::Protected || self.dtls.progress.agreed && bytes.first().is_some_and(|b| is_unified(*b));
-        if protected && (self.dtls.progress.finished || !self.dtls.progress.hello) {
-            if let Some(sum) = self.data.get_mut(passed.dir.index()) {
-                *sum += u64::try_from(bytes.len()).unwrap_or(0) + u64::from(passed.missing);
-            }
+        if protected
+            && (self.dtls.progress.finished || !self.dtls.progress.hello)
+            && let Some(sum) = self.data.get_mut(passed.dir.index())
+        {
+            *sum += u64::try_from(bytes.len()).unwrap_or(0) + u64::from(passed.missing);
         }
         let known = self.seen.dtls;
         self.seen.dtls |= protected || shape == Shape::Hello;

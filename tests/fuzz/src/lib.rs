@@ -74,7 +74,7 @@ pub fn readers(carrier: Carrier) -> Vec<&'static Protocol> {
 #[must_use]
 pub fn rules_out(protocol: &Protocol, carrier: Carrier, sent: Ends<&[u8]>, ports: Ends<u16>) -> bool {
     let newest = if sent.resp.is_empty() { Direction::Orig } else { Direction::Resp };
-    (protocol.probe)(&Opening { carrier, sent, newest, ports }) == Probe::NoMatch
+    (protocol.probe)(&Opening { carrier, sent, newest, before: &[], ports }) == Probe::NoMatch
 }
 
 /// Adds a turn without anything missing to a dialogue, in the form that [`Dialogue::read`] reads.
@@ -115,7 +115,7 @@ pub fn datagrams(dialogue: &Dialogue<'_>) {
 }
 
 fn opening(carrier: Carrier, sent: Ends<&[u8]>, newest: Direction) -> Opening<'_> {
-    Opening { carrier, sent, newest, ports: Ends { orig: 50_000, resp: 443 } }
+    Opening { carrier, sent, newest, before: &[], ports: Ends { orig: 50_000, resp: 443 } }
 }
 
 fn probe_stream(turns: &[Turn<'_>]) {
