@@ -7,7 +7,7 @@
 //! where they don't come, the name is taken back.
 
 use crate::base::Timestamp;
-use crate::protocol::codec::multiplex::{Multiplex, Name};
+use crate::protocol::codec::multiplex::{ATTRIBUTES, Multiplex, Name};
 use crate::protocol::codec::rtp::{Header, is_compound, rtcp_source};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol};
 
@@ -17,7 +17,7 @@ pub(super) static RTP: Protocol = Protocol {
     category: Category::Conferencing,
     carriers: &[Carrier::Datagram],
     ports: &[],
-    attributes: &["rtp.client_sent", "rtp.server_sent"],
+    attributes: ATTRIBUTES,
     signs: &[],
     lasting: true,
     probe,

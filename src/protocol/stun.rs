@@ -9,9 +9,9 @@
 use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::codec::Inbox;
 use crate::protocol::codec::dtls_record::{self, shape};
-use crate::protocol::codec::multiplex::{Multiplex, Name};
-use crate::protocol::codec::stun::{HEADER, Message, channel_data};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::codec::multiplex::{ATTRIBUTES, Multiplex, Name};
+use crate::protocol::codec::stun::{Dialect, HEADER, Message, channel_data};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
 
 /// STUN.
 pub(super) static STUN: Protocol = Protocol {
@@ -26,36 +26,18 @@ pub(super) static STUN: Protocol = Protocol {
     analyzer: || Box::new(Reader::new(Name::Stun)),
 };
 
-/// TURN.
+/// TURN. A stream is STUN's until a message of TURN names it.
 pub(super) static TURN: Protocol = Protocol {
     name: "turn",
     category: Category::Conferencing,
-    carriers: &[Carrier::Datagram, Carrier::Stream],
+    carriers: &[Carrier::Datagram],
     ports: &[],
-    attributes: &[
-        "turn.username",
-        "turn.realm",
-        "turn.relayed_address",
-        "turn.peer_address",
-        "turn.requested_transport",
-    ],
+    attributes: ATTRIBUTES,
     signs: &[Sign::new("tls.alpn", Said::Exactly("stun.turn"), Shows::Certain)],
     lasting: true,
     probe: |opening| probe(opening, Name::Turn),
     analyzer: || Box::new(Reader::new(Name::Turn)),
 };
-
-const ATTRIBUTES: &[Key] = &[
-    "stun.software",
-    "stun.client_software",
-    "stun.username",
-    "stun.mapped_address",
-    "stun.controlling",
-    "stun.nominated",
-    "stun.error",
-    "stun.origin",
-    "stun.dialect",
-];
 
 /// The longest frame of a stream: 16 bits of length and the longest header before it.
 const FRAME_LIMIT: usize = 0x1_0000 + HEADER;
@@ -63,7 +45,7 @@ const FRAME_LIMIT: usize = 0x1_0000 + HEADER;
 fn probe(opening: &Opening<'_>, name: Name) -> Probe {
     match opening.carrier {
         Carrier::Datagram => datagram(opening, name),
-        Carrier::Stream => stream(opening, name),
+        Carrier::Stream => stream(opening),
         Carrier::Ip(_) => Probe::NoMatch,
     }
 }
@@ -108,9 +90,9 @@ enum Framing {
     Draft,
 }
 
-/// What the first bytes of one end show: its framing and whether they are of TURN, or that they can't be STUN.
+/// What the first bytes of one end show: how it cuts its stream into messages, or that it can't be STUN.
 enum Opens {
-    With(Framing, bool),
+    With(Framing),
     Unknown,
     Otherwise,
 }
@@ -128,8 +110,8 @@ fn opens(bytes: &[u8]) -> Opens {
             Framing::Counted => length(bytes, 0).is_some_and(|n| (HEADER..0x400).contains(&n)),
             Framing::Draft => matches!(bytes, [2, 0, ..]) && length(bytes, 2).is_some_and(|n| n >= HEADER),
         };
-        if let Some(known) = fits.then(|| distinctive(head)).flatten() {
-            return Opens::With(framing, known);
+        if fits && distinctive(head) {
+            return Opens::With(framing);
         }
     }
     if *first > 3 || bytes.len() >= 4 + HEADER + 8 { Opens::Otherwise } else { Opens::Unknown }
@@ -139,26 +121,19 @@ fn length(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(at..)?.first_chunk().map(|n| usize::from(u16::from_be_bytes(*n)))
 }
 
-/// Whether a message begins here that its cookie tells, and if so, whether it is of TURN.
-fn distinctive(bytes: &[u8]) -> Option<bool> {
-    let need = HEADER + length(bytes, 2)?;
+/// Whether a message begins here that its cookie tells.
+fn distinctive(bytes: &[u8]) -> bool {
+    let Some(need) = length(bytes, 2).map(|n| HEADER + n).filter(|_| bytes.len() >= HEADER) else { return false };
     let have = bytes.get(..need).unwrap_or(bytes);
-    let missing = u32::try_from(need - have.len()).ok()?;
-    let message = Message::parse(have, missing).filter(|_| have.len() >= HEADER)?;
-    (message.dialect != crate::protocol::codec::stun::Dialect::Classic).then(|| message.is_turn())
+    let missing = u32::try_from(need - have.len()).unwrap_or(0);
+    Message::parse(have, missing).is_some_and(|message| message.dialect != Dialect::Classic)
 }
 
-fn stream(opening: &Opening<'_>, name: Name) -> Probe {
+fn stream(opening: &Opening<'_>) -> Probe {
     match (opens(opening.sent.orig), opens(opening.sent.resp)) {
         (Opens::Otherwise, _) | (_, Opens::Otherwise) => Probe::NoMatch,
-        (Opens::With(_, turn), _) | (_, Opens::With(_, turn)) => {
-            if turn == (name == Name::Turn) {
-                Probe::Match
-            } else {
-                Probe::NoMatch
-            }
-        }
-        _ => Probe::NeedMore,
+        (Opens::With(_), _) | (_, Opens::With(_)) => Probe::Match,
+        (Opens::Unknown, Opens::Unknown) => Probe::NeedMore,
     }
 }
 
@@ -204,7 +179,7 @@ impl Reader {
         }
         if self.framing.is_none() {
             match opens(self.inboxes.of(dir).bytes()) {
-                Opens::With(framing, _) => self.framing = Some(framing),
+                Opens::With(framing) => self.framing = Some(framing),
                 Opens::Unknown => return,
                 Opens::Otherwise => return self.fail(at, dir, events),
             }
@@ -340,7 +315,7 @@ mod tests {
     fn told(piece: usize) -> Vec<Event> {
         let turns = turn_stream();
         let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
-        testkit::stream(&TURN, &turns, piece)
+        testkit::stream(&STUN, &turns, piece)
     }
 
     #[test]

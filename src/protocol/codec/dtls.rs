@@ -16,20 +16,6 @@ use super::tls_record::content;
 use super::x509::CertificateNames;
 use crate::base::{Direction, Ends, Events, Key, Layer, Reader, Timestamp};
 
-/// The keys emitted beside those of [`super::hello_attributes`].
-pub const KEYS: [Key; 10] = [
-    "tls.hrr",
-    "tls.cert_subject",
-    "tls.cert_issuer",
-    "tls.cert_san",
-    "tls.client_cert_subject",
-    SRTP_OFFERED,
-    SRTP,
-    CONNECTION_ID,
-    COOKIE,
-    CLIENT,
-];
-
 const SRTP_OFFERED: Key = "dtls.srtp_offered";
 const SRTP: Key = "dtls.srtp";
 const CONNECTION_ID: Key = "dtls.connection_id";

@@ -14,11 +14,52 @@ use super::stun::{Message, channel_data};
 use super::stun_dialogue::{Dialogue, Shown, Way};
 use crate::base::{Direction, Events, Key, Timestamp};
 
-/// The keys emitted beside those of the readers: payload types as `type:packets:bytes`, and bytes of protected data.
-pub const KEYS: [Key; 4] = [SENT_BY_CLIENT, SENT_BY_SERVER, DATA_BY_CLIENT, DATA_BY_SERVER];
+/// All keys that the readers of such a flow emit: whatever it is called, the others may share it.
+pub const ATTRIBUTES: &[Key] = &[
+    "tls.version",
+    "tls.sni",
+    "tls.alpn",
+    "tls.alpn_offered",
+    "tls.cipher",
+    "tls.ja3",
+    "tls.ja3s",
+    "tls.ja4",
+    "tls.resumed",
+    "tls.hrr",
+    "tls.ech",
+    "tls.cert_subject",
+    "tls.cert_issuer",
+    "tls.cert_san",
+    "tls.client_cert_subject",
+    "dtls.srtp_offered",
+    "dtls.srtp",
+    "dtls.connection_id",
+    "dtls.cookie",
+    "dtls.client",
+    "dtls.client_bytes",
+    "dtls.server_bytes",
+    "rtp.client_sent",
+    "rtp.server_sent",
+    "stun.software",
+    "stun.client_software",
+    "stun.username",
+    "stun.mapped_address",
+    "stun.controlling",
+    "stun.nominated",
+    "stun.error",
+    "stun.origin",
+    "stun.dialect",
+    "turn.username",
+    "turn.realm",
+    "turn.relayed_address",
+    "turn.peer_address",
+    "turn.requested_transport",
+];
 
+/// Payload types as `type:packets:bytes`.
 const SENT_BY_CLIENT: Key = "rtp.client_sent";
 const SENT_BY_SERVER: Key = "rtp.server_sent";
+/// Bytes of datagrams of protected records.
 const DATA_BY_CLIENT: Key = "dtls.client_bytes";
 const DATA_BY_SERVER: Key = "dtls.server_bytes";
 

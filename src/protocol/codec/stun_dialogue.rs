@@ -13,24 +13,6 @@ use crate::base::{Direction, Ends, Events, Key, Layer, Link, Reader, Timestamp};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The keys emitted.
-pub const KEYS: [Key; 14] = [
-    SOFTWARE,
-    CLIENT_SOFTWARE,
-    USERNAME,
-    MAPPED,
-    CONTROLLING,
-    NOMINATED,
-    ERROR,
-    ORIGIN,
-    DIALECT,
-    TURN_USERNAME,
-    REALM,
-    RELAYED,
-    PEER,
-    TRANSPORT,
-];
-
 const SOFTWARE: Key = "stun.software";
 const CLIENT_SOFTWARE: Key = "stun.client_software";
 const USERNAME: Key = "stun.username";
