@@ -52,6 +52,10 @@ pub mod attribute {
     pub const REMOTE_ADDRESS: u16 = 0x0012;
     /// XOR-PEER-ADDRESS.
     pub const XOR_PEER_ADDRESS: u16 = 0x0012;
+    /// What Zoom's clients ask its servers with, in the format of RFC 3489.
+    pub const ZOOM_ASKS: u16 = 0x0101;
+    /// What Zoom's servers answer.
+    pub const ZOOM_ANSWERS: u16 = 0x0103;
     /// DATA.
     pub const DATA: u16 = 0x0013;
     /// REALM.
@@ -124,7 +128,7 @@ impl<'a> Message<'a> {
         let (kind, length, cookie) = (r.u16()?, usize::from(r.u16()?), r.u32()?);
         let transaction = r.array()?;
         let whole = bytes.len().saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
-        if kind & 0xc000 != 0 || length % 4 != 0 || whole < HEADER + length {
+        if kind & 0xc000 != 0 || whole < HEADER + length {
             return None;
         }
         let attributes = Reader::new(r.rest().get(..length).unwrap_or(r.rest()));
@@ -134,7 +138,8 @@ impl<'a> Message<'a> {
         });
         let dialect = match cookie {
             COOKIE => Dialect::Current,
-            _ if whole != HEADER + length => return None,
+            // WhatsApp does not pad, which the cookie makes good.
+            _ if length % 4 != 0 || whole != HEADER + length => return None,
             _ if draft => Dialect::Draft,
             _ => Dialect::Classic,
         };
@@ -157,7 +162,9 @@ impl<'a> Message<'a> {
         let mut r = self.attributes;
         while !r.is_empty() {
             let (Some(kind), Some(length)) = (r.u16(), r.u16()) else { return false };
-            let known = matches!(kind, 0x0001..=0x000b | 0x8000..=0x80ff);
+            let known = matches!(kind, 0x0001..=0x000b | 0x8000..=0x80ff)
+                || kind == attribute::ZOOM_ASKS
+                || kind == attribute::ZOOM_ANSWERS;
             if !known || r.take(padded(length)).is_none() && missing == 0 {
                 return false;
             }
@@ -259,7 +266,7 @@ pub fn channel_data(bytes: &[u8], missing: u32) -> Option<&[u8]> {
     let mut r = Reader::new(bytes);
     let (number, length) = (r.u16()?, usize::from(r.u16()?));
     let whole = r.len().saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
-    let fits = (length..length + 4).contains(&whole);
+    let fits = whole == length || whole == length.next_multiple_of(4);
     ((0x4000..=0x7fff).contains(&number) && length > 0 && fits).then(|| r.rest().get(..length).unwrap_or(r.rest()))
 }
 
