@@ -35,6 +35,9 @@ const PEERS: usize = 4;
 /// Longest text kept, in characters (RFC 8489 bounds most at 127 characters, a username at 508 bytes).
 const TEXT: usize = 255;
 
+/// Shortest user fragment (RFC 8445 section 5.3: 24 bits, six to a character).
+const FRAGMENT: usize = 4;
+
 /// A request without an answer.
 #[derive(Debug, Clone, Copy)]
 struct Request {
@@ -327,6 +330,10 @@ impl Dialogue {
         self.pair = link_value(value);
         if self.told.first(told::USERNAME) {
             events.attribute(at, dir, USERNAME, printable(value, TEXT));
+        }
+        // A server that leaves the same constant in both halves, as one of Facebook's does, joins nothing.
+        if theirs == own || theirs.len().min(own.len()) < FRAGMENT {
+            return;
         }
         let (low, high) = if theirs <= own { (theirs, own) } else { (own, theirs) };
         events.link(at, dir, Link::token("webrtc", &[low, b":", high].concat()));
