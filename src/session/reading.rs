@@ -299,6 +299,7 @@ fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
             Carrier::Datagram => hints.datagrams,
             Carrier::Ip(number) => hints.of_number(number),
         };
+    let fitting = fitting & hints.of_first_bytes(opening);
     let hinted = fitting & (hints.of_port(opening.ports.resp) | hints.of_port(opening.ports.orig));
     let mut open = false;
     for mut left in [hinted, fitting & !hinted] {
@@ -326,10 +327,19 @@ struct Hints {
     from_the_start: Candidates,
     /// Ascending by port.
     ports: Vec<(u16, Candidates)>,
+    /// Streams: those that a first byte of that value from the originator, or from the responder, does not rule out.
+    first: Ends<Vec<Candidates>>,
 }
 
 static HINTS: LazyLock<Hints> = LazyLock::new(|| {
-    let mut hints = Hints { streams: 0, datagrams: 0, packets: Vec::new(), from_the_start: 0, ports: Vec::new() };
+    let mut hints = Hints {
+        streams: 0,
+        datagrams: 0,
+        packets: Vec::new(),
+        from_the_start: 0,
+        ports: Vec::new(),
+        first: Ends { orig: first_bytes(Direction::Orig), resp: first_bytes(Direction::Resp) },
+    };
     let mut ports = BTreeMap::<u16, Candidates>::new();
     for (i, protocol) in REGISTRY.iter().enumerate().take(Candidates::BITS as usize) {
         let bit: Candidates = 1 << i;
@@ -352,7 +362,43 @@ static HINTS: LazyLock<Hints> = LazyLock::new(|| {
     hints
 });
 
+/// For each value of the first byte of a stream's direction the entries whose probes it doesn't rule out. What a probe
+/// refuses at its first byte it refuses for good, so most of them need not be asked at all.
+fn first_bytes(dir: Direction) -> Vec<Candidates> {
+    let left = |byte: u8| {
+        let allows = |protocol: &Protocol| {
+            let sent = [byte];
+            let mut ends = Ends { orig: &[][..], resp: &[][..] };
+            *ends.of_mut(dir) = &sent;
+            // A probe may look at ports: its own, and whether the client's is a reserved one, could make it patient.
+            let pairs =
+                [0].iter().chain(protocol.ports).flat_map(|port| [(50_000, *port), (*port, 50_000), (1_023, *port)]);
+            pairs.into_iter().any(|(orig, resp)| {
+                let (carrier, ports) = (Carrier::Stream, Ends { orig, resp });
+                let opening = Opening { carrier, sent: ends, before: &[], newest: dir, ports };
+                (protocol.probe)(&opening) != Probe::NoMatch
+            })
+        };
+        let streams = REGISTRY.iter().enumerate().take(Candidates::BITS as usize);
+        let streams = streams.filter(|(_, protocol)| protocol.carriers.contains(&Carrier::Stream));
+        streams.filter(|(_, protocol)| allows(protocol)).fold(0, |set, (i, _)| set | 1 << i)
+    };
+    (0..=u8::MAX).map(left).collect()
+}
+
 impl Hints {
+    /// Of a stream, those that the first bytes don't rule out.
+    fn of_first_bytes(&self, opening: &Opening<'_>) -> Candidates {
+        if opening.carrier != Carrier::Stream {
+            return Candidates::MAX;
+        }
+        let of = |sent: &[u8], sets: &[Candidates]| {
+            let set = sent.first().and_then(|byte| sets.get(usize::from(*byte)));
+            set.copied().unwrap_or(Candidates::MAX)
+        };
+        of(opening.sent.orig, &self.first.orig) & of(opening.sent.resp, &self.first.resp)
+    }
+
     fn of_number(&self, number: u8) -> Candidates {
         self.packets.iter().find(|(known, _)| *known == number).map_or(0, |(_, candidates)| *candidates)
     }
@@ -390,6 +436,28 @@ mod tests {
             }
         });
         told
+    }
+
+    /// What the table of first bytes rules out no probe would have matched, whatever the ports.
+    #[test]
+    fn the_table_of_first_bytes_rules_out_only_what_its_probe_refuses() {
+        for byte in 0..=u8::MAX {
+            for (dir, ports) in [Orig, Resp].into_iter().flat_map(|dir| {
+                [(50_000, 443), (1_021, 514), (1_023, 513), (50_000, 53), (88, 50_000)].map(|ports| (dir, ports))
+            }) {
+                let sent = [byte];
+                let mut ends = Ends { orig: &[][..], resp: &[][..] };
+                *ends.of_mut(dir) = &sent;
+                let ports = Ends { orig: ports.0, resp: ports.1 };
+                let opening = Opening { carrier: Carrier::Stream, sent: ends, before: &[], newest: dir, ports };
+                let allowed = HINTS.of_first_bytes(&opening);
+                for (i, protocol) in REGISTRY.iter().enumerate().take(128) {
+                    if allowed & 1 << i == 0 && protocol.carriers.contains(&Carrier::Stream) {
+                        assert_eq!((protocol.probe)(&opening), Probe::NoMatch, "{} {byte} {ports:?}", protocol.name);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
