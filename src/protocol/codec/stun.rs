@@ -259,7 +259,8 @@ pub fn channel_data(bytes: &[u8], missing: u32) -> Option<&[u8]> {
     let mut r = Reader::new(bytes);
     let (number, length) = (r.u16()?, usize::from(r.u16()?));
     let whole = r.len().saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
-    let fits = (length..length + 4).contains(&whole);
+    // Padding is optional over UDP, and only ever up to four bytes (RFC 8656 section 12.5).
+    let fits = (length..=length.next_multiple_of(4)).contains(&whole);
     ((0x4000..=0x7fff).contains(&number) && length > 0 && fits).then(|| r.rest().get(..length).unwrap_or(r.rest()))
 }
 
@@ -329,6 +330,7 @@ mod tests {
         assert_eq!(channel_data(b"\x40\x01\x00\x03abc", 0), Some(&b"abc"[..]));
         assert_eq!(channel_data(b"\x40\x01\x00\x03abc\0", 0), Some(&b"abc"[..]));
         assert_eq!(channel_data(b"\x40\x01\x00\x03abc\0\0", 0), None);
+        assert_eq!(channel_data(b"\x40\x01\x00\x04abcd\0", 0), None);
         assert_eq!(channel_data(b"\x40\x01\x00\x09abc", 6), Some(&b"abc"[..]));
         assert_eq!(channel_data(b"\x80\x01\x00\x03abc", 0), None);
     }
