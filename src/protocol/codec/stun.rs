@@ -54,6 +54,10 @@ pub mod attribute {
     pub const XOR_PEER_ADDRESS: u16 = 0x0012;
     /// DATA.
     pub const DATA: u16 = 0x0013;
+    /// What Zoom's clients ask with, in the form of RFC 3489.
+    pub const ZOOM_QUESTION: u16 = 0x0101;
+    /// MAPPED-ADDRESS as Zoom's servers number it.
+    pub const ZOOM_MAPPED_ADDRESS: u16 = 0x0103;
     /// REALM.
     pub const REALM: u16 = 0x0014;
     /// XOR-RELAYED-ADDRESS.
@@ -140,6 +144,10 @@ impl<'a> Message<'a> {
         };
         let (class, method) = match (dialect, kind) {
             (Dialect::Draft, DRAFT_DATA) => (Class::Indication, method::DATA),
+            // Zoom's servers answer Binding with a number that RFC 3489 gave to a request.
+            (Dialect::Classic, 2) if first.is_some_and(|(kind, _)| kind == attribute::ZOOM_MAPPED_ADDRESS) => {
+                (Class::Success, method::BINDING)
+            }
             _ => (class(kind), number(kind)),
         };
         let message = Self { class, method, dialect, transaction, attributes };
@@ -157,7 +165,10 @@ impl<'a> Message<'a> {
         let mut r = self.attributes;
         while !r.is_empty() {
             let (Some(kind), Some(length)) = (r.u16(), r.u16()) else { return false };
-            let known = matches!(kind, 0x0001..=0x000b | 0x8000..=0x80ff);
+            let known = matches!(
+                kind,
+                0x0001..=0x000b | attribute::ZOOM_QUESTION | attribute::ZOOM_MAPPED_ADDRESS | 0x8000..=0x80ff
+            );
             if !known || r.take(padded(length)).is_none() && missing == 0 {
                 return false;
             }
@@ -323,6 +334,17 @@ mod tests {
         assert_eq!(Message::parse(&draft, 0).map(|m| (m.dialect, m.method)), Some((Dialect::Draft, 3)));
         let longer = [&draft[..], &[0]].concat();
         assert!(Message::parse(&longer, 0).is_none());
+    }
+
+    #[test]
+    fn zoom_numbers_answer_and_address_its_own_way() {
+        let question = [&[0, 1, 0, 24][..], &[9; 16], &[1, 1, 0, 20], b"1234567890123456789\0"].concat();
+        let asked = Message::parse(&question, 0).unwrap();
+        assert_eq!((asked.class, asked.method, asked.dialect), (Class::Request, 1, Dialect::Classic));
+        let answer = [&[0, 2, 0, 12][..], &[9; 16], &[1, 3, 0, 8, 0, 1, 0xff, 0x75, 192, 0, 2, 9]].concat();
+        let answered = Message::parse(&answer, 0).unwrap();
+        assert_eq!((answered.class, answered.method), (Class::Success, 1));
+        assert_eq!(answered.transaction, asked.transaction);
     }
 
     #[test]

@@ -53,6 +53,9 @@ const PEERS: usize = 4;
 /// Longest text kept, in characters (RFC 8489 bounds most at 127 characters, a username at 508 bytes).
 const TEXT: usize = 255;
 
+/// Shortest user fragment (RFC 8445 section 5.3: 24 bits, six to a character).
+const FRAGMENT: usize = 4;
+
 /// A request without an answer.
 #[derive(Debug, Clone, Copy)]
 struct Request {
@@ -340,6 +343,10 @@ impl Dialogue {
         if self.told.first(told::USERNAME) {
             events.attribute(at, dir, USERNAME, printable(value, TEXT));
         }
+        // A server that leaves the same constant in both halves, as one of Facebook's does, joins nothing.
+        if theirs == own || theirs.len().min(own.len()) < FRAGMENT {
+            return;
+        }
         let (low, high) = if theirs <= own { (theirs, own) } else { (own, theirs) };
         events.link(at, dir, Link::token("webrtc", &[low, b":", high].concat()));
     }
@@ -411,8 +418,10 @@ fn program(message: &Message<'_>, kind: u16, value: &[u8]) -> Option<&'static st
     match kind {
         // Read off WhatsApp's calls; nobody has registered them.
         0x4000..=0x4002 => Some("whatsapp"),
-        // Read off Zoom's clients, which ask its servers with it.
-        0x0103 if message.method == method::BINDING => Some("zoom"),
+        // Read off Zoom's clients and the servers that they ask.
+        attribute::ZOOM_QUESTION | attribute::ZOOM_MAPPED_ADDRESS if message.dialect == Dialect::Classic => {
+            Some("zoom")
+        }
         // Candidate identifier, implementation version and service quality of [MS-ICE2] and [MS-TURN].
         0x8054 | 0x8055 | 0x8070 if value.len() == 4 => Some("teams"),
         0x8008 if message.dialect == Dialect::Draft => Some("teams"),
