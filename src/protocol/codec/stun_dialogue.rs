@@ -291,10 +291,13 @@ impl Dialogue {
     ) {
         let masked = message.dialect == Dialect::Current;
         match kind {
-            attribute::XOR_MAPPED_ADDRESS | attribute::MAPPED_ADDRESS | attribute::DRAFT_XOR_MAPPED_ADDRESS => {
+            attribute::XOR_MAPPED_ADDRESS
+            | attribute::MAPPED_ADDRESS
+            | attribute::ZOOM_MAPPED_ADDRESS
+            | attribute::DRAFT_XOR_MAPPED_ADDRESS => {
                 // In the drafts the mask is the first word of the transaction, and the plain address stands beside it.
                 let address = match (kind, masked) {
-                    (attribute::MAPPED_ADDRESS, _) => plain_address(value),
+                    (attribute::MAPPED_ADDRESS | attribute::ZOOM_MAPPED_ADDRESS, _) => plain_address(value),
                     (_, true) => message.masked_address(value),
                     (_, false) => None,
                 };
