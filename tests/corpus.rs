@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::{Analysis, analyze, shared, table};
+use common::{Analysis, analyze, analyze_flows, shared, table};
 use farmlight::base::{Layer, RttSample, Side};
 use farmlight::session::Session;
 use std::collections::HashMap;
@@ -84,8 +84,9 @@ fn tcp_handshakes_equal_tsharks() {
             continue;
         }
         whole += 1;
-        let analysis =
-            cache.entry(row["file"].clone()).or_insert_with(|| analyze(&folder.join("captures").join(&row["file"]), 1));
+        let analysis = cache
+            .entry(row["file"].clone())
+            .or_insert_with(|| analyze_flows(&folder.join("captures").join(&row["file"])));
         let syn = nanos(&row["syn_time_epoch"]).unwrap_or_default();
         let matches = |s: &&Session| {
             s.tuple.orig.ip.to_string() == row["client_ip"]
@@ -163,8 +164,9 @@ fn fingerprints(
     for row in table(&folder.join("captures/expected").join(file)) {
         let Some((client, from, to, want)) = pick(&row) else { continue };
         all += 1;
-        let analysis =
-            cache.entry(row["file"].clone()).or_insert_with(|| analyze(&folder.join("captures").join(&row["file"]), 1));
+        let analysis = cache
+            .entry(row["file"].clone())
+            .or_insert_with(|| analyze_flows(&folder.join("captures").join(&row["file"])));
         let of_flow = |s: &&Session| {
             s.tuple.orig.ip.to_string() == client && s.tuple.orig.port == from && s.tuple.resp.port == to
         };

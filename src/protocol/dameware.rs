@@ -29,7 +29,7 @@ const SERVER_VERSION: Key = "dameware.server_version";
 const MESSAGE: usize = 40;
 const KIND: [u8; 8] = [0x30, 0x11, 0, 0, 0, 0, 0, 0];
 
-/// The version in hundredths; `None` if it is no version message.
+/// The version that a message says; `None` if it is no version message.
 fn version(message: &[u8]) -> Option<f64> {
     let mut reader = Reader::new(message);
     if reader.array::<8>()? != KIND {

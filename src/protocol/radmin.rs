@@ -55,9 +55,7 @@ impl Frame {
             return Self::Not;
         }
         let Some(sum) = reader.u32() else { return Self::More };
-        if let Some(kind) = reader.rest().first()
-            && !matches!(*kind, HELLO | AUTHENTICATE)
-        {
+        if reader.rest().first().is_some_and(|kind| !matches!(*kind, HELLO | AUTHENTICATE)) {
             return Self::Not;
         }
         match reader.take(len) {

@@ -186,6 +186,13 @@ impl Analyzer for Xpra {
             }
         }
     }
+
+    /// A hello is long: what is lost of it after its beginning is not missed.
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
+        if !self.done && !*self.seen.of(dir) {
+            self.settle(at, dir, events);
+        }
+    }
 }
 
 /// What the client's first packet says of the session.

@@ -103,6 +103,11 @@ impl Session {
             Some((p, _, sure)) => (Some(p.name), Some(story.category(p)), Some(sure)),
             None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
         };
+        // Routers authenticate what they tell all others on their link (OSPFv3: RFC 4552); that is no tunnel.
+        let category = category.map(|category| match category {
+            Category::Vpn if flow.tuple.resp.ip.is_multicast() => Category::Other,
+            category => category,
+        });
         Self {
             tuple: flow.tuple,
             start: flow.first,

@@ -4,6 +4,7 @@ use crate::evidence::{Account, Evidence, Finding, Verdict, signed};
 use crate::intel::{Kind, Place};
 use crate::session::{Roster, SessionKind, Tally};
 use anstyle::{AnsiColor, Style};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -35,10 +36,10 @@ const INDENT: usize = 11;
 const BAR_FROM: usize = 41;
 /// The longest bar.
 const BAR: usize = 22;
-/// Kinds of sessions that the table tells; a screen full.
-const KINDS_SHOWN: usize = 24;
+/// Kinds of sessions that the table tells; two screens full.
+const KINDS_SHOWN: usize = 80;
 /// Where the examples of a kind begin.
-const EXAMPLE_INDENT: usize = 17;
+const EXAMPLE_INDENT: usize = 6;
 
 impl<W: Write> Table<W> {
     /// Writes to `out`.
@@ -90,14 +91,13 @@ impl<W: Write> Table<W> {
         let title = self.paint(Style::new().bold(), "Remote control, tunnels, proxies and calls");
         writeln!(self.out, "{title}")?;
         let kinds: Vec<_> = roster.iter().collect();
+        let mut category = None;
         for (kind, tally) in kinds.iter().take(KINDS_SHOWN) {
-            let category = self.paint(Style::new().dimmed(), &format!("  {:<15}", kind.category.name()));
-            let line = format!("{:<36}{:>7} {}", kind_words(kind), tally.sessions, kind.confidence.name());
-            writeln!(self.out, "{category}{line}")?;
-            for line in textwrap::wrap(&example_words(tally), self.look.width.saturating_sub(EXAMPLE_INDENT).max(20)) {
-                let line = self.paint(Style::new().dimmed(), &line);
-                writeln!(self.out, "{:EXAMPLE_INDENT$}{line}", "")?;
+            if category.replace(kind.category) != Some(kind.category) {
+                let heading = self.paint(Style::new().dimmed(), kind.category.name());
+                writeln!(self.out, "  {heading}")?;
             }
+            self.kind(kind, tally)?;
         }
         if kinds.len() > KINDS_SHOWN {
             let more = format!("  and {} kinds more: --out DIR writes them all", kinds.len() - KINDS_SHOWN);
@@ -123,6 +123,25 @@ impl<W: Write> Table<W> {
     /// The output could not be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    /// A kind of session with an example, on one line if it fits.
+    fn kind(&mut self, kind: &SessionKind, tally: &Tally) -> io::Result<()> {
+        let line = format!("    {:<30}{:>5} {:<9}", kind_words(kind), tally.sessions, kind.confidence.name());
+        let example = example_words(tally);
+        let dimmed = Style::new().dimmed();
+        if line.chars().count() + 2 + example.chars().count() <= self.look.width {
+            let example = self.paint(dimmed, &example);
+            writeln!(self.out, "{line}  {example}")
+        } else {
+            writeln!(self.out, "{}", line.trim_end())?;
+            let width = self.look.width.saturating_sub(EXAMPLE_INDENT).max(20);
+            for part in textwrap::wrap(&example, width) {
+                let part = self.paint(dimmed, &part);
+                writeln!(self.out, "{:EXAMPLE_INDENT$}{part}", "")?;
+            }
+            Ok(())
+        }
     }
 
     fn headline(&mut self, finding: &Finding, place: Option<&Place>) -> io::Result<()> {
@@ -222,16 +241,12 @@ fn kind_words(kind: &SessionKind) -> String {
     words
 }
 
+/// The first of a kind, and that there were others.
 fn example_words(tally: &Tally) -> String {
-    let mut pairs: Vec<String> = Vec::new();
-    for (_, client, server) in &tally.examples {
-        let pair = format!("{client} to {server}");
-        if !pairs.contains(&pair) {
-            pairs.push(pair);
-        }
-    }
-    let more = if tally.sessions > tally.examples.len() as u64 { ", …" } else { "" };
-    pairs.join(", ") + more
+    let pairs: BTreeSet<_> = tally.examples.iter().map(|(_, client, server)| (client, server)).collect();
+    let first = tally.examples.first().map(|(_, client, server)| format!("{client} to {server}")).unwrap_or_default();
+    let more = if pairs.len() > 1 || tally.sessions > tally.examples.len() as u64 { ", …" } else { "" };
+    first + more
 }
 
 fn why(evidence: &Evidence) -> String {

@@ -28,13 +28,18 @@ pub struct Analysis {
 struct Collect {
     sessions: Vec<Session>,
     join: Join,
+    joined: bool,
     ledger: Arc<Ledger>,
 }
 
 impl Outlet for Collect {
     fn ended(&mut self, ended: Ended) {
         self.ledger.on_session(&ended.session, ended.fresh(), ended.lag);
-        self.sessions.extend(self.join.add(ended.session));
+        if self.joined {
+            self.sessions.extend(self.join.add(ended.session));
+        } else {
+            self.sessions.push(ended.session);
+        }
     }
 
     fn news(&mut self, news: News<'_>) {
@@ -57,12 +62,26 @@ pub fn analyze_source(source: &mut impl Source, workers: usize) -> Analysis {
     analyze_within(source, workers, Networks::default())
 }
 
+/// Analyzes one file flow by flow: flows of one session are not joined.
+pub fn analyze_flows(path: &Path) -> Analysis {
+    let mut inputs = Inputs::open(&[path.to_owned()], None).expect("a path was named");
+    run(&mut inputs, 1, Networks::default(), false)
+}
+
 /// Analyzes any source, knowing the site's own networks.
 pub fn analyze_within(source: &mut impl Source, workers: usize, own: Networks) -> Analysis {
+    run(source, workers, own, true)
+}
+
+fn run(source: &mut impl Source, workers: usize, own: Networks, joined: bool) -> Analysis {
     let ledger = Arc::new(Ledger::new(own, LedgerLimits::default()));
     let config = EngineConfig { workers, ..EngineConfig::default() };
-    let mut engine =
-        Engine::start(&config, || Collect { sessions: Vec::new(), join: Join::default(), ledger: Arc::clone(&ledger) });
+    let mut engine = Engine::start(&config, || Collect {
+        sessions: Vec::new(),
+        join: Join::default(),
+        joined,
+        ledger: Arc::clone(&ledger),
+    });
     loop {
         match source.next() {
             Next::Frame(frame) => engine.frame(&Frame { ..frame }),

@@ -172,13 +172,13 @@ pub fn named(sessions: &[Session]) -> (&'static str, &'static str) {
     (session.protocol.unwrap_or("-"), session.confidence.map_or("-", farmlight::session::Confidence::name))
 }
 
-/// That no session is more than guessed from a port to be of a category other than web, identity and other.
+/// That no session is more than guessed from a port to be remote control, a tunnel or a proxy.
 #[track_caller]
 pub fn nothing(sessions: &[Session]) {
-    use farmlight::protocol::Category::{Identity, Other, Web};
+    use farmlight::protocol::Category::{Conferencing, Identity, Other, Web};
     use farmlight::session::Confidence::PortOnly;
     for session in sessions {
-        let tame = session.category.is_none_or(|category| matches!(category, Web | Other | Identity));
+        let tame = session.category.is_none_or(|category| matches!(category, Web | Other | Identity | Conferencing));
         assert!(tame || session.confidence == Some(PortOnly), "{session:#?}");
     }
 }
