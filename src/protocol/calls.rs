@@ -36,18 +36,30 @@ const fn realm(domain: &'static str) -> Sign {
     Sign::new("turn.realm", Said::Domain(domain), Shows::Mention)
 }
 
-/// WebRTC, of which no more is known. The page that asks a STUN server names itself in some browsers.
-pub(super) static WEBRTC: Protocol =
-    service("webrtc", &[Sign::new("tls.alpn_offered", Said::Exactly("c-webrtc"), Shows::Mention)]);
+const fn certified(domain: &'static str) -> Sign {
+    Sign::new("tls.cert_san", Said::Domain(domain), Shows::Mention)
+}
+
+/// WebRTC, of which no more is known.
+pub(super) static WEBRTC: Protocol = service("webrtc", &[]);
 /// Zoom.
-pub(super) static ZOOM: Protocol =
-    service("zoom", &[named("zoom.us"), named("zoom.com"), named("zoomgov.com"), realm("zoom.us")]);
+pub(super) static ZOOM: Protocol = service(
+    "zoom",
+    &[named("zoom.us"), named("zoom.com"), named("zoomgov.com"), certified("zoom.us"), realm("zoom.us")],
+);
 /// Microsoft Teams, and Skype and Skype for Business, which speak alike.
 pub(super) static TEAMS: Protocol =
     service("teams", &[named("teams.microsoft.com"), named("teams.live.com"), named("teams.cloud.microsoft")]);
 /// Google Meet.
-pub(super) static GOOGLE_MEET: Protocol =
-    service("google-meet", &[named("meet.google.com"), named("meetings.googleapis.com")]);
+pub(super) static GOOGLE_MEET: Protocol = service(
+    "google-meet",
+    &[
+        named("meet.google.com"),
+        named("meetings.googleapis.com"),
+        // The certificate of its media servers in DTLS.
+        Sign::new("tls.cert_subject", Said::Exactly("CN=hangouts"), Shows::Mention),
+    ],
+);
 /// Webex.
 pub(super) static WEBEX: Protocol = service("webex", &[named("webex.com"), named("wbx2.com"), named("ciscospark.com")]);
 /// GoTo Meeting.

@@ -7,7 +7,7 @@
 
 use crate::base::Timestamp;
 use crate::protocol::codec::dtls_record::{Shape, shape};
-use crate::protocol::codec::multiplex::{Multiplex, Name};
+use crate::protocol::codec::multiplex::{ATTRIBUTES, Multiplex, Name};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol};
 
 /// DTLS.
@@ -16,30 +16,7 @@ pub(super) static DTLS: Protocol = Protocol {
     category: Category::Other,
     carriers: &[Carrier::Datagram],
     ports: &[4433, 5684, 5349],
-    attributes: &[
-        "tls.version",
-        "tls.sni",
-        "tls.alpn",
-        "tls.alpn_offered",
-        "tls.cipher",
-        "tls.ja3",
-        "tls.ja3s",
-        "tls.ja4",
-        "tls.resumed",
-        "tls.hrr",
-        "tls.ech",
-        "tls.cert_subject",
-        "tls.cert_issuer",
-        "tls.cert_san",
-        "tls.client_cert_subject",
-        "dtls.srtp_offered",
-        "dtls.srtp",
-        "dtls.connection_id",
-        "dtls.cookie",
-        "dtls.client",
-        "dtls.client_bytes",
-        "dtls.server_bytes",
-    ],
+    attributes: ATTRIBUTES,
     signs: &[],
     lasting: true,
     probe,

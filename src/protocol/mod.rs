@@ -518,6 +518,8 @@ mod tests {
         b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nX-GS-ClientVersion: 14\r\n",
         b"220 VMware Authentication Daemon Version 1.10",
         b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40",
+        b"\0\x03\0\x08\x21\x12\xa4\x42transaction!",
+        b"\0\x1c\0\x01\0\x08\x21\x12\xa4\x42transaction!",
     ];
 
     proptest! {

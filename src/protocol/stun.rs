@@ -9,9 +9,9 @@
 use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::codec::Inbox;
 use crate::protocol::codec::dtls_record::{self, shape};
-use crate::protocol::codec::multiplex::{Multiplex, Name};
-use crate::protocol::codec::stun::{HEADER, Message, channel_data};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::codec::multiplex::{ATTRIBUTES, Multiplex, Name};
+use crate::protocol::codec::stun::{Dialect, HEADER, Message, channel_data};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
 
 /// STUN.
 pub(super) static STUN: Protocol = Protocol {
@@ -26,36 +26,18 @@ pub(super) static STUN: Protocol = Protocol {
     analyzer: || Box::new(Reader::new(Name::Stun)),
 };
 
-/// TURN.
+/// TURN. A stream is STUN's until a message of TURN names it.
 pub(super) static TURN: Protocol = Protocol {
     name: "turn",
     category: Category::Conferencing,
-    carriers: &[Carrier::Datagram, Carrier::Stream],
+    carriers: &[Carrier::Datagram],
     ports: &[],
-    attributes: &[
-        "turn.username",
-        "turn.realm",
-        "turn.relayed_address",
-        "turn.peer_address",
-        "turn.requested_transport",
-    ],
+    attributes: ATTRIBUTES,
     signs: &[Sign::new("tls.alpn", Said::Exactly("stun.turn"), Shows::Certain)],
     lasting: true,
     probe: |opening| probe(opening, Name::Turn),
     analyzer: || Box::new(Reader::new(Name::Turn)),
 };
-
-const ATTRIBUTES: &[Key] = &[
-    "stun.software",
-    "stun.client_software",
-    "stun.username",
-    "stun.mapped_address",
-    "stun.controlling",
-    "stun.nominated",
-    "stun.error",
-    "stun.origin",
-    "stun.dialect",
-];
 
 /// The longest frame of a stream: 16 bits of length and the longest header before it.
 const FRAME_LIMIT: usize = 0x1_0000 + HEADER;
@@ -63,7 +45,7 @@ const FRAME_LIMIT: usize = 0x1_0000 + HEADER;
 fn probe(opening: &Opening<'_>, name: Name) -> Probe {
     match opening.carrier {
         Carrier::Datagram => datagram(opening, name),
-        Carrier::Stream => stream(opening, name),
+        Carrier::Stream => stream(opening),
         Carrier::Ip(_) => Probe::NoMatch,
     }
 }
@@ -108,9 +90,9 @@ enum Framing {
     Draft,
 }
 
-/// What the first bytes of one end show: its framing and whether they are of TURN, or that they can't be STUN.
+/// What the first bytes of one end show: how it cuts its stream into messages, or that it can't be STUN.
 enum Opens {
-    With(Framing, bool),
+    With(Framing),
     Unknown,
     Otherwise,
 }
@@ -128,8 +110,8 @@ fn opens(bytes: &[u8]) -> Opens {
             Framing::Counted => length(bytes, 0).is_some_and(|n| (HEADER..0x400).contains(&n)),
             Framing::Draft => matches!(bytes, [2, 0, ..]) && length(bytes, 2).is_some_and(|n| n >= HEADER),
         };
-        if let Some(known) = fits.then(|| distinctive(head)).flatten() {
-            return Opens::With(framing, known);
+        if fits && distinctive(head) {
+            return Opens::With(framing);
         }
     }
     if *first > 3 || bytes.len() >= 4 + HEADER + 8 { Opens::Otherwise } else { Opens::Unknown }
@@ -139,26 +121,19 @@ fn length(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(at..)?.first_chunk().map(|n| usize::from(u16::from_be_bytes(*n)))
 }
 
-/// Whether a message begins here that its cookie tells, and if so, whether it is of TURN.
-fn distinctive(bytes: &[u8]) -> Option<bool> {
-    let need = HEADER + length(bytes, 2)?;
+/// Whether a message begins here that its cookie tells.
+fn distinctive(bytes: &[u8]) -> bool {
+    let Some(need) = length(bytes, 2).map(|n| HEADER + n).filter(|_| bytes.len() >= HEADER) else { return false };
     let have = bytes.get(..need).unwrap_or(bytes);
-    let missing = u32::try_from(need - have.len()).ok()?;
-    let message = Message::parse(have, missing).filter(|_| have.len() >= HEADER)?;
-    (message.dialect != crate::protocol::codec::stun::Dialect::Classic).then(|| message.is_turn())
+    let missing = u32::try_from(need - have.len()).unwrap_or(0);
+    Message::parse(have, missing).is_some_and(|message| message.dialect != Dialect::Classic)
 }
 
-fn stream(opening: &Opening<'_>, name: Name) -> Probe {
+fn stream(opening: &Opening<'_>) -> Probe {
     match (opens(opening.sent.orig), opens(opening.sent.resp)) {
         (Opens::Otherwise, _) | (_, Opens::Otherwise) => Probe::NoMatch,
-        (Opens::With(_, turn), _) | (_, Opens::With(_, turn)) => {
-            if turn == (name == Name::Turn) {
-                Probe::Match
-            } else {
-                Probe::NoMatch
-            }
-        }
-        _ => Probe::NeedMore,
+        (Opens::With(_), _) | (_, Opens::With(_)) => Probe::Match,
+        (Opens::Unknown, Opens::Unknown) => Probe::NeedMore,
     }
 }
 
@@ -204,7 +179,7 @@ impl Reader {
         }
         if self.framing.is_none() {
             match opens(self.inboxes.of(dir).bytes()) {
-                Opens::With(framing, _) => self.framing = Some(framing),
+                Opens::With(framing) => self.framing = Some(framing),
                 Opens::Unknown => return,
                 Opens::Otherwise => return self.fail(at, dir, events),
             }
@@ -245,5 +220,134 @@ impl Analyzer for Reader {
 
     fn on_close(&mut self, at: Timestamp, events: &mut Events) {
         self.calls.on_close(at, events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::testkit::{self, Turn};
+    use crate::protocol::{Event, EventKind};
+    use Direction::{Orig, Resp};
+    use proptest::prelude::*;
+
+    fn message(kind: u16, transaction: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap();
+        [&kind.to_be_bytes()[..], &length.to_be_bytes(), &[0x21, 0x12, 0xa4, 0x42], &[transaction; 12], body].concat()
+    }
+
+    fn framed(framing: Framing, message: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+        match framing {
+            Framing::Bare => message.to_vec(),
+            Framing::Counted => [&length[..], message].concat(),
+            Framing::Draft => [&[2, 0][..], &length, message].concat(),
+        }
+    }
+
+    fn is(protocol: &Protocol, carrier: Carrier, orig: &[u8], resp: &[u8]) -> Probe {
+        testkit::probe(protocol, carrier, orig, resp)
+    }
+
+    #[test]
+    fn a_cookie_is_enough_and_its_method_names_the_protocol() {
+        let (binding, allocate) = (message(1, 7, b""), message(3, 7, b""));
+        assert_eq!(is(&STUN, Carrier::Datagram, &binding, b""), Probe::Match);
+        assert_eq!(is(&TURN, Carrier::Datagram, &binding, b""), Probe::NoMatch);
+        assert_eq!(is(&TURN, Carrier::Datagram, &allocate, b""), Probe::Match);
+        assert_eq!(is(&STUN, Carrier::Datagram, &allocate, b""), Probe::NoMatch);
+        let inside = [&[0x40, 0, 0, 20][..], &binding].concat();
+        assert_eq!(is(&TURN, Carrier::Datagram, &inside, b""), Probe::Match);
+        assert_eq!(is(&TURN, Carrier::Datagram, &[0x40, 0, 0, 4, 1, 2, 3, 4], b""), Probe::NoMatch);
+    }
+
+    #[test]
+    fn twenty_classic_bytes_need_their_answer() {
+        let ask = [&[0, 1, 0, 0][..], &[9; 16]].concat();
+        let answer = [&[1, 1, 0, 12][..], &[9; 16], &[0, 1, 0, 8, 0, 1, 0, 80, 192, 0, 2, 1]].concat();
+        assert_eq!(is(&STUN, Carrier::Datagram, &ask, b""), Probe::NeedMore);
+        assert_eq!(is(&STUN, Carrier::Datagram, &ask, &answer), Probe::Match);
+        // A DNS answer, an RPC call, a counter: a type of STUN's in front and no more.
+        for other in
+            [&b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x03www\x07example\0\0\x01\0\x01"[..], &[0, 1, 0, 4, 9, 9, 9, 9]]
+        {
+            assert_eq!(is(&STUN, Carrier::Datagram, other, b""), Probe::NoMatch);
+        }
+    }
+
+    #[test]
+    fn streams_are_told_by_their_framing() {
+        let binding = message(1, 7, &[0; 8]);
+        for framing in [Framing::Bare, Framing::Counted, Framing::Draft] {
+            let bytes = framed(framing, &binding);
+            for n in 0..HEADER {
+                assert_eq!(is(&STUN, Carrier::Stream, &bytes[..n], b""), Probe::NeedMore, "{framing:?} {n}");
+            }
+            assert_eq!(is(&STUN, Carrier::Stream, &bytes, b""), Probe::Match, "{framing:?}");
+        }
+        for other in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"\0\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01abcd",
+            &[0; 64],
+        ] {
+            assert_eq!(is(&STUN, Carrier::Stream, other, b""), Probe::NoMatch);
+        }
+    }
+
+    /// TURN over TCP: an allocation, then a check of ICE in ChannelData with padding.
+    fn turn_stream() -> Vec<(Direction, Vec<u8>)> {
+        let channel = |data: &[u8]| {
+            let mut out = [&[0x40, 1][..], &u16::try_from(data.len()).unwrap().to_be_bytes(), data].concat();
+            out.resize(out.len().next_multiple_of(4), 0);
+            out
+        };
+        let check = message(1, 5, &[0, 6, 0, 9, b'a', b'b', b'c', b'd', b':', b'w', b'x', b'y', b'z', 0, 0, 0]);
+        vec![
+            (Orig, message(3, 1, &[0, 0x19, 0, 4, 17, 0, 0, 0])),
+            (Resp, message(0x103, 1, &[0x80, 0x22, 0, 2, b'o', b'k', 0, 0])),
+            (Orig, channel(&check)),
+            (Resp, [channel(&message(0x101, 5, b"")), channel(&[0x80, 96, 1])].concat()),
+            (Orig, message(4, 6, b"")),
+            (Resp, message(0x104, 6, b"")),
+        ]
+    }
+
+    fn told(piece: usize) -> Vec<Event> {
+        let turns = turn_stream();
+        let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        testkit::stream(&STUN, &turns, piece)
+    }
+
+    #[test]
+    fn turn_over_tcp_is_read_with_what_it_carries() {
+        let events = told(usize::MAX);
+        let methods: Vec<_> = testkit::loops(&events).into_iter().map(|(_, _, method)| method).collect();
+        assert_eq!(methods, ["allocate", "binding-through-relay", "refresh"]);
+        assert_eq!(testkit::said(&events, "stun.software"), Some("ok"));
+        assert_eq!(testkit::said(&events, "stun.username"), Some("abcd:wxyz"));
+        assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_stream_gives_the_same_events(piece in 1usize..90) {
+            prop_assert_eq!(told(piece), told(usize::MAX));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(turns in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..90)), 0..9)) {
+            for start in [&[][..], &message(3, 1, b"")] {
+                let turns: Vec<(Direction, Vec<u8>)> = turns
+                    .iter()
+                    .map(|(resp, noise)| (if *resp { Resp } else { Orig }, [start, noise].concat()))
+                    .collect();
+                let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+                testkit::stream(&STUN, &turns, 33);
+                testkit::datagrams(&TURN, &turns);
+                for (_, bytes) in &turns {
+                    let _ = (is(&STUN, Carrier::Stream, bytes, b""), is(&TURN, Carrier::Datagram, bytes, b""));
+                }
+            }
+        }
     }
 }

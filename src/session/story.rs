@@ -112,7 +112,9 @@ impl Story {
     pub fn application(&self) -> Option<&'static str> {
         // A sign of the protocol that the flow speaks anyway (an RDP certificate in RDP) tells no program.
         let other = |name: &&str| self.protocol.is_none_or(|own| own.name != *name);
-        self.program.or(self.sign.map(|(_, protocol)| protocol.name).filter(other))
+        let service = self.sign.map(|(_, protocol)| protocol.name).filter(other);
+        // A program that is an entry of the registry is a kind of program (`webrtc`): a service's name tells more.
+        if service.is_some() && self.program.and_then(named).is_some() { service } else { self.program.or(service) }
     }
 
     fn becomes(&mut self, to: &'static str, over: Option<&'static str>) {

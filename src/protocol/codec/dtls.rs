@@ -5,29 +5,16 @@
 //! decrypt, name the flow, or keep more than two unfinished messages of each end.
 //!
 //! Round trips (docs/protocols/dtls.md): `client-hello`, `hello-verify`, `hello-retry`, `server-hello-done`,
-//! `client-finished`, `server-flight`. A message sent again keeps its number, which makes its loop ambiguous.
+//! `client-finished`, `server-finished`, `server-flight`; `handshake-through-relay` for all of them where TURN lies
+//! between. A message sent again keeps its number, which makes its loop ambiguous.
 
-use super::client_hello::{ClientHello, Transport, extension, is_tls13};
+use super::client_hello::{ClientHello, Transport, is_tls13};
 use super::dtls_record::{Fragment, Records, handshake};
 use super::hello_attributes::{chosen, offered};
 use super::server_hello::ServerHello;
 use super::tls_record::content;
 use super::x509::CertificateNames;
 use crate::base::{Direction, Ends, Events, Key, Layer, Reader, Timestamp};
-
-/// The keys emitted beside those of [`super::hello_attributes`].
-pub const KEYS: [Key; 10] = [
-    "tls.hrr",
-    "tls.cert_subject",
-    "tls.cert_issuer",
-    "tls.cert_san",
-    "tls.client_cert_subject",
-    SRTP_OFFERED,
-    SRTP,
-    CONNECTION_ID,
-    COOKIE,
-    CLIENT,
-];
 
 const SRTP_OFFERED: Key = "dtls.srtp_offered";
 const SRTP: Key = "dtls.srtp";
@@ -56,6 +43,8 @@ pub struct Progress {
     pub srtp: bool,
     /// The client names a server, as programs with a fixed server do and browsers' calls don't.
     pub named: bool,
+    /// The client says by ALPN that it is a call.
+    pub call: bool,
     /// Both ends have gone over to encrypted records.
     pub finished: bool,
 }
@@ -69,6 +58,7 @@ pub struct Dtls {
     /// ServerHelloDone was seen: not an abbreviated handshake.
     full: bool,
     open: Option<Open>,
+    through_relay: bool,
     /// What it has come to.
     pub progress: Progress,
 }
@@ -131,8 +121,17 @@ struct Passed {
 }
 
 impl Dtls {
-    /// A datagram of the flow that begins like a DTLS record.
-    pub fn on_datagram(&mut self, at: Timestamp, dir: Direction, datagram: &[u8], events: &mut Events) {
+    /// A datagram of the flow that begins like a DTLS record. `through_relay` says that it comes from a peer behind a
+    /// relay in the flow, so that what it answers went there and back.
+    pub fn on_datagram(
+        &mut self,
+        at: Timestamp,
+        dir: Direction,
+        datagram: &[u8],
+        through_relay: bool,
+        events: &mut Events,
+    ) {
+        self.through_relay = through_relay;
         if self.progress.finished {
             return;
         }
@@ -214,6 +213,7 @@ impl Dtls {
         }
         self.progress.hello = true;
         self.progress.named |= hello.server_name.is_some();
+        self.progress.call |= hello.alpn.into_iter().any(is_webrtc);
         self.ask("client-hello", passed);
     }
 
@@ -290,7 +290,8 @@ impl Dtls {
         let first = !std::mem::replace(&mut self.ends.of_mut(dir).changed, true);
         if first && self.client == Some(dir.flip()) {
             self.close("client-finished", at, dir, events);
-            if !self.full {
+            // In a full handshake the client changes first, whatever of it was not captured.
+            if !self.full && !self.ends.of(dir.flip()).changed {
                 events.attribute(at, dir, "tls.resumed", "true");
             }
         }
@@ -356,6 +357,7 @@ impl Dtls {
     fn close(&mut self, method: &'static str, at: Timestamp, dir: Direction, events: &mut Events) {
         let Some(open) = self.open.filter(|open| open.method == method && open.dir == dir.flip()) else { return };
         self.open = None;
+        let method = if self.through_relay { "handshake-through-relay" } else { method };
         events.ask(open.at, open.dir, Layer::Dtls, method);
         if open.repeated {
             events.ask(open.at, open.dir, Layer::Dtls, method);
@@ -382,8 +384,135 @@ fn srtp_profile(number: u16) -> String {
 }
 
 /// ALPN by which a browser says that the session is a call (RFC 8833).
-#[must_use]
-pub fn says_webrtc(hello: &ClientHello<'_>) -> bool {
-    hello.extensions.into_iter().any(|(kind, _)| kind == extension::ALPN)
-        && hello.alpn.into_iter().any(|name| matches!(name, b"webrtc" | b"c-webrtc"))
+fn is_webrtc(name: &[u8]) -> bool {
+    matches!(name, b"webrtc" | b"c-webrtc")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::EventKind;
+    use Direction::{Orig, Resp};
+    use proptest::prelude::*;
+
+    fn fragment(kind: u8, sequence: u8, body: &[u8], from: usize, to: usize) -> Vec<u8> {
+        let three = |n: usize| u32::try_from(n).unwrap().to_be_bytes()[1..].to_vec();
+        [vec![kind], three(body.len()), vec![0, sequence], three(from), three(to - from), body[from..to].to_vec()]
+            .concat()
+    }
+
+    fn record(kind: u8, epoch: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap();
+        [&[kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0][..], &length.to_be_bytes(), content].concat()
+    }
+
+    fn whole(kind: u8, sequence: u8, body: &[u8]) -> Vec<u8> {
+        record(22, 0, &fragment(kind, sequence, body, 0, body.len()))
+    }
+
+    fn client_hello(cookie: &[u8]) -> Vec<u8> {
+        let srtp = [0, 14, 0, 7, 0, 4, 0, 7, 0, 1, 0];
+        let mut body = [&[0xfe, 0xfd][..], &[7; 32], &[0, u8::try_from(cookie.len()).unwrap()], cookie].concat();
+        body.extend([0, 2, 0xc0, 0x2b, 1, 0, 0, 11]);
+        body.extend(srtp);
+        body
+    }
+
+    fn server_hello() -> Vec<u8> {
+        [&[0xfe, 0xfd][..], &[8; 32], &[0, 0xc0, 0x2b, 0, 0, 9, 0, 14, 0, 5, 0, 2, 0, 7, 0]].concat()
+    }
+
+    fn run(turns: &[(Direction, Vec<u8>)]) -> (Progress, Vec<EventKind>) {
+        let (mut dtls, mut events) = (Dtls::default(), Events::default());
+        for (i, (dir, bytes)) in turns.iter().enumerate() {
+            let at = Timestamp::from_nanos(i64::try_from(i).unwrap() * 1_000_000);
+            dtls.on_datagram(at, *dir, bytes, false, &mut events);
+        }
+        (dtls.progress, events.drain().map(|event| event.kind).collect())
+    }
+
+    fn loops(events: &[EventKind]) -> Vec<&'static str> {
+        let told = |kind: &EventKind| if let EventKind::Answer(of) = kind { Some(of.method) } else { None };
+        events.iter().filter_map(told).collect()
+    }
+
+    fn said<'e>(events: &'e [EventKind], wanted: &str) -> Option<&'e str> {
+        events.iter().find_map(|kind| match kind {
+            EventKind::Attribute { key, value } if *key == wanted => Some(&value[..]),
+            _ => None,
+        })
+    }
+
+    fn handshake() -> Vec<(Direction, Vec<u8>)> {
+        vec![
+            (Orig, whole(1, 0, &client_hello(b""))),
+            (Resp, whole(3, 0, &[0xfe, 0xff, 2, 1, 2])),
+            (Orig, whole(1, 1, &client_hello(b"\x01\x02"))),
+            (Resp, [whole(2, 1, &server_hello()), whole(14, 2, b"")].concat()),
+            (Orig, [whole(16, 2, &[3; 40]), record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+            (Resp, [record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+        ]
+    }
+
+    #[test]
+    fn a_handshake_with_cookie_closes_its_loops() {
+        let (progress, events) = run(&handshake());
+        assert_eq!(
+            loops(&events),
+            ["client-hello", "hello-verify", "client-hello", "server-hello-done", "client-finished"]
+        );
+        assert!(progress.agreed && progress.finished && progress.srtp && !progress.named);
+        assert_eq!(said(&events, SRTP_OFFERED), Some("SRTP_AEAD_AES_128_GCM,SRTP_AES128_CM_HMAC_SHA1_80"));
+        assert_eq!(said(&events, SRTP), Some("SRTP_AEAD_AES_128_GCM"));
+        assert_eq!((said(&events, COOKIE), said(&events, "tls.version")), (Some("true"), Some("DTLSv1.2")));
+        assert_eq!(said(&events, "tls.resumed"), Some("false"));
+    }
+
+    #[test]
+    fn an_abbreviated_handshake_waits_for_the_server() {
+        let (progress, events) = run(&[
+            (Orig, whole(1, 0, &client_hello(b""))),
+            (Resp, [whole(2, 0, &server_hello()), record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+            (Orig, [record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+        ]);
+        assert_eq!(loops(&events), ["client-hello", "server-finished"]);
+        assert_eq!(said(&events, "tls.resumed"), Some("true"));
+        assert!(progress.finished);
+    }
+
+    #[test]
+    fn a_hello_sent_again_makes_its_loop_ambiguous() {
+        let hello = whole(1, 0, &client_hello(b""));
+        let (_, events) = run(&[(Orig, hello.clone()), (Orig, hello), (Resp, whole(2, 0, &server_hello()))]);
+        assert_eq!(loops(&events), ["client-hello"]);
+        assert_eq!(events.iter().filter(|kind| matches!(kind, EventKind::Ask(_))).count(), 2);
+    }
+
+    #[test]
+    fn fragments_are_put_together_in_any_order() {
+        let hello = client_hello(b"\x05\x06");
+        let part = |from, to| record(22, 0, &fragment(1, 0, &hello, from, to));
+        let whole = run(&[(Orig, part(0, hello.len()))]).1;
+        let cut = run(&[(Orig, part(20, 40)), (Orig, part(35, hello.len())), (Orig, part(0, 25))]).1;
+        assert_eq!(cut, whole);
+        assert!(run(&[(Orig, part(20, 40)), (Orig, part(0, 15))]).1.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_datagrams_never_panic(
+            turns in prop::collection::vec((any::<bool>(), 0usize..7, prop::collection::vec(any::<u8>(), 0..80)), 0..12),
+        ) {
+            let real = handshake();
+            let turns: Vec<_> = turns
+                .into_iter()
+                .map(|(resp, which, noise)| {
+                    let mut bytes = real.get(which).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+                    bytes.truncate(noise.first().map_or(13, |n| usize::from(*n)));
+                    (if resp { Resp } else { Orig }, [bytes, noise].concat())
+                })
+                .collect();
+            run(&turns);
+        }
+    }
 }

@@ -14,11 +14,52 @@ use super::stun::{Message, channel_data};
 use super::stun_dialogue::{Dialogue, Shown, Way};
 use crate::base::{Direction, Events, Key, Timestamp};
 
-/// The keys emitted beside those of the readers: payload types as `type:packets:bytes`, and bytes of protected data.
-pub const KEYS: [Key; 4] = [SENT_BY_CLIENT, SENT_BY_SERVER, DATA_BY_CLIENT, DATA_BY_SERVER];
+/// All keys that the readers of such a flow emit: whatever it is called, the others may share it.
+pub const ATTRIBUTES: &[Key] = &[
+    "tls.version",
+    "tls.sni",
+    "tls.alpn",
+    "tls.alpn_offered",
+    "tls.cipher",
+    "tls.ja3",
+    "tls.ja3s",
+    "tls.ja4",
+    "tls.resumed",
+    "tls.hrr",
+    "tls.ech",
+    "tls.cert_subject",
+    "tls.cert_issuer",
+    "tls.cert_san",
+    "tls.client_cert_subject",
+    "dtls.srtp_offered",
+    "dtls.srtp",
+    "dtls.connection_id",
+    "dtls.cookie",
+    "dtls.client",
+    "dtls.client_bytes",
+    "dtls.server_bytes",
+    "rtp.client_sent",
+    "rtp.server_sent",
+    "stun.software",
+    "stun.client_software",
+    "stun.username",
+    "stun.mapped_address",
+    "stun.controlling",
+    "stun.nominated",
+    "stun.error",
+    "stun.origin",
+    "stun.dialect",
+    "turn.username",
+    "turn.realm",
+    "turn.relayed_address",
+    "turn.peer_address",
+    "turn.requested_transport",
+];
 
+/// Payload types as `type:packets:bytes`.
 const SENT_BY_CLIENT: Key = "rtp.client_sent";
 const SENT_BY_SERVER: Key = "rtp.server_sent";
+/// Bytes of datagrams of protected records.
 const DATA_BY_CLIENT: Key = "dtls.client_bytes";
 const DATA_BY_SERVER: Key = "dtls.server_bytes";
 
@@ -111,6 +152,9 @@ impl Multiplex {
     /// The flow has ended.
     pub fn on_close(&mut self, at: Timestamp, events: &mut Events) {
         self.stun.on_close(at, events);
+        if self.name == Name::Rtp && self.media == Verdict::Open && !self.rtp.saw_compound() {
+            events.violation(at, Direction::Orig, "rtp.too-short");
+        }
         for (dir, sent, data) in
             [(Direction::Orig, SENT_BY_CLIENT, DATA_BY_CLIENT), (Direction::Resp, SENT_BY_SERVER, DATA_BY_SERVER)]
         {
@@ -192,7 +236,8 @@ impl Multiplex {
         if !known && passed.way == Way::Direct && self.name != Name::Turn {
             self.become_named(Name::Dtls, passed, events);
         }
-        self.dtls.on_datagram(passed.at, passed.dir, bytes, events);
+        let through_relay = passed.way == Way::Relayed && self.stun.turn_client() != Some(passed.dir);
+        self.dtls.on_datagram(passed.at, passed.dir, bytes, through_relay, events);
         let progress = self.dtls.progress;
         if progress.agreed && self.name == Name::Dtls {
             self.confirm(passed, events);
@@ -200,7 +245,7 @@ impl Multiplex {
         if self.name == Name::Dtls {
             self.over_ice(passed, events);
         }
-        if self.seen.ice || progress.srtp && !progress.named {
+        if self.seen.ice || progress.call || progress.srtp && !progress.named {
             self.program("webrtc", passed, events);
         }
         // A tunnel, say: nothing that follows tells more.

@@ -117,6 +117,7 @@ pub struct Tracker {
     ends: Ends<End>,
     looked: u8,
     reports: u8,
+    compound: bool,
     sure: bool,
 }
 
@@ -165,12 +166,19 @@ impl Tracker {
     /// Reports alone: three of one source.
     fn on_report(&mut self, dir: Direction, bytes: &[u8]) {
         let Some(source) = rtcp_source(bytes) else { return };
+        self.compound |= is_compound(bytes);
         let known = self.ends.of_mut(dir).report.replace(source);
         self.reports += u8::from(known == Some(source));
         self.sure |= self.reports >= 2;
     }
 
-    /// What an end has sent, most packets first is not promised.
+    /// Whether a whole compound of RTCP was seen, which can hardly be anything else.
+    #[must_use]
+    pub const fn saw_compound(&self) -> bool {
+        self.compound
+    }
+
+    /// What an end has sent, in the order in which its types came up.
     pub fn sent(&self, dir: Direction) -> impl Iterator<Item = &Sent> {
         self.ends.of(dir).sent.iter().filter(|sent| sent.packets > 0)
     }

@@ -13,24 +13,6 @@ use crate::base::{Direction, Ends, Events, Key, Layer, Link, Reader, Timestamp};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The keys emitted.
-pub const KEYS: [Key; 14] = [
-    SOFTWARE,
-    CLIENT_SOFTWARE,
-    USERNAME,
-    MAPPED,
-    CONTROLLING,
-    NOMINATED,
-    ERROR,
-    ORIGIN,
-    DIALECT,
-    TURN_USERNAME,
-    REALM,
-    RELAYED,
-    PEER,
-    TRANSPORT,
-];
-
 const SOFTWARE: Key = "stun.software";
 const CLIENT_SOFTWARE: Key = "stun.client_software";
 const USERNAME: Key = "stun.username";
@@ -89,7 +71,7 @@ impl Pace {
         let first = *self.first.get_or_insert(at);
         let shorter = self.least.is_none_or(|least| rtt < least);
         let age = at.since(first).unwrap_or_default();
-        let due = at.since(self.last).is_some_and(|since| since >= age / 2);
+        let due = at.since(self.last).is_some_and(|since| since >= age / 4);
         let tells = self.told < AT_ONCE || self.told < USUAL && due || self.told < MOST && shorter;
         if tells {
             self.told += 1;
@@ -186,6 +168,12 @@ impl Dialogue {
         shown
     }
 
+    /// The client of TURN, once it has shown itself.
+    #[must_use]
+    pub const fn turn_client(&self) -> Option<Direction> {
+        self.turn_client
+    }
+
     /// The peers that were spoken to through the relay, for the end of the flow.
     pub fn on_close(&mut self, at: Timestamp, events: &mut Events) {
         let peers: Vec<String> = self.peers.iter().flatten().map(SocketAddr::to_string).collect();
@@ -249,8 +237,8 @@ impl Dialogue {
         events: &mut Events,
     ) {
         let mut text = |told: &mut Told, bit, key| {
-            if told.first(bit) {
-                events.attribute(at, dir, key, printable(value, TEXT));
+            if value.iter().any(|byte| *byte != 0) && told.first(bit) {
+                events.attribute(at, dir, key, text_of(value));
             }
         };
         match kind {
@@ -291,13 +279,10 @@ impl Dialogue {
     ) {
         let masked = message.dialect == Dialect::Current;
         match kind {
-            attribute::XOR_MAPPED_ADDRESS
-            | attribute::MAPPED_ADDRESS
-            | attribute::ZOOM_MAPPED_ADDRESS
-            | attribute::DRAFT_XOR_MAPPED_ADDRESS => {
+            attribute::XOR_MAPPED_ADDRESS | attribute::MAPPED_ADDRESS | attribute::DRAFT_XOR_MAPPED_ADDRESS => {
                 // In the drafts the mask is the first word of the transaction, and the plain address stands beside it.
                 let address = match (kind, masked) {
-                    (attribute::MAPPED_ADDRESS | attribute::ZOOM_MAPPED_ADDRESS, _) => plain_address(value),
+                    (attribute::MAPPED_ADDRESS, _) => plain_address(value),
                     (_, true) => message.masked_address(value),
                     (_, false) => None,
                 };
@@ -360,10 +345,15 @@ impl Dialogue {
         let code = u16::from(class & 7) * 100 + u16::from(number);
         // A client asks without credentials first, and its nonce grows old: no error.
         if !matches!(code, 401 | 438) && self.told.first(told::ERROR) {
-            let reason = printable(r.rest(), TEXT);
-            events.attribute(at, dir, ERROR, format!("{code} {reason}").trim_end());
+            events.attribute(at, dir, ERROR, format!("{code} {}", text_of(r.rest())).trim_end());
         }
     }
+}
+
+/// Some senders pad with noughts inside the value, or end it with one.
+fn text_of(value: &[u8]) -> String {
+    let end = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    printable(value.get(..end).unwrap_or_default(), TEXT)
 }
 
 const REQUESTED_TRANSPORT: u16 = 0x0019;
@@ -421,10 +411,7 @@ fn program(message: &Message<'_>, kind: u16, value: &[u8]) -> Option<&'static st
     match kind {
         // Read off WhatsApp's calls; nobody has registered them.
         0x4000..=0x4002 => Some("whatsapp"),
-        // Read off Zoom's clients and the servers that they ask.
-        attribute::ZOOM_QUESTION | attribute::ZOOM_MAPPED_ADDRESS if message.dialect == Dialect::Classic => {
-            Some("zoom")
-        }
+        attribute::ZOOM_ASKS | attribute::ZOOM_ANSWERS if message.dialect == Dialect::Classic => Some("zoom"),
         // Candidate identifier, implementation version and service quality of [MS-ICE2] and [MS-TURN].
         0x8054 | 0x8055 | 0x8070 if value.len() == 4 => Some("teams"),
         0x8008 if message.dialect == Dialect::Draft => Some("teams"),
@@ -447,4 +434,126 @@ fn ends_in(value: &[u8], realm: &[u8]) -> bool {
         .checked_sub(realm.len())
         .and_then(|at| value.get(at..))
         .is_some_and(|tail| tail.eq_ignore_ascii_case(realm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::EventKind;
+    use Direction::{Orig, Resp};
+
+    pub(crate) fn message(kind: u16, transaction: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (kind, value) in attributes {
+            body.extend(kind.to_be_bytes());
+            body.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+            body.extend_from_slice(value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        let mut out = kind.to_be_bytes().to_vec();
+        out.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+        out.extend([0x21, 0x12, 0xa4, 0x42]);
+        out.extend([transaction; 12]);
+        out.extend(body);
+        out
+    }
+
+    /// Milliseconds, sender, way, message.
+    type Turn = (i64, Direction, Way, Vec<u8>);
+
+    fn events(turns: &[Turn]) -> Vec<EventKind> {
+        let (mut dialogue, mut events) = (Dialogue::default(), Events::default());
+        for (ms, dir, way, bytes) in turns {
+            let at = Timestamp::from_nanos(ms * 1_000_000);
+            dialogue.on_message(at, *dir, &Message::parse(bytes, 0).unwrap(), *way, &mut events);
+        }
+        dialogue.on_close(Timestamp::from_nanos(0), &mut events);
+        events.drain().map(|event| event.kind).collect()
+    }
+
+    fn methods(events: &[EventKind]) -> Vec<&'static str> {
+        let told = |kind: &EventKind| if let EventKind::Answer(of) = kind { Some(of.method) } else { None };
+        events.iter().filter_map(told).collect()
+    }
+
+    #[test]
+    fn an_answer_closes_the_loop_of_its_transaction_only() {
+        let direct = Way::Direct;
+        let told = events(&[
+            (0, Orig, direct, message(0x0001, 1, &[])),
+            (5, Orig, direct, message(0x0001, 2, &[])),
+            (20, Resp, direct, message(0x0101, 2, &[])),
+            (30, Resp, direct, message(0x0101, 9, &[])),
+            (40, Orig, direct, message(0x0101, 1, &[])),
+        ]);
+        assert_eq!(methods(&told), ["binding"]);
+        // Sent again before the answer: asked twice, so that the sample is ambiguous.
+        let again = [0, 500].map(|ms| (ms, Orig, direct, message(0x0001, 1, &[])));
+        let told = events(&[&again[..], &[(520, Resp, direct, message(0x0101, 1, &[]))]].concat());
+        assert_eq!(told.iter().filter(|kind| matches!(kind, EventKind::Ask(_))).count(), 2);
+    }
+
+    #[test]
+    fn what_a_peer_behind_the_relay_answers_is_told_apart() {
+        let (direct, relayed) = (Way::Direct, Way::Relayed);
+        let told = events(&[
+            (0, Orig, direct, message(0x0003, 1, &[(attribute::USERNAME, b"anna")])),
+            (9, Resp, direct, message(0x0103, 1, &[])),
+            (10, Orig, relayed, message(0x0001, 2, &[])),
+            (90, Resp, relayed, message(0x0101, 2, &[])),
+            (95, Resp, relayed, message(0x0001, 3, &[])),
+            (99, Orig, relayed, message(0x0101, 3, &[])),
+        ]);
+        assert_eq!(methods(&told), ["allocate", "binding-through-relay", "binding"]);
+        // Who is TURN's client is unknown: which of the two it is, too.
+        let headless = [(10, Orig, relayed, message(0x0001, 2, &[])), (90, Resp, relayed, message(0x0101, 2, &[]))];
+        assert_eq!(methods(&events(&headless)), [""; 0]);
+    }
+
+    #[test]
+    fn both_ends_of_a_session_give_one_link() {
+        let links = |username: &[u8]| {
+            let told = events(&[(0, Orig, Way::Direct, message(1, 1, &[(attribute::USERNAME, username)]))]);
+            told.into_iter().filter(|kind| matches!(kind, EventKind::Link(_))).collect::<Vec<_>>()
+        };
+        assert_eq!(links(b"abcd:wxyz"), links(b"wxyz:abcd"));
+        assert_ne!(links(b"abcd:wxyz"), links(b"abcd:wxyy"));
+        assert!(links(b"anna").is_empty());
+    }
+
+    #[test]
+    fn a_long_call_tells_few_of_its_loops_over_its_whole_length() {
+        let mut turns = Vec::new();
+        for i in 0..2_000i64 {
+            let transaction = u8::try_from(i % 250).unwrap();
+            turns.push((i * 2_500, Orig, Way::Direct, message(1, transaction, &[])));
+            turns.push((i * 2_500 + 40, Resp, Way::Direct, message(0x0101, transaction, &[])));
+        }
+        // The shortest of all comes late.
+        turns.push((5_000_000, Orig, Way::Direct, message(1, 251, &[])));
+        turns.push((5_000_030, Resp, Way::Direct, message(0x0101, 251, &[])));
+        let told = methods(&events(&turns)).len();
+        assert!((usize::from(USUAL) - 2..=usize::from(MOST)).contains(&told), "{told}");
+    }
+
+    #[test]
+    fn what_was_said_is_read() {
+        let told = events(&[
+            (0, Orig, Way::Direct, message(3, 1, &[(0x8022, b"agent\0\0"), (0x0019, &[17, 0, 0, 0])])),
+            (9, Resp, Way::Direct, message(0x0113, 1, &[(9, &[0, 0, 4, 1]), (0x0014, b"example.org")])),
+            (19, Resp, Way::Direct, message(0x0113, 7, &[(9, b"\0\0\x04\x03Forbidden")])),
+            (29, Orig, Way::Direct, message(8, 8, &[(0x0012, b"\0\x01\xa1\x47\xe1\x12\xa6\x43")])),
+        ]);
+        let said = |wanted: &str| {
+            told.iter().find_map(|kind| match kind {
+                EventKind::Attribute { key, value } if *key == wanted => Some(value.clone()),
+                _ => None,
+            })
+        };
+        assert_eq!(said(CLIENT_SOFTWARE).as_deref(), Some("agent"));
+        assert_eq!(said(REALM).as_deref(), Some("example.org"));
+        assert_eq!(said(TRANSPORT).as_deref(), Some("udp"));
+        assert_eq!(said(ERROR).as_deref(), Some("403 Forbidden"));
+        assert_eq!(said(PEER).as_deref(), Some("192.0.2.1:32853"));
+    }
 }
