@@ -16,6 +16,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod calls;
 mod desktops;
 mod proxies;
 mod rfb_kvm;

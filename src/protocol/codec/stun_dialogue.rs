@@ -71,7 +71,7 @@ impl Pace {
         let first = *self.first.get_or_insert(at);
         let shorter = self.least.is_none_or(|least| rtt < least);
         let age = at.since(first).unwrap_or_default();
-        let due = at.since(self.last).is_some_and(|since| since >= age / 4);
+        let due = at.since(self.last).is_some_and(|since| since >= age / 2);
         let tells = self.told < AT_ONCE || self.told < USUAL && due || self.told < MOST && shorter;
         if tells {
             self.told += 1;
