@@ -78,3 +78,24 @@ fn the_outside_radius_captures_say_what_tshark_shows() {
         assert_eq!(lines(&folder.join("captures/radius").join(file)), expected, "{file}");
     }
 }
+
+/// `rdp.rt_cookie` and `rdp.client.name`; `dhcp.hw.mac_addr` and `dhcp.ip.your` of the acknowledgement (and the request
+/// before it); an IKE aggressive exchange whose identities are addresses names nobody.
+#[test]
+fn names_in_clear_are_what_tshark_shows() {
+    let Some(folder) = shared() else { return };
+    for (file, expected) in [
+        (
+            "remote-desktop/suri__rdp-protocol__RDP-003.pcap",
+            &[
+                "host ISD2-KM84178 at 10.226.41.226 by rdp-client-name said x1",
+                "user A70067 at 10.226.41.226 by rdp-cookie said x1",
+            ][..],
+        ),
+        ("mixed/ws__dhcp.pcap", &["device 00:0b:82:01:fc:42 at 192.168.0.10 by dhcp accepted x2"]),
+        ("mixed/ppp__Dhcp4.pcap", &[]),
+        ("vpn/cl-ipsec__ipsec-ikev1-isakmp-aggressive-mode.pcap", &[]),
+    ] {
+        assert_eq!(lines(&folder.join("captures").join(file)), expected, "{file}");
+    }
+}

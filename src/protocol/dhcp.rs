@@ -1,14 +1,15 @@
 //! DHCP for IPv4: how a device names itself when it asks for an address.
 //!
 //! Reads: BOOTP messages with DHCP's cookie, and their options. Emits: host name, vendor class, client identifier,
-//! hardware address, the address asked for and the one given. Does not: read DHCPv6, options that overflow into the
+//! hardware address, the address asked for and the one given; claims (`dhcp`) of the
+//! device and its name at the address that the server acknowledged. Does not: read DHCPv6, options that overflow into the
 //! name fields, or the parameter request list; or tell apart the devices whose questions share one flow.
 //!
 //! Reference: RFC 2131, RFC 2132; RFC 4702 (client FQDN).
 
-use crate::base::{Direction, Reader, Timestamp};
+use crate::base::{Direction, IdentityKind, Reader, Sureness, Timestamp, Whereabouts};
 use crate::protocol::codec::printable;
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 use std::net::Ipv4Addr;
 
 /// The registry's entry.
@@ -46,6 +47,10 @@ const HARDWARE_LEN: usize = 16;
 const MESSAGES: u8 = 8;
 /// Characters of a value that are kept: the length of an option is one byte.
 const TEXT_KEPT: usize = 255;
+/// DHCP message types (RFC 2132, 9.6).
+const REQUEST: u8 = 3;
+const ACK: u8 = 5;
+const NAK: u8 = 6;
 /// The name stands behind flags and two result codes.
 const FQDN_HEAD: usize = 3;
 
@@ -56,6 +61,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
 struct Message<'a> {
     is_request: bool,
     xid: u32,
+    /// The address that the client has already.
+    present: Ipv4Addr,
     /// The address given, in a reply.
     yours: Ipv4Addr,
     hardware: &'a [u8],
@@ -73,14 +80,15 @@ impl<'a> Message<'a> {
         let hardware_len = reader.u8().map(usize::from).filter(|len| *len <= HARDWARE_LEN)?;
         let _hops = reader.u8()?;
         let xid = reader.u32()?;
-        // Seconds, flags, the client's present address.
-        reader.take(8)?;
+        // Seconds, flags.
+        reader.take(4)?;
+        let present = Ipv4Addr::from(reader.array::<4>()?);
         let yours = Ipv4Addr::from(reader.array::<4>()?);
         // Addresses of the next server and of the relay.
         reader.take(8)?;
         let hardware = reader.take(HARDWARE_LEN)?.get(..hardware_len)?;
         reader.take(NAMES_LEN + COOKIE.len())?;
-        Some(Self { is_request: op == 1, xid, yours, hardware, options: reader })
+        Some(Self { is_request: op == 1, xid, present, yours, hardware, options: reader })
     }
 }
 
@@ -99,6 +107,8 @@ fn option<'a>(options: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
 struct Dhcp {
     /// The question that waits for its answer.
     asked: Option<u32>,
+    /// The request for an address that waits for its acknowledgement.
+    waiting: Option<Lease>,
     confirmed: bool,
     messages: u8,
 }
@@ -111,6 +121,7 @@ impl Analyzer for Dhcp {
             return;
         };
         tell(at, dir, &message, events);
+        self.claim(at, dir, &message, events);
         if message.is_request {
             self.asked = Some(message.xid);
         } else if self.asked == Some(message.xid) && !self.confirmed {
@@ -119,7 +130,83 @@ impl Analyzer for Dhcp {
         }
         self.messages += 1;
         if self.messages >= MESSAGES {
+            self.wait_no_longer(events);
             events.settled(at, dir);
+        }
+    }
+
+    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
+        self.wait_no_longer(events);
+    }
+}
+
+impl Dhcp {
+    /// Who is at the address that is acknowledged: the device that the message names, and the name of its request.
+    fn claim(&mut self, at: Timestamp, dir: Direction, message: &Message<'_>, events: &mut Events) {
+        let lease = Lease::read(at, dir, message);
+        match (message.is_request, lease.kind) {
+            (true, REQUEST) => {
+                self.wait_no_longer(events);
+                self.waiting = Some(lease);
+            }
+            (false, ACK | NAK) => {
+                let asked = self.waiting.take_if(|asked| asked.xid == lease.xid && asked.device == lease.device);
+                if lease.kind == ACK {
+                    let name = lease.name.clone().or(asked.and_then(|asked| asked.name));
+                    Lease { name, ..lease }.claim(Sureness::Accepted, events);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer was not in this flow: it goes to the address given, the question comes from none.
+    fn wait_no_longer(&mut self, events: &mut Events) {
+        if let Some(asked) = self.waiting.take() {
+            asked.claim(Sureness::Asked, events);
+        }
+    }
+}
+
+/// What a message says of one device at one address.
+#[derive(Debug)]
+struct Lease {
+    at: Timestamp,
+    dir: Direction,
+    xid: u32,
+    kind: u8,
+    address: Option<Ipv4Addr>,
+    device: String,
+    name: Option<String>,
+}
+
+impl Lease {
+    fn read(at: Timestamp, dir: Direction, message: &Message<'_>) -> Self {
+        let own = if message.is_request { message.present } else { message.yours };
+        let mut lease =
+            Self { at, dir, xid: message.xid, kind: 0, address: Some(own), device: hex(message.hardware), name: None };
+        let mut options = message.options;
+        while let Some((code, value)) = option(&mut options) {
+            match code {
+                12 => lease.name = Some(printable(value, TEXT_KEPT)),
+                50 if message.is_request => lease.address = value.first_chunk::<4>().map(|b| Ipv4Addr::from(*b)),
+                53 => lease.kind = value.first().copied().unwrap_or(0),
+                _ => {}
+            }
+        }
+        lease.address = lease.address.filter(|address| !address.is_unspecified());
+        lease.name = lease.name.filter(|name| !name.is_empty());
+        lease
+    }
+
+    fn claim(self, sureness: Sureness, events: &mut Events) {
+        let Some(address) = self.address else { return };
+        let place = Whereabouts::Address(address.into());
+        let device = Some(self.device).filter(|device| !device.is_empty());
+        for (kind, name) in [(IdentityKind::Device, device), (IdentityKind::Host, self.name)] {
+            if let Some(name) = name {
+                events.claim(self.at, self.dir, Claim::new("dhcp", place, kind, name).worth(sureness));
+            }
         }
     }
 }
@@ -224,6 +311,40 @@ mod tests {
         let other = message(2, 8, [10, 0, 0, 9], b"");
         let events = testkit::datagrams(&DHCP, &[(Orig, &ask), (Resp, &other)]);
         assert!(!events.iter().any(|event| event.kind == EventKind::Confirmed));
+    }
+
+    fn claims(turns: &[(Direction, &[u8])]) -> Vec<(IdentityKind, String, Sureness)> {
+        let events = testkit::datagrams(&DHCP, turns);
+        let told = |kind: &EventKind| match kind {
+            EventKind::Claim(c) if c.place == Whereabouts::Address([10, 0, 0, 9].into()) => {
+                Some((c.identity.kind, c.identity.name.clone(), c.sureness))
+            }
+            EventKind::Claim(c) => panic!("{c:?}"),
+            _ => None,
+        };
+        events.iter().filter_map(|event| told(&event.kind)).collect()
+    }
+
+    #[test]
+    fn who_has_an_address_is_who_was_given_it() {
+        let ask = message(1, 7, [0; 4], b"\x35\x01\x03\x0c\x02pi\x32\x04\x0a\0\0\x09\xff");
+        let (ack, nak) = (b"\x35\x01\x05\xff", b"\x35\x01\x06\xff");
+        let given = message(2, 7, [10, 0, 0, 9], ack);
+        let of = |sureness| {
+            let device = (IdentityKind::Device, "dc:a6:32:01:02:03".to_owned(), sureness);
+            vec![device, (IdentityKind::Host, "pi".to_owned(), sureness)]
+        };
+        assert_eq!(claims(&[(Orig, &ask), (Resp, &given)]), of(Sureness::Accepted));
+        assert_eq!(claims(&[(Orig, &ask)]), of(Sureness::Asked));
+        assert!(claims(&[(Orig, &ask), (Resp, &message(2, 7, [0; 4], nak))]).is_empty());
+        // An acknowledgement of another question gives the device of that one only.
+        let other = message(2, 8, [10, 0, 0, 9], ack);
+        let accepted: Vec<_> = of(Sureness::Accepted).into_iter().take(1).collect();
+        assert_eq!(claims(&[(Orig, &ask), (Resp, &other)]), [accepted, of(Sureness::Asked)].concat());
+        // Neither a look for servers nor an offer says where anybody is.
+        let discover = message(1, 7, [0; 4], b"\x35\x01\x01\x0c\x02pi\x32\x04\x0a\0\0\x09\xff");
+        let offer = message(2, 7, [10, 0, 0, 9], b"\x35\x01\x02\xff");
+        assert!(claims(&[(Orig, &discover), (Resp, &offer)]).is_empty());
     }
 
     #[test]

@@ -10,10 +10,10 @@
 //!
 //! Reference: RFC 2408, 2409 (IKEv1), RFC 7296 (IKEv2), RFC 3947, 3948 (UDP encapsulation), RFC 9329 (TCP).
 
-use crate::base::{Direction, Ends, Layer, Link, Reader, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Layer, Link, Reader, Timestamp, Whereabouts};
 use crate::protocol::codec::isakmp::{Algorithms, Header, Message, exchange, identity_v1, notification, payload};
 use crate::protocol::codec::{Inbox, isakmp_names as names};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
 pub(crate) static IKE: Protocol = Protocol {
@@ -332,6 +332,9 @@ impl Ike {
             }
         }
         if is_initiator {
+            if let Some((kind, name)) = said.claimed {
+                events.claim(at, dir, Claim::new("ike", Whereabouts::End(dir), kind, name));
+            }
             self.program = said.program;
         } else if let Some(program) = said.program.or(self.program) {
             self.program = None;
@@ -478,6 +481,8 @@ struct Clear {
     vendors: String,
     notifies: String,
     identity: String,
+    /// The identity, where it is a name of a person or a machine.
+    claimed: Option<(IdentityKind, String)>,
     program: Option<&'static str>,
     /// It only asks to try again.
     retry: Option<&'static str>,
@@ -507,13 +512,27 @@ impl Clear {
                     };
                     notifies.push(names::notification(version, kind));
                 }
-                payload::ID_V1 if version == 1 => said.identity = identity_v1(part.body).unwrap_or_default(),
+                payload::ID_V1 if version == 1 => {
+                    said.identity = identity_v1(part.body).unwrap_or_default();
+                    let kind = part.body.first().and_then(|kind| identity_kind(*kind));
+                    said.claimed = kind.filter(|_| !said.identity.is_empty()).map(|kind| (kind, said.identity.clone()));
+                }
                 _ => {}
             }
         }
         said.vendors = words(vendors);
         said.notifies = words(notifies);
         said
+    }
+}
+
+/// What an identity names: ID_FQDN a machine, ID_USER_FQDN a person (RFC 2407, 4.6.2). An address names nobody, and a
+/// key identifier is a group's on the gateways that ask for one.
+const fn identity_kind(kind: u8) -> Option<IdentityKind> {
+    match kind {
+        2 => Some(IdentityKind::Host),
+        3 => Some(IdentityKind::User),
+        _ => None,
     }
 }
 

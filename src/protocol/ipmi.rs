@@ -6,9 +6,9 @@
 //!
 //! Reference: IPMI 2.0 revision 1.1, chapter 13; DMTF DSP0136 (RMCP and ASF).
 
-use crate::base::{Ends, Reader};
+use crate::base::{Ends, IdentityKind, Reader, Whereabouts};
 use crate::protocol::codec::printable;
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// Sessions with a management controller.
 pub(crate) static IPMI: Protocol = Protocol {
@@ -166,6 +166,8 @@ impl Analyzer for Ipmi {
             Message::Plus { kind, payload } => {
                 events.attribute(at, dir, AUTH, auth_name(RMCP_PLUS));
                 if let (RAKP_1, Some(user)) = (kind, user(payload)) {
+                    let name = user.as_str();
+                    events.claim(at, dir, Claim::new("ipmi", Whereabouts::End(dir), IdentityKind::User, name));
                     events.attribute(at, dir, USER, user);
                 }
                 if kind == SOL {
@@ -242,6 +244,8 @@ mod tests {
         let events = testkit::datagrams(&IPMI, &turns);
         assert_eq!(said(&events, AUTH), Some("rmcp+"));
         assert_eq!(said(&events, USER), Some("ADMIN"));
+        let claim = Claim::new("ipmi", Whereabouts::End(Orig), IdentityKind::User, "ADMIN");
+        assert!(events.iter().any(|e| e.kind == EventKind::Claim(Box::new(claim.clone()))));
         assert_eq!(said(&events, CONSOLE), Some("sol"));
         assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
         assert_eq!(events.last().map(|event| &event.kind), Some(&EventKind::Settled));

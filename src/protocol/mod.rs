@@ -289,7 +289,25 @@ pub static REGISTRY: &[&Protocol] = &[
 ];
 
 /// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
-pub const IDENTITY_KEYS: &[Key] = &["rdp.cookie", "rdp.client_name", "rfb.desktop_name", "tls.client_cert_subject"];
+pub const IDENTITY_KEYS: &[Key] = &[
+    "rdp.cookie",
+    "rdp.client_name",
+    "rfb.desktop_name",
+    "tls.client_cert_subject",
+    "dhcp.host_name",
+    "dhcp.fqdn",
+    "dhcp.client_id",
+    "dhcp.client_hardware",
+    "ike.identity",
+    "ike.responder_identity",
+    "ipmi.user",
+    "rlogin.client_user",
+    "rlogin.user",
+    "rsh.client_user",
+    "rsh.user",
+    "rexec.user",
+    "telnet.user",
+];
 
 /// The protocols whose flows are watched after their handshake, and how each reads what was counted.
 pub static GAITS: &[&Gait] = &[&ssh::GAIT];

@@ -7,7 +7,7 @@
 //!
 //! Reference: [MS-RDPBCGR] 2.2.1.1 to 2.2.1.4, [MS-RDPEPS] 2.2.1 (preconnection), RFC 1006 (TPKT), ITU-T X.224.
 
-use crate::base::{Direction, Ends, Layer, Link, Said, Shows, Sign, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Layer, Link, Said, Shows, Sign, Timestamp, Whereabouts};
 use crate::protocol::codec::rdp_negotiation::{
     CONNECTION_CONFIRM, CONNECTION_REQUEST, Confirm, Lead, Request, Tpdu, Unit, routing_target,
 };
@@ -15,7 +15,7 @@ use crate::protocol::codec::rdp_settings::{
     CONNECT_INITIAL, CONNECT_RESPONSE, ClientSettings, ServerSettings, encryption_name, has_client_data,
 };
 use crate::protocol::codec::{Inbox, printable, unused};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry. Ports: RDP's own, those next to it, Hyper-V's (2179).
 pub(crate) static RDP: Protocol = Protocol {
@@ -466,7 +466,11 @@ impl Rdp {
 fn tell_request(at: Timestamp, request: &Request<'_>, events: &mut Events) {
     let dir = Direction::Orig;
     if let Some(cookie) = request.cookie {
-        events.attribute(at, dir, COOKIE, printable(cookie, TEXT_KEPT));
+        let cookie = printable(cookie, TEXT_KEPT);
+        if !cookie.is_empty() {
+            events.claim(at, dir, Claim::new("rdp-cookie", Whereabouts::End(dir), IdentityKind::User, cookie.as_str()));
+        }
+        events.attribute(at, dir, COOKIE, cookie);
     }
     if let Some(token) = request.token {
         events.attribute(at, dir, TOKEN, printable(token, TEXT_KEPT));
@@ -490,6 +494,10 @@ fn tell_request(at: Timestamp, request: &Request<'_>, events: &mut Events) {
 
 fn tell_client_settings(at: Timestamp, settings: ClientSettings, events: &mut Events) {
     let dir = Direction::Orig;
+    if !settings.name.is_empty() {
+        let name = settings.name.as_str();
+        events.claim(at, dir, Claim::new("rdp-client-name", Whereabouts::End(dir), IdentityKind::Host, name));
+    }
     events.attribute(at, dir, CLIENT_NAME, settings.name);
     events.attribute(at, dir, CLIENT_BUILD, settings.build.to_string());
     events.attribute(at, dir, CLIENT_VERSION, settings.version);

@@ -8,9 +8,9 @@
 //!
 //! Reference: RFC 1282 (rlogin); rshd(8) and rexecd(8) of 4.4BSD.
 
-use crate::base::{Direction, Ends, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Timestamp, Whereabouts};
 use crate::protocol::codec::{Inbox, printable};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry for rlogin.
 pub(crate) static RLOGIN: Protocol = Protocol {
@@ -254,6 +254,17 @@ fn tell(at: Timestamp, kind: Kind, four: &Four<'_>, events: &mut Events) {
     for (key, value) in told {
         events.attribute(at, Direction::Orig, key, printable(value, NAME_LIMIT));
     }
+    // The first name is the one at the client; rexec has only the account at the server, which the client says is its.
+    let source = match kind {
+        Kind::Rlogin => "rlogin",
+        Kind::Rsh => "rsh",
+        Kind::Rexec => "rexec",
+    };
+    let name = printable(four.one, NAME_LIMIT);
+    if !name.is_empty() {
+        let claim = Claim::new(source, Whereabouts::End(Direction::Orig), IdentityKind::User, name);
+        events.claim(at, Direction::Orig, claim);
+    }
 }
 
 #[cfg(test)]
@@ -291,6 +302,8 @@ mod tests {
         ];
         assert_eq!(names(&events), expected);
         assert!(events.iter().any(|e| e.kind == EventKind::Confirmed));
+        let claim = Claim::new("rlogin", Whereabouts::End(Orig), IdentityKind::User, "bostic");
+        assert_eq!(events.iter().filter(|e| e.kind == EventKind::Claim(Box::new(claim.clone()))).count(), 1);
         assert_eq!(ask(&RLOGIN, 1_023, turns[0].1, b""), Probe::Match);
         assert_eq!(ask(&RLOGIN, 1_023, b"\0bostic\0kbos", b""), Probe::NeedMore);
     }
