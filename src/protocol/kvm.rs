@@ -26,8 +26,6 @@ pub(crate) static PIKVM: Protocol = entry(
         Sign::new(PATH, Said::Exactly("/api/hid/print"), Shows::Likely),
         Sign::new(SNI, Said::Exactly("pikvm.local"), Shows::Likely),
         Sign::new(HOST, Said::Exactly("pikvm.local"), Shows::Likely),
-        // Where a box fetches its packages from.
-        Sign::new(SNI, Said::Exactly("files.pikvm.org"), Shows::Likely),
         Sign::new(SNI, Said::Domain("pikvm.org"), Shows::Mention),
         Sign::new(HOST, Said::Domain("pikvm.org"), Shows::Mention),
         Sign::new(QUERY, Said::Domain("pikvm.org"), Shows::Mention),

@@ -3,7 +3,7 @@
 //! Reads: the header of 16 bytes before each packet, and whether the second handshake packet names the index that the
 //! first one carries in clear. Emits: the closed loop of the handshake. Does not: decrypt, or read certificates.
 //!
-//! Reference: Nebula's sources, `header/header.go` and `nebula.proto`; the handshake is Noise IX (revision 34, 7.5),
+//! Reference: Nebula's sources, `header/header.go` (read); `nebula.proto` from general knowledge; the handshake is Noise IX (revision 34, 7.5),
 //! whose first message is not encrypted.
 
 use crate::base::{Direction, Layer, Reader};

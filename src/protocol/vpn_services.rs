@@ -8,7 +8,7 @@
 //! programs are mentions: somebody looked at it, nobody is shown to have a tunnel.
 //!
 //! Reference: captures where one is named beside the signs. The other names are what is generally known of each service;
-//! what stands beside them says where to check, and has not been checked.
+//! those that make a session likely were found in public repositories, and not checked with the services.
 
 use crate::base::Key;
 use crate::protocol::{Analyzer, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
@@ -58,7 +58,6 @@ pub(crate) static WARP: Protocol = service(
     &[
         tunnel(Said::Exactly("consumer-masque.cloudflareclient.com")),
         tunnel(Said::Exactly("zt-masque.cloudflareclient.com")),
-        tunnel(Said::Exactly("engage.cloudflareclient.com")),
         mention("cloudflareclient.com"),
     ],
 );
@@ -107,7 +106,7 @@ pub(crate) static WINDSCRIBE: Protocol = service(
     ],
 );
 
-/// TunnelBear.
+/// TunnelBear; `cc.lazerpenguin.com` are its servers (OpenVPN profiles and proxy clients in public repositories).
 pub(crate) static TUNNELBEAR: Protocol = service(
     "tunnelbear",
     Category::Vpn,
@@ -153,12 +152,8 @@ pub(crate) static SHELLFIRE: Protocol =
 pub(crate) static ASTRILL: Protocol =
     service("astrill", Category::Vpn, &[mention("astrill.com"), mention("astrill.org"), mention("getastr.com")]);
 
-/// Hola, and the network of homes that it sells as Bright Data; `zagentNNN.hola.org` are its relays.
-pub(crate) static HOLA: Protocol = service(
-    "hola",
-    Category::Proxy,
-    &[tunnel(Said::Glob("zagent*.hola.org")), mention("hola.org"), mention("svd-cdn.com")],
-);
+/// Hola, and the network of homes that it sells as Bright Data. No source was found for names of its relays.
+pub(crate) static HOLA: Protocol = service("hola", Category::Proxy, &[mention("hola.org"), mention("svd-cdn.com")]);
 
 /// Psiphon hides in names of others; what is public is its site and its address for feedback.
 pub(crate) static PSIPHON: Protocol =
@@ -172,35 +167,21 @@ pub(crate) static LANTERN: Protocol =
 pub(crate) static PRIVATE_RELAY: Protocol = service(
     "icloud-private-relay",
     Category::Proxy,
-    &[
-        tunnel(Said::Exactly("mask.icloud.com")),
-        tunnel(Said::Exactly("mask-h2.icloud.com")),
-        tunnel(Said::Exactly("mask.apple-dns.net")),
-    ],
+    &[tunnel(Said::Exactly("mask.icloud.com")), tunnel(Said::Exactly("mask-h2.icloud.com"))],
 );
 
 /// Norton Secure VPN, whose servers are SurfEasy's.
 pub(crate) static NORTON_VPN: Protocol = service("norton-vpn", Category::Vpn, &[mention("surfeasy.com")]);
 
-/// NetBird's service: management, signal and relay, which its own sources name.
+/// NetBird's service; `PLACE.relay.netbird.io` are its relays (its client's status, quoted in public notes).
 pub(crate) static NETBIRD: Protocol = service(
     "netbird",
     Category::Vpn,
-    &[
-        tunnel(Said::Domain("relay.netbird.io")),
-        tunnel(Said::Exactly("signal.netbird.io")),
-        tunnel(Said::Exactly("signal2.wiretrustee.com")),
-        mention("netbird.io"),
-        mention("wiretrustee.com"),
-    ],
+    &[tunnel(Said::Domain("relay.netbird.io")), mention("netbird.io"), mention("wiretrustee.com")],
 );
 
-/// LogMeIn Hamachi.
-pub(crate) static HAMACHI: Protocol = service(
-    "hamachi",
-    Category::Vpn,
-    &[tunnel(Said::Exactly("bibi.hamachi.cc")), mention("hamachi.cc"), mention("vpn.net")],
-);
+/// LogMeIn Hamachi; `bibi.hamachi.cc` mediates and carries no tunnel by itself (public port lists).
+pub(crate) static HAMACHI: Protocol = service("hamachi", Category::Vpn, &[mention("hamachi.cc"), mention("vpn.net")]);
 
 #[cfg(test)]
 mod tests {

@@ -216,7 +216,7 @@ impl Masked {
     }
 }
 
-/// The longest prefix that AmneziaWG's tools let a message have (S1 and S2), as its README says.
+/// The longest prefix that AmneziaWG's tools let a message have (S1 and S2); from general knowledge.
 const MASK_LIMIT: usize = 1_132;
 
 /// Whether a message ends with an authenticator and, where no cookie was asked for, sixteen zeros.
