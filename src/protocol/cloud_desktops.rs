@@ -72,9 +72,10 @@ pub(crate) static AZURE_VIRTUAL_DESKTOP: Protocol = Protocol {
     analyzer: || Box::new(Nothing),
 };
 
-/// Horizon (Omnissa, once `VMware`): names of its cloud only; Blast has no public mark outside its TLS.
-pub(crate) static HORIZON: Protocol = Protocol {
-    name: "horizon",
+/// Blast, the display protocol of Horizon (Omnissa, once `VMware`): names of its cloud only, for Blast has no public
+/// mark outside its TLS.
+pub(crate) static BLAST: Protocol = Protocol {
+    name: "blast",
     category: Category::RemoteDesktop,
     carriers: &[],
     ports: &[8443, 22_443],
@@ -119,8 +120,8 @@ mod tests {
             (&DCV, "clients.amazonworkspaces.com", Some(Shows::Mention)),
             (&DCV, "aws.amazon.com", None),
             (&PCOIP, "docs.teradici.com", Some(Shows::Mention)),
-            (&HORIZON, "cloud.vmwarehorizon.com", Some(Shows::Mention)),
-            (&HORIZON, "www.vmware.com", None),
+            (&BLAST, "cloud.vmwarehorizon.com", Some(Shows::Mention)),
+            (&BLAST, "www.vmware.com", None),
         ] {
             assert_eq!(shown(protocol, "tls.sni", name), expected, "{name}");
         }
