@@ -7,13 +7,13 @@
 //! requirements for `WorkSpaces`" and `WorkSpaces` Applications' "Allowed domains"; certificates of `PCoIP` devices as
 //! scanners know them (Nessus, device types by certificate).
 
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Analyzer, Carrier, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
 
 /// `PCoIP` (Teradici, HP Anyware).
 pub(crate) static PCOIP: Protocol = Protocol {
     name: "pcoip",
     category: Category::RemoteDesktop,
-    carriers: &[],
+    carriers: &[Carrier::Stream, Carrier::Datagram],
     ports: &[4172],
     attributes: &[],
     signs: &[
@@ -72,12 +72,13 @@ pub(crate) static AZURE_VIRTUAL_DESKTOP: Protocol = Protocol {
     analyzer: || Box::new(Nothing),
 };
 
-/// Horizon (Omnissa, once `VMware`): names of its cloud only; Blast has no public mark outside its TLS.
-pub(crate) static HORIZON: Protocol = Protocol {
-    name: "horizon",
+/// Blast, the display protocol of Horizon (Omnissa, once `VMware`): names of its cloud only, for Blast has no public
+/// mark outside its TLS.
+pub(crate) static BLAST: Protocol = Protocol {
+    name: "blast",
     category: Category::RemoteDesktop,
-    carriers: &[],
-    ports: &[8443, 22_443],
+    carriers: &[Carrier::Stream, Carrier::Datagram],
+    ports: &[22_443],
     attributes: &[],
     signs: &[
         Sign::new("tls.sni", Said::Domain("vmwarehorizon.com"), Shows::Mention),
@@ -88,7 +89,7 @@ pub(crate) static HORIZON: Protocol = Protocol {
     analyzer: || Box::new(Nothing),
 };
 
-/// Reads nothing: these entries are never candidates.
+/// Reads nothing: no probe of these entries ever matches.
 #[derive(Debug)]
 struct Nothing;
 
@@ -119,8 +120,8 @@ mod tests {
             (&DCV, "clients.amazonworkspaces.com", Some(Shows::Mention)),
             (&DCV, "aws.amazon.com", None),
             (&PCOIP, "docs.teradici.com", Some(Shows::Mention)),
-            (&HORIZON, "cloud.vmwarehorizon.com", Some(Shows::Mention)),
-            (&HORIZON, "www.vmware.com", None),
+            (&BLAST, "cloud.vmwarehorizon.com", Some(Shows::Mention)),
+            (&BLAST, "www.vmware.com", None),
         ] {
             assert_eq!(shown(protocol, "tls.sni", name), expected, "{name}");
         }

@@ -170,7 +170,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &cloud_desktops::PCOIP,
     &cloud_desktops::DCV,
     &cloud_desktops::AZURE_VIRTUAL_DESKTOP,
-    &cloud_desktops::HORIZON,
+    &cloud_desktops::BLAST,
     &stun::TURN,
     &stun::STUN,
     &dtls::DTLS,

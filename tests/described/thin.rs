@@ -110,6 +110,43 @@ fn dameware_says_its_version_on_both_sides() {
 }
 
 #[test]
+fn nomachine_is_told_by_its_two_versions() {
+    let sessions = tcp(4000, &[(Client, b"NXSH-8.10.1\n"), (Server, b"NXD-8.10.1\n")]);
+    assert_eq!(named(&sessions), ("nomachine", "confirmed"));
+    nothing(&tcp(4000, &[(Client, b"NXSH-eight\n"), (Server, b"NXD-8.10.1\n")]));
+}
+
+#[test]
+fn radmin_is_told_by_a_question_and_its_answer() {
+    let mut properties = b"\x01\0\0\0\x25\0\0\x02\x12\x08\x02\0\0\x0a".to_vec();
+    properties.resize(46, 0);
+    let hello = tcp(4899, &[(Client, b"\x01\0\0\0\x01\0\0\0\x08\x08"), (Server, &properties)]);
+    assert_eq!(named(&hello), ("radmin", "confirmed"));
+    let question = b"\x01\0\0\0\x05\0\0\x02\x27\x27\x02\0\0\0";
+    let answer = b"\x01\0\0\0\x05\0\0\0\x27\x27\0\0\0\0";
+    assert_eq!(named(&tcp(40_000, &[(Client, question), (Server, answer)])), ("radmin", "confirmed"));
+    nothing(&tcp(4899, &[(Client, question), (Server, b"\x01\0\0\0\x05\0\0\0\x28\x27\0\0\0\0")]));
+}
+
+#[test]
+fn neighbours_are_not_thin_clients() {
+    let others: [(&[u8], &[u8]); 5] = [
+        (b"GET / HTTP/1.1\r\nHost: desk.example\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        (b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04desk", b"\x20\x02\0\0"),
+        (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
+        // Minecraft: handshake and status request, and the answer's beginning.
+        (b"\x10\0\xff\x05\x09localhost\x63\xdd\x01\x01\0", b"\x0d\0\x0b{\"a\":\"b\"}"),
+        // Steam's connection manager.
+        (b"\x20\0\0\0VT01\x17\x05\0\0", b"\x20\0\0\0VT01\x17\x05\0\0"),
+    ];
+    for port in [1494, 2598, 4000, 4172, 4822, 4899, 6129, 14_500, 22_443] {
+        for (question, answer) in others {
+            nothing(&tcp(port, &[(Client, question), (Server, answer)]));
+        }
+    }
+}
+
+#[test]
 fn a_door_to_virtual_machines_is_no_desktop() {
     let greeting = b"220 VMware Authentication Daemon Version 1.10: SSL Required, MKSDisplayProtocol:VNC\r\n";
     let sessions = tcp(902, &[(Server, greeting), (Client, b"USER root\r\n"), (Server, b"331 Password\r\n")]);
