@@ -133,7 +133,7 @@ pub struct GeoStatus {
     /// The databases [default: those in the dir of the configuration's geo table].
     #[arg(value_name = "MMDB")]
     pub databases: Vec<PathBuf>,
-    /// A TOML file with a table [geo].
+    /// A TOML file with a table "geo".
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -141,7 +141,7 @@ pub struct GeoStatus {
 /// `farmlight geo update`.
 #[derive(Debug, Args)]
 pub struct GeoUpdate {
-    /// A TOML file with a table [geo]: dir, city-url, asn-url, kind-url, ca, login-env.
+    /// A TOML file with a table "geo": dir, city-url, asn-url, kind-url, ca, login-env.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where city.mmdb, asn.mmdb and kind.mmdb go.
@@ -297,7 +297,7 @@ pub struct RunArgs {
     /// Databases of what networks are used for: Anonymous-IP, Connection-Type, Enterprise (MaxMind format).
     #[arg(long, value_name = "MMDB")]
     pub geo_kind: Vec<PathBuf>,
-    /// What is known to be all right: the tables [[allow]].
+    /// What is known to be all right: a TOML file with tables "allow".
     #[arg(skip)]
     pub allow: Vec<AllowEntry>,
     /// The table for `farmlight geo`.

@@ -314,7 +314,14 @@ mod tests {
     }
 
     fn claims(turns: &[(Direction, &[u8])]) -> Vec<(IdentityKind, String, Sureness)> {
-        let events = testkit::datagrams(&DHCP, turns);
+        let mut analyzer = (DHCP.analyzer)();
+        let mut events = Events::default();
+        for (i, (dir, bytes)) in turns.iter().enumerate() {
+            let pdu = Pdu { at: testkit::at(i), dir: *dir, bytes, carrier: Carrier::Datagram, missing: 0 };
+            analyzer.on_pdu(&pdu, &mut events);
+        }
+        analyzer.on_close(testkit::at(turns.len()), &mut events);
+        let events: Vec<_> = events.drain().collect();
         let told = |kind: &EventKind| match kind {
             EventKind::Claim(c) if c.place == Whereabouts::Address([10, 0, 0, 9].into()) => {
                 Some((c.identity.kind, c.identity.name.clone(), c.sureness))

@@ -147,8 +147,8 @@ pub(crate) static ILO: Protocol = entry(
 pub(crate) static SUPERMICRO: Protocol = entry(
     "supermicro-bmc",
     &[
-        Sign::new(SUBJECT, Said::Contains("OU=Software, CN=IPMI"), Shows::Certain),
-        Sign::new(SUBJECT, Said::Contains("O=Super Micro Computer, CN=IPMI"), Shows::Certain),
+        Sign::new(SUBJECT, Said::Contains("OU=Software, CN=IPMI"), Shows::Likely),
+        Sign::new(SUBJECT, Said::Contains("O=Super Micro Computer, CN=IPMI"), Shows::Likely),
     ],
 );
 
@@ -211,11 +211,12 @@ mod tests {
             (ISSUER, "O=JetKVM, OU=JetKVM Self-Signed, CN=JetKVM Self-Signed CA", "jetkvm"),
             (SUBJECT, "C=US, ST=Texas, L=Round Rock, O=Dell Inc., OU=Remote Access Group, CN=idrac", "idrac"),
             (ISSUER, "C=US, L=Houston, O=Hewlett Packard Enterprise, OU=ISS, CN=Default Issuer (Do not trust)", "ilo"),
-            (SUBJECT, "C=US, O=Super Micro Computer, Inc., OU=Software, CN=IPMI", "supermicro-bmc"),
             (SERVER, "HPE-iLO-Server/1.30", "ilo"),
         ] {
             assert_eq!(shown(key, value), [(name, Shows::Certain)], "{value}");
         }
+        let value = "C=US, O=Super Micro Computer, Inc., OU=Software, CN=IPMI";
+        assert_eq!(shown(SUBJECT, value), [("supermicro-bmc", Shows::Likely)]);
     }
 
     #[test]

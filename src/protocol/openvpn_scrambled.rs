@@ -5,8 +5,8 @@
 //! the mask's first byte, and the round trip of the resets, once enough packets agree. Does not: call it confirmed,
 //! since nothing in it is echoed, or know what the rest of the mask is.
 //!
-//! Reference: Xue et al., "OpenVPN is Open to VPN Fingerprinting" (USENIX Security 2022), 5.1 (opcodes) and 5.2 (ACK
-//! packets); Tunnelblick, "The Open VPN XOR patch"; OpenVPN wire protocol, draft-ietf-openvpn-protocol.
+//! Reference: Xue et al., "OpenVPN is Open to VPN Fingerprinting" (USENIX Security 2022), for the idea;
+//! Tunnelblick, "The Open VPN XOR patch"; OpenVPN wire protocol, draft-ietf-openvpn-protocol.
 
 use crate::base::{Direction, Ends, Layer, Timestamp};
 use crate::protocol::codec::Inbox;

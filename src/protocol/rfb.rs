@@ -53,7 +53,7 @@ pub(crate) static REALVNC: Protocol = Protocol {
     attributes: &[],
     signs: &[
         // RealVNC's help, "firewall": both ends of a cloud connection keep in touch with these.
-        Sign::new("tls.sni", Said::Domain("services.vnc.com"), Shows::Likely),
+        Sign::new("tls.sni", Said::Domain("services.vnc.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("realvnc.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("vnc.com"), Shows::Mention),
         Sign::new("dns.query", Said::Domain("services.vnc.com"), Shows::Mention),

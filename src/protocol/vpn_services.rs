@@ -8,7 +8,8 @@
 //! programs are mentions: somebody looked at it, nobody is shown to have a tunnel.
 //!
 //! Reference: captures where one is named beside the signs. The other names are what is generally known of each service;
-//! those that make a session likely were found in public repositories, and not checked with the services.
+//! those that make a session likely were, but for Opera's servers and Windscribe's certificate, found in public
+//! repositories; none was checked with the services.
 
 use crate::base::Key;
 use crate::protocol::{Analyzer, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
@@ -113,11 +114,11 @@ pub(crate) static TUNNELBEAR: Protocol = service(
     &[tunnel(Said::Domain("lazerpenguin.com")), mention("tunnelbear.com"), mention("polargrizzly.com")],
 );
 
-/// CyberGhost; `number-cc.cg-dialup.net` are its servers (its guides to manual setup).
+/// CyberGhost; `number-cc.cg-dialup.net` are its servers, which answer other programs of its own, too.
 pub(crate) static CYBERGHOST: Protocol = service(
     "cyberghost",
     Category::Vpn,
-    &[tunnel(Said::Domain("cg-dialup.net")), mention("cyberghostvpn.com"), mention("cyberghost.ro")],
+    &[mention("cg-dialup.net"), mention("cyberghostvpn.com"), mention("cyberghost.ro")],
 );
 
 /// Private Internet Access; `place.privacy.network` are its servers, which also end TLS on 443 for OpenVPN's sake (its
@@ -152,7 +153,7 @@ pub(crate) static SHELLFIRE: Protocol =
 pub(crate) static ASTRILL: Protocol =
     service("astrill", Category::Vpn, &[mention("astrill.com"), mention("astrill.org"), mention("getastr.com")]);
 
-/// Hola, and the network of homes that it sells as Bright Data. No source was found for names of its relays.
+/// Hola, and the network of homes that it sells as Bright Data. Names of its relays are not known.
 pub(crate) static HOLA: Protocol = service("hola", Category::Proxy, &[mention("hola.org"), mention("svd-cdn.com")]);
 
 /// Psiphon hides in names of others; what is public is its site and its address for feedback.
