@@ -9,48 +9,37 @@
 //! `remote-desktop/ndpi__da37f244__anydesk.pcap`; ALPN and names as nDPI and LOLRMM list them.
 
 use crate::base::{Said, Shows, Sign};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Pdu, Probe, Protocol};
+use crate::protocol::{Carrier, Category, Protocol};
 
 /// The registry's entry.
 pub(crate) static ANYDESK: Protocol = Protocol {
-    name: "anydesk",
-    category: Category::RemoteDesktop,
     // Its ports of its own let a connection whose beginning was not captured be guessed at.
     carriers: &[Carrier::Stream],
     ports: &[7070, 6568],
-    attributes: &[],
-    signs: &[
-        // The client makes itself this certificate when it is installed, and shows it to relay and peer.
-        Sign::new("tls.client_cert_subject", Said::Contains("CN=AnyDesk Client"), Shows::Certain),
-        Sign::new("tls.cert_subject", Said::Contains("CN=AnyDesk Client"), Shows::Certain),
-        // The relays' certificates, from an authority of AnyDesk's own. The company's name on the web site's
-        // certificate comes from a public authority, so the issuer is what tells.
-        Sign::new("tls.cert_issuer", Said::Contains("CN=AnyNet"), Shows::Certain),
-        Sign::new("tls.cert_subject", Said::Contains("CN=AnyNet"), Shows::Certain),
-        Sign::new("tls.alpn", Said::Begins("anydesk/"), Shows::Certain),
-        Sign::new("tls.alpn_offered", Said::Begins("anydesk/"), Shows::Certain),
-        // `relay-` and eight hexadecimal digits, and the name that is asked for them.
-        Sign::new("tls.sni", Said::Glob("relay-*.net.anydesk.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Domain("boot.net.anydesk.com"), Shows::Likely),
-        Sign::new("http.host", Said::Domain("net.anydesk.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Domain("anydesk.com"), Shows::Mention),
-        Sign::new("http.host", Said::Domain("anydesk.com"), Shows::Mention),
-        Sign::new("proxy.target", Said::Domain("anydesk.com"), Shows::Mention),
-        Sign::new("dns.query", Said::Domain("anydesk.com"), Shows::Mention),
-    ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Silent),
+    ..Protocol::by_signs(
+        "anydesk",
+        Category::RemoteDesktop,
+        &[
+            // The client makes itself this certificate when it is installed, and shows it to relay and peer.
+            Sign::new("tls.client_cert_subject", Said::Contains("CN=AnyDesk Client"), Shows::Certain),
+            Sign::new("tls.cert_subject", Said::Contains("CN=AnyDesk Client"), Shows::Certain),
+            // The relays' certificates, from an authority of AnyDesk's own. The company's name on the web site's
+            // certificate comes from a public authority, so the issuer is what tells.
+            Sign::new("tls.cert_issuer", Said::Contains("CN=AnyNet"), Shows::Certain),
+            Sign::new("tls.cert_subject", Said::Contains("CN=AnyNet"), Shows::Certain),
+            Sign::new("tls.alpn", Said::Begins("anydesk/"), Shows::Certain),
+            Sign::new("tls.alpn_offered", Said::Begins("anydesk/"), Shows::Certain),
+            // `relay-` and eight hexadecimal digits, and the name that is asked for them.
+            Sign::new("tls.sni", Said::Glob("relay-*.net.anydesk.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Domain("boot.net.anydesk.com"), Shows::Likely),
+            Sign::new("http.host", Said::Domain("net.anydesk.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Domain("anydesk.com"), Shows::Mention),
+            Sign::new("http.host", Said::Domain("anydesk.com"), Shows::Mention),
+            Sign::new("proxy.target", Said::Domain("anydesk.com"), Shows::Mention),
+            Sign::new("dns.query", Said::Domain("anydesk.com"), Shows::Mention),
+        ],
+    )
 };
-
-/// There is nothing to read outside of TLS.
-struct Silent;
-
-impl Analyzer for Silent {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,29 +4,7 @@
 //! bear the same names. `webrtc` is the program of a call of which no more is known (`codec::multiplex` says it).
 //! Does not: know addresses.
 
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
-
-const fn service(name: &'static str, signs: &'static [Sign]) -> Protocol {
-    Protocol {
-        name,
-        category: Category::Conferencing,
-        carriers: &[],
-        ports: &[],
-        attributes: &[],
-        signs,
-        lasting: false,
-        probe: |_| Probe::NoMatch,
-        analyzer: || Box::new(Nothing),
-    }
-}
-
-struct Nothing;
-
-impl Analyzer for Nothing {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
+use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 const fn named(domain: &'static str) -> Sign {
     Sign::new("tls.sni", Said::Domain(domain), Shows::Mention)
@@ -41,18 +19,23 @@ const fn certified(domain: &'static str) -> Sign {
 }
 
 /// WebRTC, of which no more is known.
-pub(super) static WEBRTC: Protocol = service("webrtc", &[]);
+pub(super) static WEBRTC: Protocol = Protocol::by_signs("webrtc", Category::Conferencing, &[]);
 /// Zoom.
-pub(super) static ZOOM: Protocol = service(
+pub(super) static ZOOM: Protocol = Protocol::by_signs(
     "zoom",
+    Category::Conferencing,
     &[named("zoom.us"), named("zoom.com"), named("zoomgov.com"), certified("zoom.us"), realm("zoom.us")],
 );
 /// Microsoft Teams, and Skype and Skype for Business, which speak alike.
-pub(super) static TEAMS: Protocol =
-    service("teams", &[named("teams.microsoft.com"), named("teams.live.com"), named("teams.cloud.microsoft")]);
+pub(super) static TEAMS: Protocol = Protocol::by_signs(
+    "teams",
+    Category::Conferencing,
+    &[named("teams.microsoft.com"), named("teams.live.com"), named("teams.cloud.microsoft")],
+);
 /// Google Meet.
-pub(super) static GOOGLE_MEET: Protocol = service(
+pub(super) static GOOGLE_MEET: Protocol = Protocol::by_signs(
     "google-meet",
+    Category::Conferencing,
     &[
         named("meet.google.com"),
         named("meetings.googleapis.com"),
@@ -61,19 +44,35 @@ pub(super) static GOOGLE_MEET: Protocol = service(
     ],
 );
 /// Webex.
-pub(super) static WEBEX: Protocol = service("webex", &[named("webex.com"), named("wbx2.com"), named("ciscospark.com")]);
+pub(super) static WEBEX: Protocol = Protocol::by_signs(
+    "webex",
+    Category::Conferencing,
+    &[named("webex.com"), named("wbx2.com"), named("ciscospark.com")],
+);
 /// GoTo Meeting.
-pub(super) static GOTOMEETING: Protocol =
-    service("gotomeeting", &[named("gotomeeting.com"), named("gotomeet.me"), named("gotowebinar.com")]);
+pub(super) static GOTOMEETING: Protocol = Protocol::by_signs(
+    "gotomeeting",
+    Category::Conferencing,
+    &[named("gotomeeting.com"), named("gotomeet.me"), named("gotowebinar.com")],
+);
 /// Slack, whose huddles are WebRTC.
-pub(super) static SLACK: Protocol = service("slack", &[named("slack.com"), named("slack-edge.com")]);
+pub(super) static SLACK: Protocol =
+    Protocol::by_signs("slack", Category::Conferencing, &[named("slack.com"), named("slack-edge.com")]);
 /// Discord.
-pub(super) static DISCORD: Protocol =
-    service("discord", &[named("discord.com"), named("discord.gg"), named("discordapp.com"), named("discord.media")]);
+pub(super) static DISCORD: Protocol = Protocol::by_signs(
+    "discord",
+    Category::Conferencing,
+    &[named("discord.com"), named("discord.gg"), named("discordapp.com"), named("discord.media")],
+);
 /// WhatsApp.
-pub(super) static WHATSAPP: Protocol = service("whatsapp", &[named("whatsapp.net"), named("whatsapp.com")]);
+pub(super) static WHATSAPP: Protocol =
+    Protocol::by_signs("whatsapp", Category::Conferencing, &[named("whatsapp.net"), named("whatsapp.com")]);
 /// Signal.
-pub(super) static SIGNAL: Protocol =
-    service("signal", &[named("signal.org"), named("whispersystems.org"), realm("signal.org")]);
+pub(super) static SIGNAL: Protocol = Protocol::by_signs(
+    "signal",
+    Category::Conferencing,
+    &[named("signal.org"), named("whispersystems.org"), realm("signal.org")],
+);
 /// Messenger.
-pub(super) static MESSENGER: Protocol = service("messenger", &[named("messenger.com"), realm("facebook.com")]);
+pub(super) static MESSENGER: Protocol =
+    Protocol::by_signs("messenger", Category::Conferencing, &[named("messenger.com"), realm("facebook.com")]);

@@ -7,97 +7,77 @@
 //! requirements for `WorkSpaces`" and `WorkSpaces` Applications' "Allowed domains"; certificates of `PCoIP` devices as
 //! scanners know them (Nessus, device types by certificate).
 
-use crate::protocol::{Analyzer, Carrier, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Carrier, Category, Protocol, Said, Shows, Sign};
 
 /// `PCoIP` (Teradici, HP Anyware).
 pub(crate) static PCOIP: Protocol = Protocol {
-    name: "pcoip",
-    category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream, Carrier::Datagram],
     ports: &[4172],
-    attributes: &[],
-    signs: &[
-        Sign::new("tls.cert_issuer", Said::Contains("CN=PCoIP Root CA"), Shows::Certain),
-        Sign::new("tls.cert_subject", Said::Contains("CN=PCoIP Root CA"), Shows::Certain),
-        Sign::new("tls.cert_subject", Said::Contains("OU=PCoIP Device"), Shows::Certain),
-        Sign::new("tls.sni", Said::Domain("teradici.com"), Shows::Mention),
-        Sign::new("tls.sni", Said::Domain("anyware.hp.com"), Shows::Mention),
-    ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Nothing),
+    ..Protocol::by_signs(
+        "pcoip",
+        Category::RemoteDesktop,
+        &[
+            Sign::new("tls.cert_issuer", Said::Contains("CN=PCoIP Root CA"), Shows::Certain),
+            Sign::new("tls.cert_subject", Said::Contains("CN=PCoIP Root CA"), Shows::Certain),
+            Sign::new("tls.cert_subject", Said::Contains("OU=PCoIP Device"), Shows::Certain),
+            Sign::new("tls.sni", Said::Domain("teradici.com"), Shows::Mention),
+            Sign::new("tls.sni", Said::Domain("anyware.hp.com"), Shows::Mention),
+        ],
+    )
 };
 
 /// DCV (Amazon, once NICE), also what `WorkSpaces` and `AppStream` use.
 pub(crate) static DCV: Protocol = Protocol {
-    name: "dcv",
-    category: Category::RemoteDesktop,
-    carriers: &[],
     ports: &[8443, 4195],
-    attributes: &[],
-    signs: &[
-        // Streaming gateways, of WorkSpaces and of AppStream.
-        Sign::new("tls.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
-        Sign::new("quic.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
-        Sign::new("quic.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Domain("amazonappstream.com"), Shows::Mention),
-        Sign::new("tls.sni", Said::Domain("amazonworkspaces.com"), Shows::Mention),
-    ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Nothing),
+    ..Protocol::by_signs(
+        "dcv",
+        Category::RemoteDesktop,
+        &[
+            // Streaming gateways, of WorkSpaces and of AppStream.
+            Sign::new("tls.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
+            Sign::new("quic.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
+            Sign::new("quic.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Domain("amazonappstream.com"), Shows::Mention),
+            Sign::new("tls.sni", Said::Domain("amazonworkspaces.com"), Shows::Mention),
+        ],
+    )
 };
 
 /// Azure Virtual Desktop and Windows 365: RDP that comes in reverse through a gateway.
 pub(crate) static AZURE_VIRTUAL_DESKTOP: Protocol = Protocol {
-    name: "azure-virtual-desktop",
-    category: Category::RemoteDesktop,
-    carriers: &[],
     ports: &[443],
-    attributes: &[],
-    signs: &[
-        // Both the client and the session host connect to it, and nobody else.
-        Sign::new("tls.sni", Said::Glob("rdgateway-*.wvd.microsoft.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Glob("afd*-rdgateway-*.wvd.microsoft.com"), Shows::Likely),
-        Sign::new("tls.sni", Said::Domain("wvd.microsoft.com"), Shows::Mention),
-        Sign::new("tls.sni", Said::Domain("windows365.microsoft.com"), Shows::Mention),
-        Sign::new("tls.sni", Said::Domain("windows.cloud.microsoft"), Shows::Mention),
-    ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Nothing),
+    ..Protocol::by_signs(
+        "azure-virtual-desktop",
+        Category::RemoteDesktop,
+        &[
+            // Both the client and the session host connect to it, and nobody else.
+            Sign::new("tls.sni", Said::Glob("rdgateway-*.wvd.microsoft.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Glob("afd*-rdgateway-*.wvd.microsoft.com"), Shows::Likely),
+            Sign::new("tls.sni", Said::Domain("wvd.microsoft.com"), Shows::Mention),
+            Sign::new("tls.sni", Said::Domain("windows365.microsoft.com"), Shows::Mention),
+            Sign::new("tls.sni", Said::Domain("windows.cloud.microsoft"), Shows::Mention),
+        ],
+    )
 };
 
 /// Blast, the display protocol of Horizon (Omnissa, once `VMware`): names of its cloud only, for Blast has no public
 /// mark outside its TLS.
 pub(crate) static BLAST: Protocol = Protocol {
-    name: "blast",
-    category: Category::RemoteDesktop,
     carriers: &[Carrier::Stream, Carrier::Datagram],
     ports: &[22_443],
-    attributes: &[],
-    signs: &[
-        Sign::new("tls.sni", Said::Domain("vmwarehorizon.com"), Shows::Mention),
-        Sign::new("tls.sni", Said::Domain("horizon.omnissa.com"), Shows::Mention),
-    ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Nothing),
+    ..Protocol::by_signs(
+        "blast",
+        Category::RemoteDesktop,
+        &[
+            Sign::new("tls.sni", Said::Domain("vmwarehorizon.com"), Shows::Mention),
+            Sign::new("tls.sni", Said::Domain("horizon.omnissa.com"), Shows::Mention),
+        ],
+    )
 };
-
-/// Reads nothing: no probe of these entries ever matches.
-#[derive(Debug)]
-struct Nothing;
-
-impl Analyzer for Nothing {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -5,36 +5,21 @@
 //!
 //! Reference: see `codec/tunnel_names.rs`.
 
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 /// The registry's entry.
-pub(crate) static DNS_TUNNEL: Protocol = Protocol {
-    name: "dns-tunnel",
-    category: Category::Other,
-    carriers: &[],
-    ports: &[],
-    attributes: &[],
-    signs: &[
+pub(crate) static DNS_TUNNEL: Protocol = Protocol::by_signs(
+    "dns-tunnel",
+    Category::Other,
+    &[
         Sign::new(TUNNEL, Said::Exactly("iodine"), Shows::Certain),
         Sign::new(TUNNEL, Said::Exactly("dns2tcp"), Shows::Certain),
         Sign::new(TUNNEL, Said::Exactly("dnscat2"), Shows::Certain),
         Sign::new(TUNNEL, Said::Exactly("long-names"), Shows::Likely),
     ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Unread),
-};
+);
 
 const TUNNEL: &str = "dns.tunnel";
-
-/// Nothing is handed to this entry.
-struct Unread;
-
-impl Analyzer for Unread {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,11 +10,12 @@
 //! Reference: the sources of kvmd, glkvm, JetKVM, NanoKVM, TinyPilot and BliKVM; the default certificates of iDRAC, iLO
 //! and Supermicro's BMC.
 
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 /// `PiKVM`, made at home or bought.
-pub(crate) static PIKVM: Protocol = entry(
+pub(crate) static PIKVM: Protocol = Protocol::by_signs(
     "pikvm",
+    Category::Kvm,
     &[
         // kvmd-gencert: C=US, O=PiKVM, OU=PiKVM, CN=localhost.
         Sign::new(SUBJECT, Said::Contains("O=PiKVM, OU=PiKVM"), Shows::Certain),
@@ -38,8 +39,9 @@ pub(crate) static PIKVM: Protocol = entry(
 );
 
 /// GL.iNet's Comet (GL-RM1 and its kin), which runs a descendant of kvmd.
-pub(crate) static GLINET_COMET: Protocol = entry(
+pub(crate) static GLINET_COMET: Protocol = Protocol::by_signs(
     "glinet-comet",
+    Category::Kvm,
     &[
         // The factory's certificate: C=US, O=GLKVM, OU=GLKVM, CN=localhost.
         Sign::new(SUBJECT, Said::Contains("O=GLKVM, OU=GLKVM"), Shows::Certain),
@@ -55,8 +57,9 @@ pub(crate) static GLINET_COMET: Protocol = entry(
 );
 
 /// JetKVM.
-pub(crate) static JETKVM: Protocol = entry(
+pub(crate) static JETKVM: Protocol = Protocol::by_signs(
     "jetkvm",
+    Category::Kvm,
     &[
         Sign::new(ISSUER, Said::Contains("CN=JetKVM Self-Signed CA"), Shows::Certain),
         Sign::new(SUBJECT, Said::Contains("OU=JetKVM Self-Signed"), Shows::Certain),
@@ -77,8 +80,9 @@ pub(crate) static JETKVM: Protocol = entry(
 );
 
 /// Sipeed's NanoKVM. Its certificate is any Go program's `CN=localhost`, so nothing about it is certain.
-pub(crate) static NANOKVM: Protocol = entry(
+pub(crate) static NANOKVM: Protocol = Protocol::by_signs(
     "nanokvm",
+    Category::Kvm,
     &[
         Sign::new(PATH, Said::Exactly("/api/stream/mjpeg"), Shows::Likely),
         Sign::new(PATH, Said::Exactly("/api/stream/h264"), Shows::Likely),
@@ -96,8 +100,9 @@ pub(crate) static NANOKVM: Protocol = entry(
 );
 
 /// `TinyPilot`. Its paths are those of any Flask application; its host names and its gatekeeper are its own.
-pub(crate) static TINYPILOT: Protocol = entry(
+pub(crate) static TINYPILOT: Protocol = Protocol::by_signs(
     "tinypilot",
+    Category::Kvm,
     &[
         Sign::new(SNI, Said::Exactly("gk.tinypilotkvm.com"), Shows::Likely),
         Sign::new(SNI, Said::Exactly("tinypilot.local"), Shows::Likely),
@@ -111,8 +116,9 @@ pub(crate) static TINYPILOT: Protocol = entry(
 );
 
 /// `BliKVM`, where it runs its own system; with `PiKVM`'s it looks like that.
-pub(crate) static BLIKVM: Protocol = entry(
+pub(crate) static BLIKVM: Protocol = Protocol::by_signs(
     "blikvm",
+    Category::Kvm,
     &[
         Sign::new(SNI, Said::Exactly("blikvm.local"), Shows::Likely),
         Sign::new(HOST, Said::Exactly("blikvm.local"), Shows::Likely),
@@ -125,8 +131,9 @@ pub(crate) static BLIKVM: Protocol = entry(
 );
 
 /// Dell's iDRAC with the certificate that it came with.
-pub(crate) static IDRAC: Protocol = entry(
+pub(crate) static IDRAC: Protocol = Protocol::by_signs(
     "idrac",
+    Category::Kvm,
     &[
         Sign::new(SUBJECT, Said::Contains("OU=Remote Access Group"), Shows::Certain),
         Sign::new(ISSUER, Said::Contains("OU=Remote Access Group"), Shows::Certain),
@@ -134,8 +141,9 @@ pub(crate) static IDRAC: Protocol = entry(
 );
 
 /// HPE's iLO.
-pub(crate) static ILO: Protocol = entry(
+pub(crate) static ILO: Protocol = Protocol::by_signs(
     "ilo",
+    Category::Kvm,
     &[
         Sign::new(ISSUER, Said::Contains("Default Issuer (Do not trust)"), Shows::Certain),
         Sign::new(SERVER, Said::Begins("HPE-iLO-Server/"), Shows::Certain),
@@ -144,8 +152,9 @@ pub(crate) static ILO: Protocol = entry(
 );
 
 /// Supermicro's management controller with the certificate that it came with. The maker's own site has `O=` alike.
-pub(crate) static SUPERMICRO: Protocol = entry(
+pub(crate) static SUPERMICRO: Protocol = Protocol::by_signs(
     "supermicro-bmc",
+    Category::Kvm,
     &[
         Sign::new(SUBJECT, Said::Contains("OU=Software, CN=IPMI"), Shows::Likely),
         Sign::new(SUBJECT, Said::Contains("O=Super Micro Computer, CN=IPMI"), Shows::Likely),
@@ -161,30 +170,6 @@ const SERVER: &str = "http.server";
 const QUERY: &str = "dns.query";
 const ANNOUNCED: &str = "dns.announced";
 const DHCP_NAME: &str = "dhcp.host_name";
-
-const fn entry(name: &'static str, signs: &'static [Sign]) -> Protocol {
-    Protocol {
-        name,
-        category: Category::Kvm,
-        carriers: &[],
-        ports: &[],
-        attributes: &[],
-        signs,
-        lasting: false,
-        probe: |_| Probe::NoMatch,
-        analyzer: || Box::new(Nothing),
-    }
-}
-
-/// Nobody hands over to an entry that is known by its signs.
-#[derive(Debug)]
-struct Nothing;
-
-impl Analyzer for Nothing {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -356,6 +356,33 @@ pub struct Protocol {
     pub analyzer: fn() -> Box<dyn Analyzer>,
 }
 
+impl Protocol {
+    /// An entry that no probe ever matches: it is known by its signs in what carries it, whose reader reads.
+    pub(crate) const fn by_signs(name: &'static str, category: Category, signs: &'static [Sign]) -> Self {
+        Self {
+            name,
+            category,
+            carriers: &[],
+            ports: &[],
+            attributes: &[],
+            signs,
+            lasting: false,
+            probe: |_| Probe::NoMatch,
+            analyzer: || Box::new(Unread),
+        }
+    }
+}
+
+/// The reader of entries that are known by signs: there is nothing to read outside of the carrier.
+#[derive(Debug)]
+struct Unread;
+
+impl Analyzer for Unread {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        events.settled(pdu.at, pdu.dir);
+    }
+}
+
 /// What a session is used for (the contract's `category`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {

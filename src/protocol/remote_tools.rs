@@ -10,29 +10,10 @@
 //! lists of domains were weighed one by one.
 
 use crate::base::{Said, Shows, Sign};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Pdu, Probe, Protocol};
+use crate::protocol::{Carrier, Category, Protocol};
 
 /// What all entries have in common.
-const TOOL: Protocol = Protocol {
-    name: "",
-    category: Category::RemoteDesktop,
-    carriers: &[],
-    ports: &[],
-    attributes: &[],
-    signs: &[],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Silent),
-};
-
-/// There is nothing to read outside of the carrier.
-struct Silent;
-
-impl Analyzer for Silent {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
+const TOOL: Protocol = Protocol::by_signs("", Category::RemoteDesktop, &[]);
 
 /// One entry: its item, its name in records, its services (patterns), its sites (domains), and other signs.
 macro_rules! tool {

@@ -45,13 +45,10 @@ pub(crate) static RFB: Protocol = Protocol {
 };
 
 /// RealVNC through its cloud, where RFB is inside TLS or a UDP protocol of its own: known by the service's names.
-pub(crate) static REALVNC: Protocol = Protocol {
-    name: "realvnc",
-    category: Category::RemoteDesktop,
-    carriers: &[],
-    ports: &[],
-    attributes: &[],
-    signs: &[
+pub(crate) static REALVNC: Protocol = Protocol::by_signs(
+    "realvnc",
+    Category::RemoteDesktop,
+    &[
         // RealVNC's help, "firewall": both ends of a cloud connection keep in touch with these.
         Sign::new("tls.sni", Said::Domain("services.vnc.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("realvnc.com"), Shows::Mention),
@@ -59,10 +56,7 @@ pub(crate) static REALVNC: Protocol = Protocol {
         Sign::new("dns.query", Said::Domain("services.vnc.com"), Shows::Mention),
         Sign::new("http.host", Said::Domain("realvnc.com"), Shows::Mention),
     ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Rfb::default()),
-};
+);
 
 const CLIENT_VERSION: Key = "rfb.client_version";
 const SERVER_VERSION: Key = "rfb.server_version";

@@ -9,29 +9,35 @@
 //! as their administration guides describe them.
 
 use crate::base::{Said, Shows, Sign};
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol};
+use crate::protocol::{Category, Protocol};
 
 const AGENT: &str = "http.user_agent";
 const SUBJECT: &str = "tls.cert_subject";
 
 /// Microsoft's tunnel of PPP: a method of its own, which only shows where TLS has ended.
-pub(crate) static SSTP: Protocol =
-    Protocol { signs: &[Sign::new("http.method", Said::Exactly("SSTP_DUPLEX_POST"), Shows::Certain)], ..entry("sstp") };
+pub(crate) static SSTP: Protocol = Protocol::by_signs(
+    "sstp",
+    Category::Vpn,
+    &[Sign::new("http.method", Said::Exactly("SSTP_DUPLEX_POST"), Shows::Certain)],
+);
 
 /// Palo Alto's.
-pub(crate) static GLOBALPROTECT: Protocol = Protocol {
-    signs: &[
+pub(crate) static GLOBALPROTECT: Protocol = Protocol::by_signs(
+    "globalprotect",
+    Category::Vpn,
+    &[
         Sign::new(AGENT, Said::Begins("PAN GlobalProtect"), Shows::Likely),
         // Portals and gateways that Palo Alto runs for its customers.
         Sign::new("tls.sni", Said::Domain("gpcloudservice.com"), Shows::Likely),
         Sign::new("http.host", Said::Domain("gpcloudservice.com"), Shows::Likely),
     ],
-    ..entry("globalprotect")
-};
+);
 
 /// FortiGate's SSL VPN. The program's name is FortiClient's, and openfortivpn's after it.
-pub(crate) static FORTINET: Protocol = Protocol {
-    signs: &[
+pub(crate) static FORTINET: Protocol = Protocol::by_signs(
+    "fortinet",
+    Category::Vpn,
+    &[
         Sign::new(AGENT, Said::Exactly("Mozilla/5.0 SV1"), Shows::Likely),
         // The certificate that each box comes with. What a box signs for inspected pages has it as issuer, not subject.
         Sign::new(SUBJECT, Said::Contains("O=Fortinet, OU=FortiGate"), Shows::Mention),
@@ -39,62 +45,39 @@ pub(crate) static FORTINET: Protocol = Protocol {
         Sign::new("tls.sni", Said::Domain("fortidyndns.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("float-zone.com"), Shows::Mention),
     ],
-    ..entry("fortinet")
-};
+);
 
 /// Ivanti's (Pulse Secure's, Juniper's).
-pub(crate) static PULSE: Protocol = Protocol {
-    signs: &[
+pub(crate) static PULSE: Protocol = Protocol::by_signs(
+    "pulse-secure",
+    Category::Vpn,
+    &[
         Sign::new("http.upgrade", Said::Begins("IF-T/TLS"), Shows::Certain),
         Sign::new(AGENT, Said::Begins("Pulse-Secure/"), Shows::Likely),
         Sign::new(AGENT, Said::Begins("Junos-Pulse/"), Shows::Likely),
     ],
-    ..entry("pulse-secure")
-};
+);
 
 /// SonicWall's.
-pub(crate) static NETEXTENDER: Protocol = Protocol {
-    signs: &[
+pub(crate) static NETEXTENDER: Protocol = Protocol::by_signs(
+    "netextender",
+    Category::Vpn,
+    &[
         Sign::new(AGENT, Said::Begins("SonicWALL NetExtender"), Shows::Likely),
         Sign::new(AGENT, Said::Begins("Dell SonicWALL NetExtender"), Shows::Likely),
     ],
-    ..entry("netextender")
-};
+);
 
 /// Check Point's.
-pub(crate) static CHECK_POINT: Protocol = Protocol {
-    signs: &[
+pub(crate) static CHECK_POINT: Protocol = Protocol::by_signs(
+    "check-point",
+    Category::Vpn,
+    &[
         Sign::new(AGENT, Said::Begins("TRAC/"), Shows::Likely),
         // What the management issues to each gateway, for all that the gateway serves.
         Sign::new(SUBJECT, Said::Contains(" VPN Certificate"), Shows::Mention),
     ],
-    ..entry("check-point")
-};
-
-/// An entry that is known by its signs alone.
-const fn entry(name: &'static str) -> Protocol {
-    Protocol {
-        name,
-        category: Category::Vpn,
-        carriers: &[],
-        ports: &[],
-        attributes: &[],
-        signs: &[],
-        lasting: false,
-        probe: |_| Probe::NoMatch,
-        analyzer: || Box::new(Nothing),
-    }
-}
-
-/// Never asked: the carrier's analyzer reads.
-#[derive(Debug)]
-struct Nothing;
-
-impl Analyzer for Nothing {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
+);
 
 #[cfg(test)]
 mod tests {

@@ -5,35 +5,20 @@
 //!
 //! Reference: see `codec/tor_link.rs`; gitlab.torproject.org/tpo/anti-censorship (Snowflake's broker).
 
-use crate::protocol::{Analyzer, Category, Events, Key, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Category, Key, Protocol, Said, Shows, Sign};
 
 /// The registry's entry.
-pub(crate) static TOR: Protocol = Protocol {
-    name: "tor",
-    category: Category::Proxy,
-    carriers: &[],
-    ports: &[],
-    attributes: &[],
-    signs: &[
+pub(crate) static TOR: Protocol = Protocol::by_signs(
+    "tor",
+    Category::Proxy,
+    &[
         Sign::new(CERTIFICATE, Said::Exactly("made-up-names"), Shows::Certain),
         Sign::new(HELLO, Said::Exactly("made-up-name"), Shows::Likely),
         Sign::new("tls.sni", Said::Exactly("snowflake-broker.torproject.net"), Shows::Likely),
         Sign::new("tls.sni", Said::Domain("torproject.org"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("torproject.net"), Shows::Mention),
     ],
-    lasting: false,
-    probe: |_| Probe::NoMatch,
-    analyzer: || Box::new(Unread),
-};
+);
 
 const CERTIFICATE: Key = "tor.certificate";
 const HELLO: Key = "tor.hello";
-
-/// Nothing is handed to this entry.
-struct Unread;
-
-impl Analyzer for Unread {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}

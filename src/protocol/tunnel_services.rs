@@ -10,28 +10,15 @@
 //! (`TLSServerName`, `argotunnel`), learn.microsoft.com/azure/developer/dev-tunnels/security, github.com/jpillora/chisel
 //! (`ProtocolVersion`), github.com/erebe/wstunnel (`JWT_HEADER_PREFIX`).
 
-use crate::protocol::{Analyzer, Category, Events, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 const SNI: &str = "tls.sni";
 const QUIC_SNI: &str = "quic.sni";
 
-const fn entry(name: &'static str, signs: &'static [Sign]) -> Protocol {
-    Protocol {
-        name,
-        category: Category::Proxy,
-        carriers: &[],
-        ports: &[],
-        attributes: &[],
-        signs,
-        lasting: false,
-        probe: |_| Probe::NoMatch,
-        analyzer: || Box::new(Unread),
-    }
-}
-
 /// ngrok's agent.
-pub(crate) static NGROK: Protocol = entry(
+pub(crate) static NGROK: Protocol = Protocol::by_signs(
     "ngrok",
+    Category::Proxy,
     &[
         Sign::new(SNI, Said::Domain("ngrok-agent.com"), Shows::Likely),
         // Before version 3.
@@ -46,8 +33,9 @@ pub(crate) static NGROK: Protocol = entry(
 );
 
 /// Cloudflare Tunnel's daemon.
-pub(crate) static CLOUDFLARED: Protocol = entry(
+pub(crate) static CLOUDFLARED: Protocol = Protocol::by_signs(
     "cloudflared",
+    Category::Proxy,
     &[
         Sign::new("quic.alpn", Said::Exactly("argotunnel"), Shows::Certain),
         Sign::new("quic.alpn_offered", Said::Exactly("argotunnel"), Shows::Certain),
@@ -62,8 +50,9 @@ pub(crate) static CLOUDFLARED: Protocol = entry(
 );
 
 /// Microsoft's dev tunnels, which carry Visual Studio Code's remote tunnels: host and client meet at one relay.
-pub(crate) static DEV_TUNNELS: Protocol = entry(
+pub(crate) static DEV_TUNNELS: Protocol = Protocol::by_signs(
     "dev-tunnels",
+    Category::Proxy,
     &[
         Sign::new(SNI, Said::Domain("tunnels.api.visualstudio.com"), Shows::Likely),
         Sign::new(SNI, Said::Domain("devtunnels.ms"), Shows::Mention),
@@ -72,21 +61,18 @@ pub(crate) static DEV_TUNNELS: Protocol = entry(
 );
 
 /// chisel: SSH over a WebSocket of its own subprotocol.
-pub(crate) static CHISEL: Protocol =
-    entry("chisel", &[Sign::new("http.subprotocol", Said::Glob("chisel-v*"), Shows::Certain)]);
+pub(crate) static CHISEL: Protocol = Protocol::by_signs(
+    "chisel",
+    Category::Proxy,
+    &[Sign::new("http.subprotocol", Said::Glob("chisel-v*"), Shows::Certain)],
+);
 
 /// wstunnel: its request stands in a token that is sent as a WebSocket subprotocol.
-pub(crate) static WSTUNNEL: Protocol =
-    entry("wstunnel", &[Sign::new("http.subprotocol", Said::Contains("authorization.bearer.ey"), Shows::Likely)]);
-
-/// Nothing is handed to these entries.
-struct Unread;
-
-impl Analyzer for Unread {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
+pub(crate) static WSTUNNEL: Protocol = Protocol::by_signs(
+    "wstunnel",
+    Category::Proxy,
+    &[Sign::new("http.subprotocol", Said::Contains("authorization.bearer.ey"), Shows::Likely)],
+);
 
 #[cfg(test)]
 mod tests {

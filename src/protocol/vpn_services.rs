@@ -12,34 +12,10 @@
 //! repositories; none was checked with the services.
 
 use crate::base::Key;
-use crate::protocol::{Analyzer, Category, Events, Opening, Pdu, Probe, Protocol, Said, Shows, Sign};
+use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 const SNI: Key = "tls.sni";
 const ISSUER: Key = "tls.cert_issuer";
-
-/// An entry without a carrier: known by its signs alone.
-const fn service(name: &'static str, category: Category, signs: &'static [Sign]) -> Protocol {
-    Protocol {
-        name,
-        category,
-        carriers: &[],
-        ports: &[],
-        attributes: &[],
-        signs,
-        lasting: false,
-        probe: |_: &Opening<'_>| Probe::NoMatch,
-        analyzer: || Box::new(Nothing),
-    }
-}
-
-/// Reads nothing: no flow is ever given to a service's entry.
-struct Nothing;
-
-impl Analyzer for Nothing {
-    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        events.settled(pdu.at, pdu.dir);
-    }
-}
 
 /// The maker's domain, which its shop and its interface for programs are below too.
 const fn mention(domain: &'static str) -> Sign {
@@ -53,7 +29,7 @@ const fn tunnel(said: Said) -> Sign {
 
 /// Cloudflare WARP, also as Zero Trust's client ("WARP with firewall": the host names of the MASQUE tunnel and of the
 /// registration).
-pub(crate) static WARP: Protocol = service(
+pub(crate) static WARP: Protocol = Protocol::by_signs(
     "cloudflare-warp",
     Category::Vpn,
     &[
@@ -64,11 +40,14 @@ pub(crate) static WARP: Protocol = service(
 );
 
 /// NordVPN; its OpenVPN servers and proxies are `CCnumber.nordvpn.com`, as its server list says.
-pub(crate) static NORDVPN: Protocol =
-    service("nordvpn", Category::Vpn, &[mention("nordvpn.com"), mention("nordvpn.net"), mention("nordaccount.com")]);
+pub(crate) static NORDVPN: Protocol = Protocol::by_signs(
+    "nordvpn",
+    Category::Vpn,
+    &[mention("nordvpn.com"), mention("nordvpn.net"), mention("nordaccount.com")],
+);
 
 /// Proton VPN; its servers are `node-cc-number.protonvpn.net` (the published clients' server list).
-pub(crate) static PROTONVPN: Protocol = service(
+pub(crate) static PROTONVPN: Protocol = Protocol::by_signs(
     "protonvpn",
     Category::Vpn,
     &[
@@ -81,7 +60,7 @@ pub(crate) static PROTONVPN: Protocol = service(
 );
 
 /// Mullvad; `cc-city-wg-number.relays.mullvad.net` are its relays (its published relay list).
-pub(crate) static MULLVAD: Protocol = service(
+pub(crate) static MULLVAD: Protocol = Protocol::by_signs(
     "mullvad",
     Category::Vpn,
     &[tunnel(Said::Domain("relays.mullvad.net")), mention("mullvad.net"), mention("mullvad.org")],
@@ -89,15 +68,18 @@ pub(crate) static MULLVAD: Protocol = service(
 
 /// ExpressVPN.
 pub(crate) static EXPRESSVPN: Protocol =
-    service("expressvpn", Category::Vpn, &[mention("expressvpn.com"), mention("expressapisv2.net")]);
+    Protocol::by_signs("expressvpn", Category::Vpn, &[mention("expressvpn.com"), mention("expressapisv2.net")]);
 
 /// Surfshark; `cc-city.prod.surfshark.com` are its servers (its guides to manual setup).
-pub(crate) static SURFSHARK: Protocol =
-    service("surfshark", Category::Vpn, &[tunnel(Said::Domain("prod.surfshark.com")), mention("surfshark.com")]);
+pub(crate) static SURFSHARK: Protocol = Protocol::by_signs(
+    "surfshark",
+    Category::Vpn,
+    &[tunnel(Said::Domain("prod.surfshark.com")), mention("surfshark.com")],
+);
 
 /// Windscribe; its servers over TLS ("Stealth") show a certificate that it issued itself
 /// (`vpn/ndpi__windscribe.pcapng`).
-pub(crate) static WINDSCRIBE: Protocol = service(
+pub(crate) static WINDSCRIBE: Protocol = Protocol::by_signs(
     "windscribe",
     Category::Vpn,
     &[
@@ -108,14 +90,14 @@ pub(crate) static WINDSCRIBE: Protocol = service(
 );
 
 /// TunnelBear; `cc.lazerpenguin.com` are its servers (OpenVPN profiles and proxy clients in public repositories).
-pub(crate) static TUNNELBEAR: Protocol = service(
+pub(crate) static TUNNELBEAR: Protocol = Protocol::by_signs(
     "tunnelbear",
     Category::Vpn,
     &[tunnel(Said::Domain("lazerpenguin.com")), mention("tunnelbear.com"), mention("polargrizzly.com")],
 );
 
 /// CyberGhost; `number-cc.cg-dialup.net` are its servers, which answer other programs of its own, too.
-pub(crate) static CYBERGHOST: Protocol = service(
+pub(crate) static CYBERGHOST: Protocol = Protocol::by_signs(
     "cyberghost",
     Category::Vpn,
     &[mention("cg-dialup.net"), mention("cyberghostvpn.com"), mention("cyberghost.ro")],
@@ -123,7 +105,7 @@ pub(crate) static CYBERGHOST: Protocol = service(
 
 /// Private Internet Access; `place.privacy.network` are its servers, which also end TLS on 443 for OpenVPN's sake (its
 /// published connection scripts).
-pub(crate) static PIA: Protocol = service(
+pub(crate) static PIA: Protocol = Protocol::by_signs(
     "private-internet-access",
     Category::Vpn,
     &[mention("privateinternetaccess.com"), mention("piaservers.net"), mention("privacy.network")],
@@ -131,10 +113,10 @@ pub(crate) static PIA: Protocol = service(
 
 /// Hotspot Shield and the others of Aura.
 pub(crate) static HOTSPOT_SHIELD: Protocol =
-    service("hotspot-shield", Category::Vpn, &[mention("hotspotshield.com"), mention("hsselite.com")]);
+    Protocol::by_signs("hotspot-shield", Category::Vpn, &[mention("hotspotshield.com"), mention("hsselite.com")]);
 
 /// Opera's built-in VPN: a proxy over TLS (`vpn/ndpi__opera-vpn.pcapng`; published proxy clients for it).
-pub(crate) static OPERA_VPN: Protocol = service(
+pub(crate) static OPERA_VPN: Protocol = Protocol::by_signs(
     "opera-vpn",
     Category::Proxy,
     &[
@@ -147,42 +129,53 @@ pub(crate) static OPERA_VPN: Protocol = service(
 
 /// Shellfire.
 pub(crate) static SHELLFIRE: Protocol =
-    service("shellfire", Category::Vpn, &[mention("shellfire.de"), mention("shellfire.net")]);
+    Protocol::by_signs("shellfire", Category::Vpn, &[mention("shellfire.de"), mention("shellfire.net")]);
 
 /// Astrill: its tunnels (OpenWeb, StealthVPN) name no host of its own; what is public is its site.
-pub(crate) static ASTRILL: Protocol =
-    service("astrill", Category::Vpn, &[mention("astrill.com"), mention("astrill.org"), mention("getastr.com")]);
+pub(crate) static ASTRILL: Protocol = Protocol::by_signs(
+    "astrill",
+    Category::Vpn,
+    &[mention("astrill.com"), mention("astrill.org"), mention("getastr.com")],
+);
 
 /// Hola, and the network of homes that it sells as Bright Data. Names of its relays are not known.
-pub(crate) static HOLA: Protocol = service("hola", Category::Proxy, &[mention("hola.org"), mention("svd-cdn.com")]);
+pub(crate) static HOLA: Protocol =
+    Protocol::by_signs("hola", Category::Proxy, &[mention("hola.org"), mention("svd-cdn.com")]);
 
 /// Psiphon hides in names of others; what is public is its site and its address for feedback.
-pub(crate) static PSIPHON: Protocol =
-    service("psiphon", Category::Proxy, &[mention("psiphon.ca"), mention("psiphon3.com"), mention("psi.cash")]);
+pub(crate) static PSIPHON: Protocol = Protocol::by_signs(
+    "psiphon",
+    Category::Proxy,
+    &[mention("psiphon.ca"), mention("psiphon3.com"), mention("psi.cash")],
+);
 
 /// Lantern, likewise.
-pub(crate) static LANTERN: Protocol =
-    service("lantern", Category::Proxy, &[mention("getlantern.org"), mention("getiantem.org"), mention("lantern.io")]);
+pub(crate) static LANTERN: Protocol = Protocol::by_signs(
+    "lantern",
+    Category::Proxy,
+    &[mention("getlantern.org"), mention("getiantem.org"), mention("lantern.io")],
+);
 
 /// iCloud Private Relay's ingress proxies (Apple, "Prepare your network for iCloud Private Relay").
-pub(crate) static PRIVATE_RELAY: Protocol = service(
+pub(crate) static PRIVATE_RELAY: Protocol = Protocol::by_signs(
     "icloud-private-relay",
     Category::Proxy,
     &[tunnel(Said::Exactly("mask.icloud.com")), tunnel(Said::Exactly("mask-h2.icloud.com"))],
 );
 
 /// Norton Secure VPN, whose servers are SurfEasy's.
-pub(crate) static NORTON_VPN: Protocol = service("norton-vpn", Category::Vpn, &[mention("surfeasy.com")]);
+pub(crate) static NORTON_VPN: Protocol = Protocol::by_signs("norton-vpn", Category::Vpn, &[mention("surfeasy.com")]);
 
 /// NetBird's service; `PLACE.relay.netbird.io` are its relays (its client's status, quoted in public notes).
-pub(crate) static NETBIRD: Protocol = service(
+pub(crate) static NETBIRD: Protocol = Protocol::by_signs(
     "netbird",
     Category::Vpn,
     &[tunnel(Said::Domain("relay.netbird.io")), mention("netbird.io"), mention("wiretrustee.com")],
 );
 
 /// LogMeIn Hamachi; `bibi.hamachi.cc` mediates and carries no tunnel by itself (public port lists).
-pub(crate) static HAMACHI: Protocol = service("hamachi", Category::Vpn, &[mention("hamachi.cc"), mention("vpn.net")]);
+pub(crate) static HAMACHI: Protocol =
+    Protocol::by_signs("hamachi", Category::Vpn, &[mention("hamachi.cc"), mention("vpn.net")]);
 
 #[cfg(test)]
 mod tests {
