@@ -89,7 +89,8 @@ impl Authd {
     fn on_greeting(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         let dir = Direction::Resp;
         let bytes = self.inboxes.resp.bytes();
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        // At the limit whether or not more is there, so that the cut of the stream does not tell.
+        let Some(end) = bytes.iter().take(LINE_LIMIT + 1).position(|byte| *byte == b'\n') else {
             if bytes.len() > LINE_LIMIT {
                 events.violation(pdu.at, dir, "vmware-authd.greeting-too-long");
                 self.settle(pdu, events);
@@ -156,6 +157,8 @@ mod tests {
         let long = [GREETING, &[b'1'; LINE_LIMIT]].concat();
         let events = testkit::stream(&VMWARE_AUTHD, &[(Resp, &long)], 4096);
         assert!(matches!(events[0].kind, EventKind::Violation(_)));
+        let ended = [&long[..], b"\n"].concat();
+        assert_eq!(testkit::stream(&VMWARE_AUTHD, &[(Resp, &ended)], 4096), events);
     }
 
     proptest! {
