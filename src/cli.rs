@@ -2,7 +2,7 @@
 //!
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
-use crate::evidence::Severity;
+use crate::evidence::{Policy, Severity};
 use crate::intel::{AllowEntry, GeoPoint, Networks};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -303,6 +303,9 @@ pub struct RunArgs {
     /// The table for `farmlight geo`.
     #[arg(skip)]
     pub geo: GeoSettings,
+    /// The table "policy": how common relays are, and from which odds on to speak.
+    #[arg(skip)]
+    pub policy: PolicySettings,
     /// Imported lists of networks and tools: a folder that `farmlight intel import` wrote.
     #[arg(long, value_name = "DIR")]
     pub intel: Option<PathBuf>,
@@ -339,6 +342,44 @@ pub struct RunArgs {
     /// Flows held at once, over all workers [default: 2000000].
     #[arg(long, value_name = "N")]
     pub max_flows: Option<usize>,
+}
+
+/// The table `[policy]` of the configuration file.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct PolicySettings {
+    /// Share of remote identities that are relayed, before anything is measured.
+    pub prior: Option<f64>,
+    /// False alarms per remote identity and day that there is time for.
+    pub alert_budget: Option<f64>,
+    /// Posterior log-odds from which on an endpoint is called relayed.
+    pub relayed_from: Option<f64>,
+    /// Log ratio to which an endpoint is called clear.
+    pub clear_to: Option<f64>,
+}
+
+impl PolicySettings {
+    /// The policy: defaults where nothing is set.
+    ///
+    /// # Errors
+    /// A number is out of its range.
+    fn policy(&self) -> Result<Policy, UsageError> {
+        let within = |option, value: Option<f64>, default: f64, low: f64, high: f64| match value {
+            None => Ok(default),
+            Some(value) if (low..=high).contains(&value) => Ok(value),
+            Some(value) => {
+                Err(UsageError::Value { option, reason: format!("{value} is not between {low} and {high}") })
+            }
+        };
+        let prior = within("policy.prior", self.prior, Policy::PRIOR, 1e-9, 0.5)?;
+        let policy = Policy {
+            alert_budget: within("policy.alert-budget", self.alert_budget, Policy::ALERT_BUDGET, 0.0, 1.0)?,
+            relayed_from: within("policy.relayed-from", self.relayed_from, Policy::RELAYED_FROM, -20.0, 20.0)?,
+            clear_to: within("policy.clear-to", self.clear_to, Policy::CLEAR_TO, -20.0, 0.0)?,
+            ..Policy::default()
+        };
+        Ok(policy.with_prior(prior))
+    }
 }
 
 /// What standard output gets.
@@ -416,6 +457,8 @@ pub struct RunConfig {
     pub all: bool,
     /// Flows at once; 0 for the default.
     pub max_flows: usize,
+    /// What the site decides for itself about verdicts.
+    pub policy: Policy,
     /// The same, for the summary.
     pub effective: serde_json::Value,
 }
@@ -489,6 +532,7 @@ impl RunArgs {
             filter: merged.filter,
             all: merged.all,
             max_flows: merged.max_flows.unwrap_or(0),
+            policy: merged.policy.policy()?,
             effective,
         })
     }
@@ -512,6 +556,7 @@ impl RunArgs {
             geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
             allow: file.allow,
             geo: file.geo,
+            policy: file.policy,
             identities: if self.identities.is_empty() { file.identities } else { self.identities },
             log_year: self.log_year.or(file.log_year),
             hash_identities: self.hash_identities.or(file.hash_identities),

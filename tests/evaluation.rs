@@ -118,7 +118,7 @@ fn judged(trial: &Trial) -> Vec<Judged> {
     std::fs::write(geo.path(), &outcome.geo_csv).unwrap();
     let places = Places::open(Some(geo.path()), None, None).unwrap();
     let [lat, lon] = outcome.truth.sensor_coordinates;
-    let site = Site { location: Some(format!("{lat},{lon}").parse().unwrap()), has_places: true };
+    let site = Site { location: Some(format!("{lat},{lon}").parse().unwrap()), has_places: true, ..Site::default() };
     let mut all = Vec::new();
     for (number, truth) in outcome.truth.endpoints.into_iter().enumerate() {
         let address = truth.endpoint_ip;

@@ -46,7 +46,7 @@ fn run(folder: &Path) -> Run {
     let mut inputs = Inputs::open(&captures, None).unwrap();
     let analysis = analyze_within(&mut inputs, 1, own);
     let places = Places::open(Some(&folder.join("geo.csv")), None, None).unwrap();
-    let site = Site { location: Some("39.0438,-77.4874".parse().unwrap()), has_places: true };
+    let site = Site { location: Some("39.0438,-77.4874".parse().unwrap()), has_places: true, ..Site::default() };
     let judged: Vec<Finding> = analysis
         .ledger
         .addresses()

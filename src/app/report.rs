@@ -88,7 +88,7 @@ impl Bench {
         let (rolls, year) = &config.identities;
         let rolls = rolls.iter().map(|path| read_roll(path, *year)).collect::<Result<Vec<_>, _>>();
         let rolls = rolls.map_err(|e| super::Wrong(format!("--identities: {e}")))?;
-        let site = Site { location: config.site, has_places: !places.is_empty() };
+        let site = Site { location: config.site, has_places: !places.is_empty(), policy: config.policy };
         let allow = AllowList::new(config.allow.clone(), pseudonyms.as_ref());
         let mut attribution: Vec<_> =
             city.iter().chain(asn).chain(&config.geo_kind).filter_map(|p| inspect(p).ok()?.attribution).collect();

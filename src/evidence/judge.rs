@@ -6,7 +6,7 @@
 
 use super::likelihood::ln_sum;
 use super::rules::{Observation, RULES, Rule};
-use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Severity, Verdict, signed};
+use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Policy, Severity, Verdict, signed};
 use crate::base::Layer;
 use crate::intel::{GeoPoint, Kind, Place, distance_km};
 use ring::digest::{SHA256, digest};
@@ -19,6 +19,8 @@ pub struct Site {
     pub location: Option<GeoPoint>,
     /// Whether any place database was given.
     pub has_places: bool,
+    /// What the site decides for itself.
+    pub policy: Policy,
 }
 
 /// One endpoint as the rules see it.
@@ -65,11 +67,6 @@ impl Expected {
 pub fn expected_ms(place: Option<&Place>, site: &Site) -> Option<f64> {
     site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap)).map(|expected| expected.total_ms())
 }
-
-/// From these posterior log-odds on an endpoint is called relayed: more likely than not (science note 6.8.5).
-const RELAYED_FROM: f64 = 0.0;
-/// To these it is called clear: 20 to 1 against, before priors.
-const CLEAR_TO: f64 = -3.0;
 
 struct Seen {
     rule: &'static Rule,
@@ -118,7 +115,7 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
     let score = guilt - innocence;
     let llr = weighing.fit(suspect) - weighing.fit(innocent);
     let measured = weighing.seen.iter().any(|s| s.rule.name != "tunnel-tax");
-    let verdict = verdict(score, llr, measured);
+    let verdict = verdict(score, llr, measured, &site.policy);
     // Each reading may hold the leg more than once and the thoughts of programs besides: the least one is nearest.
     let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
     let relayed = verdict == Verdict::Relayed;
@@ -161,10 +158,10 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
 }
 
 /// `measured`: at least one rule had round trips to go by.
-fn verdict(score: f64, llr: f64, measured: bool) -> Verdict {
-    if measured && score >= RELAYED_FROM {
+fn verdict(score: f64, llr: f64, measured: bool, policy: &Policy) -> Verdict {
+    if measured && score >= policy.relayed_from {
         Verdict::Relayed
-    } else if measured && llr <= CLEAR_TO {
+    } else if measured && llr <= policy.clear_to {
         Verdict::Clear
     } else {
         Verdict::Insufficient

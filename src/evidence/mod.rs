@@ -11,6 +11,7 @@ mod hypothesis;
 mod judge;
 mod ledger;
 mod likelihood;
+mod policy;
 pub mod rules;
 mod verdict;
 
@@ -18,4 +19,5 @@ pub use claims::{ClaimLimits, Claims, StayOf};
 pub use hypothesis::Hypothesis;
 pub use judge::{Case, Expected, Site, expected_ms, judge};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
+pub use policy::Policy;
 pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};
