@@ -6,9 +6,9 @@
 
 use super::likelihood::ln_sum;
 use super::rules::{Observation, RULES, Rule};
-use super::{Account, Distance, Evidence, Finding, Hypothesis, Innocent, Policy, Severity, Verdict, signed};
+use super::{Account, Evidence, Finding, Hypothesis, Innocent, Policy, Severity, Verdict, signed};
 use crate::base::Layer;
-use crate::intel::{GeoPoint, Kind, Place, distance_km};
+use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
 use ring::digest::{SHA256, digest};
 use std::net::IpAddr;
 
@@ -32,34 +32,6 @@ pub struct Case<'a> {
     pub place: Option<&'a Place>,
     /// What the place allows, if place and tap are known.
     pub expected: Option<Expected>,
-}
-
-/// What a round trip to an honest endpoint at its place should take.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
-    /// The distance at 66.6 km per ms of round trip (4/9 c; Katz-Bassett et al., IMC 2006), ms.
-    pub distance_ms: f64,
-    /// The access line, ms (science note S01).
-    pub access_ms: f64,
-}
-
-impl Expected {
-    /// Both, ms.
-    #[must_use]
-    pub fn total_ms(&self) -> f64 {
-        self.distance_ms + self.access_ms
-    }
-
-    fn of(place: &Place, tap: GeoPoint) -> Option<Self> {
-        let distance_ms = distance_km(place.point?, tap) / Distance::USUAL_KM_PER_MS;
-        let access_ms = match place.kind {
-            Kind::Hosting | Kind::Vpn | Kind::Business => 8.0,
-            Kind::Residential | Kind::Unknown => 15.0,
-            Kind::Mobile | Kind::SatelliteLeo => 45.0,
-            Kind::Satellite | Kind::SatelliteGeo => 560.0,
-        };
-        Some(Self { distance_ms, access_ms })
-    }
 }
 
 /// What an honest round trip to that place should take, in ms, if place and tap are known.
@@ -153,7 +125,7 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
     let passes = |layer: Layer| suspect != Hypothesis::HomeProxy || layer != Layer::TcpHandshake;
     let loops = case.account.ladder.rungs().filter(|(layer, _)| passes(*layer));
     let shortest = loops.filter_map(|(_, rung)| rung.samples.min()).min()?;
-    let light = case.expected.map_or(0.0, |e| e.distance_ms * Distance::USUAL_KM_PER_MS / Distance::LIGHT_KM_PER_MS);
+    let light = case.expected.map_or(0.0, |e| e.floor_ms());
     Some(shortest.as_secs_f64() * 1e3 - light)
 }
 

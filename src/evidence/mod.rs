@@ -17,7 +17,7 @@ mod verdict;
 
 pub use claims::{ClaimLimits, Claims, StayOf};
 pub use hypothesis::Hypothesis;
-pub use judge::{Case, Expected, Site, expected_ms, judge};
+pub use judge::{Case, Site, expected_ms, judge};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
-pub use verdict::{Distance, Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};
+pub use verdict::{Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};

@@ -2,6 +2,7 @@
 
 use super::Hypothesis;
 use crate::base::{Identity, Timestamp};
+use crate::intel::Distance;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -96,37 +97,6 @@ pub struct Innocent {
     pub text: String,
 }
 
-/// How far the operator is from the home, in km. Only `max` is physics; the others are experience.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Distance {
-    /// Soft lower bound.
-    pub soft_min: f64,
-    /// Best guess.
-    pub best: f64,
-    /// Upper bound: the speed of light in fibre.
-    pub max: f64,
-}
-
-impl Distance {
-    /// Light in fibre, for a round trip (science note 0.1).
-    pub const LIGHT_KM_PER_MS: f64 = 99.9;
-    /// The usual Internet path, for a round trip: 4/9 c (Katz-Bassett et al., IMC 2006).
-    pub const USUAL_KM_PER_MS: f64 = 66.6;
-
-    /// From a round trip as measured and the most that it can be, both in ms. The soft minimum takes 55 km/ms beyond the
-    /// first 55 ms, the slow end of Weinberg et al., IMC 2018. Never farther than half the Earth's circumference.
-    #[must_use]
-    pub fn of_round_trip(ms: f64, most_ms: f64) -> Self {
-        const ANTIPODE: f64 = 20_037.5;
-        let km = |km: f64| km.clamp(0.0, ANTIPODE);
-        Self {
-            soft_min: km(55.0 * (ms - 55.0)),
-            best: km(Self::USUAL_KM_PER_MS * ms),
-            max: km(Self::LIGHT_KM_PER_MS * most_ms),
-        }
-    }
-}
-
 /// Why a finding is recorded and not raised: an entry of the allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppressed {
@@ -170,7 +140,7 @@ pub struct Finding {
     /// Round trip between home and operator as far as it can be read off, in ms; less where loops pass it twice, a few
     /// ms more where the home's line is quicker than usual.
     pub hidden_leg_ms: Option<f64>,
-    /// The same as a distance.
+    /// The same as a distance, between operator and home.
     pub operator: Option<Distance>,
     /// On what grounds; never empty for a finding.
     pub evidence: Vec<Evidence>,

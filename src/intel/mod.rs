@@ -15,6 +15,7 @@ mod nets;
 mod place;
 mod places;
 mod pseudonym;
+mod reach;
 mod roll;
 mod tools;
 
@@ -26,5 +27,6 @@ pub use mmdb::{DatabaseFacts, inspect};
 pub use nets::{Networks, NetworksError};
 pub use places::{Origin, Place, PlaceError, Places};
 pub use pseudonym::{KeyError, Pseudonyms};
+pub use reach::{Access, Distance, Expected};
 pub use roll::{Roll, RollError, read_roll};
 pub use tools::{Refused, Tool, ToolError, ToolHit, Tools};

@@ -3,9 +3,9 @@
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
 use crate::base::{Ends, Fault, Identity, Timestamp};
-use crate::evidence::{Account, Distance, Evidence, Finding, StayOf};
+use crate::evidence::{Account, Evidence, Finding, StayOf};
 use crate::flow::{End, Peer};
-use crate::intel::{AllowEntry, Kind, Place, Pseudonyms, Tools};
+use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::IDENTITY_KEYS;
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
