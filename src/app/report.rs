@@ -2,9 +2,11 @@
 
 use super::Outcome;
 use super::outlet::{Notes, Records, Sessions};
-use crate::base::Timestamp;
+use crate::base::{Identity, Timestamp};
 use crate::cli::{Format, RunConfig};
-use crate::evidence::{Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge};
+use crate::evidence::{
+    Account, Case, Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
+};
 use crate::intel::{AllowList, AllowUse, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
 use crate::session::Roster;
@@ -49,9 +51,13 @@ pub(super) struct Run<'a> {
     pub(super) live: bool,
 }
 
+/// The findings on one endpoint, what matters most first, and its place.
+pub(super) type Judgement = (Vec<Finding>, Option<Place>);
+
 /// What judging gave.
 #[derive(Default)]
 struct Judged {
+    /// Endpoints, in order.
     to_tell: Vec<(Option<Timestamp>, IpAddr)>,
     told: Vec<(Finding, Option<Place>)>,
     endpoints: u64,
@@ -61,13 +67,15 @@ struct Judged {
 }
 
 impl Judged {
-    fn count(&mut self, finding: &Finding, all: bool) {
+    /// An endpoint counts once, by the finding that matters most.
+    fn count(&mut self, findings: &[Finding], all: bool) {
+        let Some(leading) = findings.first() else { return };
         self.endpoints += 1;
-        *self.verdicts.entry(finding.verdict.name()).or_default() += 1;
-        self.findings += u64::from(finding.is_raised());
-        self.suppressed += u64::from(finding.suppressed.is_some());
-        if finding.verdict.is_finding() || all {
-            self.to_tell.push((finding.first_seen, finding.endpoint));
+        *self.verdicts.entry(leading.verdict.name()).or_default() += 1;
+        self.findings += findings.iter().map(|finding| u64::from(finding.is_raised())).sum::<u64>();
+        self.suppressed += findings.iter().map(|finding| u64::from(finding.suppressed.is_some())).sum::<u64>();
+        if leading.verdict.is_finding() || all {
+            self.to_tell.push((leading.first_seen, leading.endpoint));
         }
     }
 }
@@ -108,20 +116,29 @@ impl Bench {
         Arc::new(ledger)
     }
 
-    /// The judgement on one endpoint, and its place.
-    pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<(Finding, Option<Place>)> {
-        let place = self.places.lookup(address);
-        let mut finding = ledger.look(address, |account| judge(address, account, place.as_ref(), &self.site, told))?;
-        self.note(ledger, &mut finding);
-        Some((finding, place))
+    /// The judgement on one endpoint.
+    pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
+        ledger.look(address, |account| self.judge_account(ledger, address, account, told))
     }
 
-    /// Adds who is said to be there, and the entry of the allow-list that covers the finding.
-    fn note(&self, ledger: &Ledger, finding: &mut Finding) {
-        let (Some(from), Some(to)) = (finding.first_seen, finding.last_seen) else { return };
-        finding.identities = ledger.claims().between(finding.endpoint, from, to);
+    /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
+    fn judge_account(&self, ledger: &Ledger, address: IpAddr, account: &Account, told: bool) -> Judgement {
+        let place = self.places.lookup(address);
+        let people = match (account.first_seen, account.last_seen) {
+            (Some(from), Some(to)) => ledger.claims().between(address, from, to),
+            _ => Vec::new(),
+        };
+        let case = Case { people: &people, ..Case::new(account, place.as_ref(), &self.site) };
+        let mut findings = judge_all(address, &case, &self.site, told);
+        findings.iter_mut().for_each(|finding| self.note(finding, &people));
+        (findings, place)
+    }
+
+    fn note(&self, finding: &mut Finding, people: &[Arc<Identity>]) {
+        let Some(to) = finding.last_seen else { return };
+        finding.identities = people.to_vec();
         if finding.verdict.is_finding() {
-            let names: Vec<&str> = finding.identities.iter().map(|identity| identity.name.as_str()).collect();
+            let names: Vec<&str> = people.iter().map(|identity| identity.name.as_str()).collect();
             let entry = self.notes.allow.of_endpoint(finding.endpoint, &names, to);
             finding.suppressed = entry.map(|entry| Suppressed {
                 allow: entry.allow.name(),
@@ -188,23 +205,25 @@ impl Run<'_> {
         if let Some(dir) = &self.config.out {
             let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);
             for (_, address) in self.ledger.in_order() {
-                let Some((finding, place)) = self.bench.judge(self.ledger, address, false) else { continue };
-                self.endpoint_line(&mut lines, &finding, place.as_ref())?;
-                judged.count(&finding, self.config.all);
+                let Some((findings, place)) = self.bench.judge(self.ledger, address, false) else { continue };
+                let Some(leading) = findings.first() else { continue };
+                self.endpoint_line(&mut lines, leading, place.as_ref())?;
+                judged.count(&findings, self.config.all);
             }
             lines.flush().context("can't write endpoints.jsonl")?;
         } else {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
-                let place = self.bench.places.lookup(address);
-                let mut finding = judge(address, account, place.as_ref(), &self.bench.site, false);
-                self.bench.note(self.ledger, &mut finding);
-                judged.count(&finding, self.config.all);
+                let (findings, _) = self.bench.judge_account(self.ledger, address, account, false);
+                judged.count(&findings, self.config.all);
             });
         }
         judged.to_tell.sort_unstable();
-        let told = judged.to_tell.iter().filter_map(|(_, address)| self.bench.judge(self.ledger, *address, true));
-        judged.told = told.collect();
+        for (_, address) in &judged.to_tell {
+            let Some((findings, place)) = self.bench.judge(self.ledger, *address, true) else { continue };
+            let wanted = |finding: &Finding| finding.verdict.is_finding() || self.config.all;
+            judged.told.extend(findings.into_iter().filter(wanted).map(|finding| (finding, place.clone())));
+        }
         Ok(judged)
     }
 

@@ -6,7 +6,7 @@ use super::report::{Bench, Run, create, look, print_finding};
 use super::{Outcome, Wrong};
 use crate::base::Timestamp;
 use crate::cli::{Format, RunConfig, Watch};
-use crate::evidence::{Finding, Hypothesis, Ledger, LedgerLimits, Severity, Verdict};
+use crate::evidence::{Finding, Hypothesis, Ledger, LedgerLimits, Question, Severity, Verdict};
 use crate::pipeline::Engine;
 use crate::sink::{FindingRecord, JsonLines, Table};
 use crate::source::{Live, LiveOptions, Next, Source, interfaces};
@@ -124,20 +124,23 @@ struct Teller<'a> {
     config: &'a RunConfig,
     bench: &'a Bench,
     ledger: &'a Ledger,
-    told: HashMap<IpAddr, (Verdict, Hypothesis, Severity)>,
+    told: HashMap<(IpAddr, Question), (Verdict, Hypothesis, Severity)>,
 }
 
 impl Teller<'_> {
     /// Whether anybody still listens: a closed pipe ends the watch, and its files are written as ever.
     fn tell(&mut self) -> anyhow::Result<bool> {
         for address in self.ledger.take_changed() {
-            let Some((finding, place)) = self.bench.judge(self.ledger, address, true) else { continue };
-            let said = (finding.verdict, finding.hypothesis, finding.severity);
-            let known = self.told.get(&address);
-            let worth_telling = finding.is_raised() || known.is_some() || self.config.all;
-            if worth_telling && known != Some(&said) {
-                self.told.insert(address, said);
-                match self.print(&finding, place.as_ref()) {
+            let Some((findings, place)) = self.bench.judge(self.ledger, address, true) else { continue };
+            for finding in &findings {
+                let said = (finding.verdict, finding.hypothesis, finding.severity);
+                let known = self.told.get(&(address, finding.question));
+                let worth_telling = finding.is_raised() || known.is_some() || self.config.all;
+                if !worth_telling || known == Some(&said) {
+                    continue;
+                }
+                self.told.insert((address, finding.question), said);
+                match self.print(finding, place.as_ref()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
                     other => other?,
                 }

@@ -1,10 +1,37 @@
 //! The explanations that compete for an endpoint, with what is believed of each before anything is measured.
 //!
-//! Priors: one remote identity in 3,300 is a relayed one (3e-4; science note 6.8: 1e-4 to 1e-3), shared by the two
-//! topologies that this set of rules can tell. The innocent ones are shares of remote workers' connections, by kind of
-//! access where the place is known; they are design values until a site's own baseline replaces them.
+//! Three questions are asked of every endpoint, and only the answers to the same one compete: an address can be a relay
+//! and hold many laptops at once. Priors: one remote identity in 3,300 is a malicious one (3e-4; science note 6.8: 1e-4
+//! to 1e-3), shared by the topologies of a question. The innocent ones are shares of remote workers' connections, by
+//! kind of access where the place is known; they are design values until a site's own baseline replaces them.
 
 use crate::intel::Kind;
+
+/// What is asked of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// Does the connection end where the address says?
+    Connection,
+    /// Whose hands work the machine?
+    Control,
+    /// How many workers' machines are behind the address?
+    Sharing,
+}
+
+impl Question {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Connection, Self::Control, Self::Sharing];
+
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Control => "control",
+            Self::Sharing => "sharing",
+        }
+    }
+}
 
 /// An explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,8 +40,12 @@ pub enum Hypothesis {
     HomeExit,
     /// T3: the home ends TCP for an operator elsewhere.
     HomeProxy,
+    /// T4: the exit of a VPN service or a rented server, and the user elsewhere.
+    CommercialVpn,
     /// A home, as it says.
     Direct,
+    /// A home far from the company, and nobody ever said otherwise.
+    DistantHonest,
     /// The line's own queue is full all the time.
     Bufferbloat,
     /// A geostationary satellite link.
@@ -31,14 +62,34 @@ pub enum Hypothesis {
     Accelerator,
     /// The access line itself encapsulates: PPPoE, an IPv6 transition tunnel.
     AccessTunnel,
+    /// A privacy relay, a company's cloud gateway, an honest worker's own VPN.
+    PrivacyRelay,
+    /// T1: somebody far away works the machine through a remote desktop.
+    RemoteDesktop,
+    /// T1: somebody far away works the machine through a box on its keyboard and screen.
+    IpKvm,
+    /// The worker's own hands; a tool that is seen serves the worker.
+    OwnHands,
+    /// Somebody is helping for a while.
+    Helpdesk,
+    /// T5: many workers' machines in one home.
+    ManyLaptops,
+    /// One or two workers of one household.
+    Household,
+    /// An office, a coworking space, a dormitory, a hotel.
+    Coworking,
+    /// The provider's address translation: many homes behind one address.
+    Cgnat,
 }
 
 impl Hypothesis {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
+    /// All of them, by question.
+    pub const ALL: [Self; 22] = [
         Self::HomeExit,
         Self::HomeProxy,
+        Self::CommercialVpn,
         Self::Direct,
+        Self::DistantHonest,
         Self::Bufferbloat,
         Self::GeoSatellite,
         Self::LeoSatellite,
@@ -47,7 +98,26 @@ impl Hypothesis {
         Self::SlowClient,
         Self::Accelerator,
         Self::AccessTunnel,
+        Self::PrivacyRelay,
+        Self::RemoteDesktop,
+        Self::IpKvm,
+        Self::OwnHands,
+        Self::Helpdesk,
+        Self::ManyLaptops,
+        Self::Household,
+        Self::Coworking,
+        Self::Cgnat,
     ];
+
+    /// What it answers.
+    #[must_use]
+    pub const fn question(self) -> Question {
+        match self {
+            Self::RemoteDesktop | Self::IpKvm | Self::OwnHands | Self::Helpdesk => Question::Control,
+            Self::ManyLaptops | Self::Household | Self::Coworking | Self::Cgnat => Question::Sharing,
+            _ => Question::Connection,
+        }
+    }
 
     /// The word used in records.
     #[must_use]
@@ -55,7 +125,9 @@ impl Hypothesis {
         match self {
             Self::HomeExit => "home-exit",
             Self::HomeProxy => "home-proxy",
+            Self::CommercialVpn => "commercial-vpn",
             Self::Direct => "direct",
+            Self::DistantHonest => "distant-honest",
             Self::Bufferbloat => "bufferbloat",
             Self::GeoSatellite => "geo-satellite",
             Self::LeoSatellite => "leo-satellite",
@@ -64,6 +136,15 @@ impl Hypothesis {
             Self::SlowClient => "slow-client",
             Self::Accelerator => "accelerating-proxy",
             Self::AccessTunnel => "access-tunnel",
+            Self::PrivacyRelay => "privacy-relay",
+            Self::RemoteDesktop => "remote-desktop",
+            Self::IpKvm => "ip-kvm",
+            Self::OwnHands => "own-hands",
+            Self::Helpdesk => "helpdesk",
+            Self::ManyLaptops => "many-laptops",
+            Self::Household => "household",
+            Self::Coworking => "coworking",
+            Self::Cgnat => "cgnat",
         }
     }
 
@@ -73,40 +154,78 @@ impl Hypothesis {
         match self {
             Self::HomeExit => "the home forwards the traffic of somebody far away",
             Self::HomeProxy => "the home ends the connections of somebody far away and repeats them",
+            Self::CommercialVpn => "the address is a VPN service's or a rented server's, and its user is far away",
             Self::Direct => "a worker at the place the address says",
+            Self::DistantHonest => "a worker who is far away, at the place the address says, and makes no secret of it",
             Self::Bufferbloat => "a home line whose upload queue is always full (backup, camera, old router)",
             Self::GeoSatellite => "a home on a geostationary satellite link",
             Self::LeoSatellite => "a home on a low-orbit satellite link",
             Self::Mobile => "a worker on a mobile network or a phone's hotspot",
-            Self::Misplaced => "the address database is wrong: the worker honestly is somewhere else",
+            Self::Misplaced => "the address database is wrong, or the worker travels and says so",
             Self::SlowClient => "a slow client: a smart card, a security agent or a weak processor delays its answers",
             Self::Accelerator => "the worker's provider ends TCP in its own network to speed it up",
             Self::AccessTunnel => "the access line itself uses a tunnel (PPPoE, IPv6 transition)",
+            Self::PrivacyRelay => "a worker behind a privacy relay, a cloud gateway or a VPN of their own",
+            Self::RemoteDesktop => "somebody far away works this machine through a remote-control session",
+            Self::IpKvm => "somebody far away works this machine through a KVM box on its screen and keyboard",
+            Self::OwnHands => "the worker's own hands; the tools that are seen serve the worker",
+            Self::Helpdesk => "a helpdesk, or a colleague, is helping for a while",
+            Self::ManyLaptops => "a home that holds many workers' machines",
+            Self::Household => "one worker, or two who live together",
+            Self::Coworking => "an office, a coworking space, a dormitory or a hotel",
+            Self::Cgnat => "a provider that puts many homes behind one address",
         }
     }
 
     /// Whether it would be a breach.
     #[must_use]
     pub const fn is_malicious(self) -> bool {
-        matches!(self, Self::HomeExit | Self::HomeProxy)
+        matches!(
+            self,
+            Self::HomeExit
+                | Self::HomeProxy
+                | Self::CommercialVpn
+                | Self::RemoteDesktop
+                | Self::IpKvm
+                | Self::ManyLaptops
+        )
     }
 
-    /// MITRE ATT&CK technique.
+    /// MITRE ATT&CK techniques.
     #[must_use]
     pub const fn attack(self) -> &'static [&'static str] {
         match self {
             Self::HomeExit => &["T1090.002", "T1572"],
             Self::HomeProxy => &["T1090.002"],
+            Self::CommercialVpn => &["T1090.002", "T1133"],
+            Self::RemoteDesktop => &["T1219.002"],
+            Self::IpKvm => &["T1219.003", "T1200"],
+            Self::ManyLaptops => &["T1078"],
             _ => &[],
         }
     }
 
-    /// Share of remote workers' connections it holds for, given the kind of access.
+    /// Share of remote workers' connections it holds for, given the kind of access. `distant`: the place is farther
+    /// from the tap than any in the tap's own country need be.
     #[must_use]
-    pub const fn prior(self, kind: Kind) -> f64 {
+    pub const fn prior(self, kind: Kind, distant: bool) -> f64 {
         match self {
             Self::HomeExit | Self::HomeProxy => 1.5e-4,
-            Self::Direct => 0.95,
+            Self::CommercialVpn => 1e-4,
+            Self::Direct => {
+                if distant {
+                    1e-6
+                } else {
+                    0.95
+                }
+            }
+            Self::DistantHonest => {
+                if distant {
+                    0.95
+                } else {
+                    1e-6
+                }
+            }
             // Full without a pause, whenever one looks: rarer than a queue that comes and goes.
             Self::Bufferbloat => 5e-3,
             Self::GeoSatellite => match kind {
@@ -140,6 +259,55 @@ impl Hypothesis {
                 _ => 1e-5,
             },
             Self::AccessTunnel => 0.1,
+            Self::PrivacyRelay => match kind {
+                Kind::Vpn | Kind::Hosting => 0.95,
+                Kind::Business | Kind::Unknown => 1e-2,
+                _ => 1e-5,
+            },
+            Self::RemoteDesktop => 2e-4,
+            Self::IpKvm => 1e-4,
+            Self::OwnHands => 0.99,
+            // Helped by somebody on a given day.
+            Self::Helpdesk => 5e-3,
+            Self::ManyLaptops => 1e-4,
+            Self::Household => 0.95,
+            Self::Coworking => match kind {
+                Kind::Business => 0.5,
+                Kind::Unknown | Kind::Hosting | Kind::Vpn => 3e-2,
+                _ => 1e-3,
+            },
+            Self::Cgnat => match kind {
+                Kind::Mobile | Kind::Satellite | Kind::SatelliteGeo | Kind::SatelliteLeo => 0.9,
+                Kind::Unknown => 2e-2,
+                _ => 1e-3,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_listed_in_their_own_order_and_have_their_own_names() {
+        for (i, h) in Hypothesis::ALL.iter().enumerate() {
+            assert_eq!(*h as usize, i, "{h:?}");
+            assert_eq!(Hypothesis::ALL.iter().filter(|other| other.name() == h.name()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn each_question_has_guilty_and_innocent_answers() {
+        for question in Question::ALL {
+            let of = |malicious| {
+                Hypothesis::ALL.iter().filter(move |h| h.question() == question && h.is_malicious() == malicious)
+            };
+            assert!(of(true).count() >= 1 && of(false).count() >= 2, "{question:?}");
+            for kind in Kind::ALL {
+                let sum = |malicious| of(malicious).map(|h| h.prior(kind, false)).sum::<f64>();
+                assert!(sum(true) < 1e-3 && sum(false) > 0.9, "{question:?} {kind}");
+            }
         }
     }
 }

@@ -1,16 +1,18 @@
-//! From one endpoint's account to a judgement: every rule looks, every hypothesis competes.
+//! From one endpoint's account to a judgement: every rule looks, and for each question its hypotheses compete.
 //!
-//! The observations of the rules are different measurements, and each hypothesis says how likely each of them is, so
-//! their log likelihoods add without counting one fact twice: the gap tells the layers apart, the excess the place.
-//! Reads: an account, its place, the site. Emits: one [`Finding`]. Thresholds: science note 6.8.
+//! The observations of the rules are different measurements, and each hypothesis says how likely each of them is; their
+//! log likelihoods add, those of one family with shrinking weights because they look at the same packets.
+//! Reads: an account, its place, who is there, the site. Emits: [`Finding`]s. Thresholds: science note 6.8.
 
 use super::likelihood::ln_sum;
-use super::rules::{Observation, RULES, Rule};
-use super::{Account, Evidence, Finding, Hypothesis, Innocent, Policy, Severity, Verdict, signed};
-use crate::base::Layer;
+use super::rules::{Family, Observation, RULES, Rule};
+use super::{Account, Evidence, Finding, Hypothesis, Innocent, Policy, Question, Severity, Verdict, signed};
+use crate::base::{Identity, Layer};
 use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
 use ring::digest::{SHA256, digest};
+use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What is known of the site.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,7 +26,7 @@ pub struct Site {
 }
 
 /// One endpoint as the rules see it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
     /// Its account.
     pub account: &'a Account,
@@ -32,6 +34,32 @@ pub struct Case<'a> {
     pub place: Option<&'a Place>,
     /// What the place allows, if place and tap are known.
     pub expected: Option<Expected>,
+    /// Who is said to have been there.
+    pub people: &'a [Arc<Identity>],
+    /// Names of rules that are not asked (for measuring what each is worth).
+    pub without: &'a [&'a str],
+}
+
+impl<'a> Case<'a> {
+    /// An endpoint about which nobody says anything.
+    #[must_use]
+    pub fn new(account: &'a Account, place: Option<&'a Place>, site: &Site) -> Self {
+        let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
+        Self { account, place, expected, people: &[], without: &[] }
+    }
+
+    /// The kind of its network.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.place.map_or(Kind::Unknown, |place| place.kind)
+    }
+
+    /// Whether the place is farther from the tap than a worker of the tap's own country need be: more than the 66 ms
+    /// between the farthest corners of the contiguous United States (science note 0.1).
+    #[must_use]
+    pub fn is_distant(&self) -> bool {
+        self.expected.is_some_and(|expected| expected.distance_ms > 66.0)
+    }
 }
 
 /// What an honest round trip to that place should take, in ms, if place and tap are known.
@@ -45,61 +73,143 @@ struct Seen {
     observation: Observation,
 }
 
-/// How well the hypotheses explain all that was seen.
-struct Weighing {
-    seen: Vec<Seen>,
+/// How well the hypotheses of one question explain all that was seen of it.
+struct Weighing<'a> {
+    seen: Vec<&'a Seen>,
+    /// What each observation counts, beside its family.
+    weights: Vec<f64>,
+    question: Question,
     kind: Kind,
+    distant: bool,
 }
 
-impl Weighing {
-    fn of(case: &Case<'_>) -> Self {
-        let look = |rule: &&'static Rule| (rule.observe)(case).map(|observation| Seen { rule, observation });
-        let seen = RULES.iter().filter_map(look).collect();
-        Self { seen, kind: case.place.map_or(Kind::Unknown, |p| p.kind) }
+impl<'a> Weighing<'a> {
+    fn of(case: &Case<'_>, seen: &'a [Seen], question: Question) -> Self {
+        let seen: Vec<&Seen> = seen.iter().filter(|s| s.rule.question == question).collect();
+        let weights = vec![1.0; seen.len()];
+        let mut weighing = Self { seen, weights, question, kind: case.kind(), distant: case.is_distant() };
+        // Who competes is found with everything at full weight; then what says the same twice is made to count less.
+        let pair = (weighing.best(true).0, weighing.best(false).0);
+        weighing.shrink(pair);
+        weighing
+    }
+
+    /// Of the observations of one family the one that says most counts fully, the k-th 1 / (1 + 0.6 (k - 1)) (science
+    /// note 6.8.2): they look at the same packets from different sides.
+    fn shrink(&mut self, (suspect, innocent): (Hypothesis, Hypothesis)) {
+        let says = |s: &Seen| s.contrast(suspect, innocent).abs();
+        self.weights = self
+            .seen
+            .iter()
+            .map(|own| {
+                let louder = |other: &&&Seen| {
+                    other.rule.family == own.rule.family && (says(other), own.rule.name) > (says(own), other.rule.name)
+                };
+                let before = u8::try_from(self.seen.iter().filter(louder).count()).unwrap_or(u8::MAX);
+                1.0 / (1.0 + 0.6 * f64::from(before))
+            })
+            .collect();
     }
 
     fn fit(&self, h: Hypothesis) -> f64 {
-        self.seen.iter().map(|s| s.observation.ln_likelihood_of(h, s.rule.cap)).sum()
+        self.seen.iter().zip(&self.weights).map(|(s, weight)| weight * s.ln_likelihood(h)).sum()
     }
 
     fn posterior(&self, h: Hypothesis) -> f64 {
-        self.fit(h) + h.prior(self.kind).ln()
+        self.fit(h) + h.prior(self.kind, self.distant).ln()
     }
 
     /// The best explanation of one sort, and the log weight of all of that sort.
     fn best(&self, malicious: bool) -> (Hypothesis, f64) {
-        // Those of the other sort weigh nothing.
-        let weighed = Hypothesis::ALL
-            .map(|h| (if h.is_malicious() == malicious { self.posterior(h) } else { f64::NEG_INFINITY }, h));
+        // Those of another sort or question weigh nothing.
+        let competes = |h: Hypothesis| h.is_malicious() == malicious && h.question() == self.question;
+        let weighed = Hypothesis::ALL.map(|h| (if competes(h) { self.posterior(h) } else { f64::NEG_INFINITY }, h));
         let best = weighed.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Hypothesis::Direct, |(_, h)| *h);
         (best, ln_sum(weighed.iter().map(|(weight, _)| *weight)))
     }
+
+    /// Whether something was measured that can decide.
+    fn is_measured(&self) -> bool {
+        self.seen.iter().any(|s| !s.rule.weak)
+    }
+
+    /// What each observation says for one hypothesis against another, the loudest for it first.
+    fn said(&self, suspect: Hypothesis, innocent: Hypothesis) -> Vec<(&'a Seen, f64)> {
+        let pairs = self.seen.iter().zip(&self.weights);
+        let mut all: Vec<_> = pairs.map(|(s, weight)| (*s, weight * s.contrast(suspect, innocent))).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all
+    }
 }
 
-/// Judges one endpoint. With `told` the finding gets its evidence, story and identifier; without, only what a count or
-/// an endpoint record needs, which is several times cheaper.
+impl Seen {
+    fn ln_likelihood(&self, h: Hypothesis) -> f64 {
+        self.observation.ln_likelihood_of(h, self.rule.cap)
+    }
+
+    fn contrast(&self, suspect: Hypothesis, innocent: Hypothesis) -> f64 {
+        self.ln_likelihood(suspect) - self.ln_likelihood(innocent)
+    }
+}
+
+/// Judges one endpoint by what its own packets tell, and gives the finding that matters most: see [`judge_all`].
 #[must_use]
 pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &Site, told: bool) -> Finding {
-    let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
-    let case = Case { account, place, expected };
-    let weighing = Weighing::of(&case);
+    let case = Case::new(account, place, site);
+    judge_all(endpoint, &case, site, told).swap_remove(0)
+}
+
+/// Judges one endpoint: a finding for its connection, and one for each other question to which something was seen; what
+/// is raised first, the surest first. Never empty. With `told` the findings get their evidence, story and identifier;
+/// without, only what a count or an endpoint record needs, which is several times cheaper.
+#[must_use]
+pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> Vec<Finding> {
+    let rules = RULES.iter().filter(|rule| !case.without.contains(&rule.name));
+    let look = |rule: &'static Rule| (rule.observe)(case).map(|observation| Seen { rule, observation });
+    let seen: Vec<Seen> = rules.copied().filter_map(look).collect();
+    let mut findings: Vec<Finding> = Question::ALL
+        .into_iter()
+        .filter_map(|question| {
+            let weighing = Weighing::of(case, &seen, question);
+            let asked = question == Question::Connection || weighing.is_measured();
+            asked.then(|| finding(endpoint, case, site, &weighing, told))
+        })
+        .collect();
+    // The connection's stays first among those that are not raised.
+    findings.sort_by(|a, b| {
+        let raised = |f: &Finding| f.verdict.is_finding();
+        raised(b).cmp(&raised(a)).then(if raised(a) { b.score.total_cmp(&a.score) } else { Ordering::Equal })
+    });
+    findings
+}
+
+/// The answer to one question.
+fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'_>, told: bool) -> Finding {
+    let account = case.account;
     let ((suspect, guilt), (innocent, innocence)) = (weighing.best(true), weighing.best(false));
-    let score = guilt - innocence;
+    let score = guilt + site.policy.prior_scale.ln() - innocence;
     let llr = weighing.fit(suspect) - weighing.fit(innocent);
-    let measured = weighing.seen.iter().any(|s| s.rule.name != "tunnel-tax");
-    let verdict = verdict(score, llr, measured, &site.policy);
+    let raised = weighing.is_measured() && score >= site.policy.relayed_from;
+    let verdict = if raised {
+        Verdict::of(suspect)
+    } else if weighing.is_measured() && llr <= site.policy.clear_to {
+        Verdict::Clear
+    } else {
+        Verdict::Insufficient
+    };
     // Each reading may hold the leg more than once and the thoughts of programs besides: the least one is nearest.
     let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
-    let relayed = verdict == Verdict::Relayed;
-    let hidden = readings.filter(|(h, _)| relayed && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
+    let hidden = readings.filter(|(h, _)| raised && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
     // What can't be told is no suspicion: it goes by the name of what is likelier.
-    let hypothesis = if verdict == Verdict::Relayed { suspect } else { innocent };
+    let hypothesis = if raised { suspect } else { innocent };
+    let said = weighing.said(suspect, innocent);
     Finding {
         id: if told { id(endpoint, hypothesis, account) } else { String::new() },
         endpoint,
+        question: weighing.question,
         verdict,
         hypothesis,
-        severity: severity(verdict, score),
+        severity: if raised { severity(score, &said) } else { Severity::Info },
         score,
         llr,
         innocent: Innocent {
@@ -108,10 +218,12 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
             text: if told { story(innocent, llr) } else { String::new() },
         },
         hidden_leg_ms: hidden,
-        operator: hidden
-            .map(|ms| Distance::of_round_trip(ms, bound_ms(&case, suspect).map_or(ms, |most| most.max(ms)))),
-        evidence: if told { evidence(&case, &weighing.seen, suspect, innocent) } else { Vec::new() },
-        missing: if told { missing(&case, site) } else { Vec::new() },
+        operator: hidden.map(|ms| {
+            let most = if weighing.question == Question::Connection { bound_ms(case, suspect) } else { None };
+            Distance::of_round_trip(ms, most.map_or(ms, |most| most.max(ms)))
+        }),
+        evidence: if told { evidence(case, &said) } else { Vec::new() },
+        missing: if told { missing(case, site, weighing.question) } else { Vec::new() },
         identities: Vec::new(),
         suppressed: None,
         first_seen: account.first_seen,
@@ -129,23 +241,18 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
     Some(shortest.as_secs_f64() * 1e3 - light)
 }
 
-/// `measured`: at least one rule had round trips to go by.
-fn verdict(score: f64, llr: f64, measured: bool, policy: &Policy) -> Verdict {
-    if measured && score >= policy.relayed_from {
-        Verdict::Relayed
-    } else if measured && llr <= policy.clear_to {
-        Verdict::Clear
-    } else {
-        Verdict::Insufficient
-    }
-}
-
-fn severity(verdict: Verdict, score: f64) -> Severity {
-    match verdict {
-        Verdict::Relayed if score >= 99f64.ln() => Severity::High,
-        Verdict::Relayed if score >= 9f64.ln() => Severity::Medium,
-        Verdict::Relayed => Severity::Low,
-        _ => Severity::Info,
+/// How urgent something raised is. Several families of evidence that agree cannot all have the same innocent cause.
+fn severity(score: f64, said: &[(&Seen, f64)]) -> Severity {
+    const SAYS_SOMETHING: f64 = 2.0;
+    let mut families: Vec<Family> =
+        said.iter().filter(|(_, llr)| *llr >= SAYS_SOMETHING).map(|(s, _)| s.rule.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    match score {
+        score if score >= 99f64.ln() && families.len() > 1 => Severity::Critical,
+        score if score >= 99f64.ln() => Severity::High,
+        score if score >= 9f64.ln() => Severity::Medium,
+        _ => Severity::Low,
     }
 }
 
@@ -167,12 +274,13 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn evidence(case: &Case<'_>, seen: &[Seen], suspect: Hypothesis, innocent: Hypothesis) -> Vec<Evidence> {
-    let told = |Seen { rule, observation }: &Seen| {
+fn evidence(case: &Case<'_>, said: &[(&Seen, f64)]) -> Vec<Evidence> {
+    let told = |(Seen { rule, observation }, llr): &(&Seen, f64)| {
         let (text, cites) = (rule.tell)(case, observation);
         Evidence {
             rule: rule.name,
-            llr: observation.ln_likelihood_of(suspect, rule.cap) - observation.ln_likelihood_of(innocent, rule.cap),
+            family: rule.family,
+            llr: *llr,
             value: observation.value,
             unit: observation.unit,
             n: observation.n,
@@ -180,9 +288,7 @@ fn evidence(case: &Case<'_>, seen: &[Seen], suspect: Hypothesis, innocent: Hypot
             cites,
         }
     };
-    let mut all: Vec<Evidence> = seen.iter().map(told).collect();
-    all.sort_by(|a, b| b.llr.total_cmp(&a.llr));
-    all
+    said.iter().map(told).collect()
 }
 
 /// Round trips from which on a minimum is trusted (science note 0.2), in this many windows of 5 minutes.
@@ -194,7 +300,21 @@ fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn missing(case: &Case<'_>, site: &Site) -> Vec<String> {
+fn missing(case: &Case<'_>, site: &Site, question: Question) -> Vec<String> {
+    match question {
+        Question::Connection => missing_of_connection(case, site),
+        Question::Control => vec![
+            "who was helping, and when: the helpdesk's tickets (--config, allow) tell a wanted session from another"
+                .to_owned(),
+        ],
+        Question::Sharing => vec![
+            "who works from this address: VPN accounting (RADIUS at the tap, or --identities) tells people from machines"
+                .to_owned(),
+        ],
+    }
+}
+
+fn missing_of_connection(case: &Case<'_>, site: &Site) -> Vec<String> {
     let mut missing = Vec::new();
     if !site.has_places {
         missing
@@ -250,7 +370,7 @@ mod tests {
             account.ladder.add(&RttSample { at, side: Side::Client, rtt, layer, method: "test", ambiguous: false });
         }
         let expected = Some(Expected { distance_ms: 30.0, access_ms: 15.0 });
-        let case = Case { account: &account, place: None, expected };
+        let case = Case { expected, ..Case::new(&account, None, &Site::default()) };
         // 30 ms at 66.6 km/ms are 20 ms at 99.9.
         assert!((bound_ms(&case, Hypothesis::HomeProxy).unwrap() - 180.0).abs() < 0.01);
         assert!((bound_ms(&case, Hypothesis::HomeExit).unwrap() - 20.0).abs() < 0.01);

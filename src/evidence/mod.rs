@@ -16,8 +16,8 @@ pub mod rules;
 mod verdict;
 
 pub use claims::{ClaimLimits, Claims, StayOf};
-pub use hypothesis::Hypothesis;
-pub use judge::{Case, Site, expected_ms, judge};
+pub use hypothesis::{Hypothesis, Question};
+pub use judge::{Case, Site, expected_ms, judge, judge_all};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
 pub use verdict::{Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};

@@ -1,6 +1,7 @@
 //! What is said of an endpoint, and on what grounds.
 
-use super::Hypothesis;
+use super::rules::Family;
+use super::{Hypothesis, Question};
 use crate::base::{Identity, Timestamp};
 use crate::intel::Distance;
 use std::net::IpAddr;
@@ -11,6 +12,12 @@ use std::sync::Arc;
 pub enum Verdict {
     /// Somebody far away works through this endpoint.
     Relayed,
+    /// Somebody far away works the machine behind it.
+    RemoteControlled,
+    /// Many workers' machines are behind it.
+    Farm,
+    /// It is the exit of a service, and its user is elsewhere.
+    Exit,
     /// Measured well enough, and an innocent explanation is by far the best.
     Clear,
     /// The data can't tell.
@@ -23,6 +30,9 @@ impl Verdict {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Relayed => "relayed",
+            Self::RemoteControlled => "remote-controlled",
+            Self::Farm => "farm",
+            Self::Exit => "exit",
             Self::Clear => "clear",
             Self::Insufficient => "insufficient",
         }
@@ -31,7 +41,18 @@ impl Verdict {
     /// Whether it goes into the findings without being asked for.
     #[must_use]
     pub const fn is_finding(self) -> bool {
-        matches!(self, Self::Relayed)
+        !matches!(self, Self::Clear | Self::Insufficient)
+    }
+
+    /// What it is called when a malicious hypothesis is the best.
+    #[must_use]
+    pub const fn of(suspect: Hypothesis) -> Self {
+        match suspect {
+            Hypothesis::RemoteDesktop | Hypothesis::IpKvm => Self::RemoteControlled,
+            Hypothesis::ManyLaptops => Self::Farm,
+            Hypothesis::CommercialVpn => Self::Exit,
+            _ => Self::Relayed,
+        }
     }
 }
 
@@ -46,7 +67,7 @@ pub enum Severity {
     Medium,
     /// Odds of 99 to 1 and more.
     High,
-    /// Reserved for several independent families of evidence that agree.
+    /// The same, and several families of evidence agree.
     Critical,
 }
 
@@ -72,6 +93,8 @@ impl Severity {
 pub struct Evidence {
     /// The rule's name.
     pub rule: &'static str,
+    /// What its measurements have in common with those of other rules.
+    pub family: Family,
     /// How much better the best malicious hypothesis explains it than the best innocent one (natural logarithm).
     pub llr: f64,
     /// What was measured.
@@ -125,13 +148,15 @@ pub struct Finding {
     pub id: String,
     /// Who.
     pub endpoint: IpAddr,
+    /// What was asked.
+    pub question: Question,
     /// What is said.
     pub verdict: Verdict,
-    /// The hypothesis behind it: of a relay the best malicious one, of every other verdict the best innocent one.
+    /// The hypothesis behind it: of something raised the best malicious one, of every other verdict the best innocent one.
     pub hypothesis: Hypothesis,
     /// How urgent.
     pub severity: Severity,
-    /// Posterior log-odds of relayed against innocent.
+    /// Posterior log-odds of the malicious answers to the question against the innocent ones.
     pub score: f64,
     /// Best malicious minus best innocent, priors left out.
     pub llr: f64,

@@ -445,6 +445,7 @@ pub struct FindingRecord<'a> {
     schema: u8,
     id: &'a str,
     endpoint: IpAddr,
+    question: &'static str,
     verdict: &'static str,
     hypothesis: &'static str,
     severity: &'static str,
@@ -493,6 +494,7 @@ struct DistanceRecord {
 #[derive(Debug, Serialize)]
 struct EvidenceRecord<'a> {
     rule: &'static str,
+    family: &'static str,
     llr: f64,
     value: f64,
     unit: &'static str,
@@ -509,6 +511,7 @@ impl<'a> FindingRecord<'a> {
             |d: Distance| DistanceRecord { soft_min: d.soft_min.round(), best: d.best.round(), max: d.max.round() };
         let evidence = |e: &'a Evidence| EvidenceRecord {
             rule: e.rule,
+            family: e.family.name(),
             llr: milli(e.llr),
             value: milli(e.value),
             unit: e.unit,
@@ -521,6 +524,7 @@ impl<'a> FindingRecord<'a> {
             schema: SCHEMA,
             id: &finding.id,
             endpoint: finding.endpoint,
+            question: finding.question.name(),
             verdict: finding.verdict.name(),
             hypothesis: finding.hypothesis.name(),
             severity: finding.severity.name(),

@@ -1,6 +1,6 @@
 //! Findings for people: a block each, at most 80 columns, the ladder first.
 
-use crate::evidence::{Account, Evidence, Finding, Verdict, signed};
+use crate::evidence::{Account, Evidence, Finding, Question, Verdict, signed};
 use crate::intel::{Kind, Place};
 use crate::session::{Roster, SessionKind, Tally};
 use anstyle::{AnsiColor, Style};
@@ -146,7 +146,9 @@ impl<W: Write> Table<W> {
 
     fn headline(&mut self, finding: &Finding, place: Option<&Place>) -> io::Result<()> {
         let style = match finding.verdict {
-            Verdict::Relayed => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
+            Verdict::Relayed | Verdict::RemoteControlled | Verdict::Farm | Verdict::Exit => {
+                Style::new().bold().fg_color(Some(AnsiColor::Red.into()))
+            }
             Verdict::Clear => Style::new().bold().fg_color(Some(AnsiColor::Green.into())),
             Verdict::Insufficient => Style::new().bold().fg_color(Some(AnsiColor::Yellow.into())),
         };
@@ -163,9 +165,13 @@ impl<W: Write> Table<W> {
         }
         self.labelled("", &belief(finding))?;
         if let (Some(ms), Some(km)) = (finding.hidden_leg_ms, finding.operator) {
+            let (part, from) = match finding.question {
+                Question::Connection => ("hidden part of the way", "home"),
+                Question::Control | Question::Sharing => ("way from the session's far end to who works it", "far end"),
+            };
             let text = format!(
-                "The hidden part of the way takes about {ms:.0} ms, less if it is passed more than once. That puts the \
-                 operator {} to {} km from the home by experience, {} km at most (light in fibre).",
+                "The {part} takes about {ms:.0} ms, less if it is passed more than once. That puts the operator {} to \
+                 {} km from the {from} by experience, {} km at most (light in fibre).",
                 thousands(km.soft_min),
                 thousands(km.best),
                 thousands(km.max),
@@ -264,19 +270,33 @@ fn belief(finding: &Finding) -> String {
         format!("{odds:.1}")
     };
     match finding.verdict {
-        Verdict::Relayed => format!(
+        Verdict::Relayed | Verdict::RemoteControlled | Verdict::Farm | Verdict::Exit => format!(
             "{} ({}), severity {}, odds {odds} to 1.",
             finding.hypothesis.story(),
             finding.hypothesis.name(),
             finding.severity.name()
         ),
         Verdict::Clear => {
-            format!("Best explanation: {} (odds {odds} to 1 against a relay).", finding.hypothesis.story())
+            format!(
+                "Best explanation: {} (odds {odds} to 1 against {}).",
+                finding.hypothesis.story(),
+                fear(finding.question)
+            )
         }
         Verdict::Insufficient => {
             let side = if finding.score >= 0.0 { "for" } else { "against" };
-            format!("The data can't tell (odds {odds} to 1 {side} a relay, mostly from what is usual).")
+            let fear = fear(finding.question);
+            format!("The data can't tell (odds {odds} to 1 {side} {fear}, mostly from what is usual).")
         }
+    }
+}
+
+/// What the question is about, in a few words.
+const fn fear(question: Question) -> &'static str {
+    match question {
+        Question::Connection => "a relay",
+        Question::Control => "control from afar",
+        Question::Sharing => "a farm",
     }
 }
 

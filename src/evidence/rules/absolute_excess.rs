@@ -4,15 +4,18 @@
 //! Errs: an address database that is wrong, a queue that is always full, a satellite; each is a hypothesis here.
 //! Evaded by: an operator near the home. Numbers: science note 0.1, 0.2, S01; the widths are design values.
 
-use super::{Observation, Rule};
+use super::{Family, Observation, Rule, over};
 use crate::base::Layer;
 use crate::evidence::likelihood::{ln_exponential, ln_gamma2, ln_hidden_leg, ln_mix, ln_normal, ln_sum, ln_uniform};
-use crate::evidence::{Case, Hypothesis};
+use crate::evidence::{Case, Hypothesis, Question};
 use crate::fingerprint::Rung;
 
 pub(super) static RULE: Rule = Rule {
     name: "absolute-excess",
     signal: "S01",
+    question: Question::Connection,
+    family: Family::Physics,
+    weak: false,
     // Until a site has its own baseline: no rarer than 1 in 160,000 (design value).
     cap: 12.0,
     observe,
@@ -23,6 +26,9 @@ pub(super) static RULE: Rule = Rule {
 const LEAST_SAMPLES: u64 = 3;
 /// Queues forget themselves after about this long: samples closer together are not independent (design value, s).
 const INDEPENDENT_AFTER: f64 = 5.0;
+
+/// Mean of the way between the exit of a service and an honest user of it, who takes one nearby (design value, ms).
+const DETOUR: f64 = 25.0;
 
 struct Seen {
     /// Shortest round trip, ms.
@@ -48,7 +54,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value: seen.excess,
         unit: "ms",
         n: rung.samples.n(),
-        ln_likelihood: Hypothesis::ALL.map(|h| seen.ln_likelihood(h)),
+        ln_likelihood: seen.ln_likelihoods(),
         hidden_leg_ms: Some((Hypothesis::HomeExit, seen.excess)),
     })
 }
@@ -116,9 +122,17 @@ impl Seen {
         10.0 + 0.15 * self.distance
     }
 
-    fn ln_likelihood(&self, hypothesis: Hypothesis) -> f64 {
+    fn ln_likelihoods(&self) -> [f64; Hypothesis::ALL.len()] {
+        let honest = self.ln_floor(&self.quiet, |x| self.ln_honest(x));
+        over(Question::Connection, |h| self.ln_likelihood(h, honest))
+    }
+
+    fn ln_likelihood(&self, hypothesis: Hypothesis, honest: f64) -> f64 {
         match hypothesis {
-            Hypothesis::HomeExit => self.ln_floor(&self.quiet, ln_hidden_leg),
+            Hypothesis::PrivacyRelay => {
+                self.ln_floor(&self.quiet, |x| ln_mix(&[(0.4, self.ln_honest(x)), (0.6, ln_exponential(x, DETOUR))]))
+            }
+            Hypothesis::HomeExit | Hypothesis::CommercialVpn => self.ln_floor(&self.quiet, ln_hidden_leg),
             Hypothesis::Bufferbloat => self.ln_full_queue(),
             // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
             Hypothesis::GeoSatellite => {
@@ -134,7 +148,7 @@ impl Seen {
             Hypothesis::Accelerator => {
                 self.ln_floor(&self.quiet, |x| ln_mix(&[(0.5, self.ln_honest(x)), (0.5, ln_uniform(x, -150.0, 0.0))]))
             }
-            _ => self.ln_floor(&self.quiet, |x| self.ln_honest(x)),
+            _ => honest,
         }
     }
 

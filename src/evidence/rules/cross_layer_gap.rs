@@ -7,17 +7,20 @@
 //! Evaded by: delaying the TCP acknowledgments as well, which shows in absolute-excess.
 //! Numbers: science note S03 and 0.2; Xue et al., NDSS 2025; the widths are design values.
 
-use super::{Observation, Rule};
+use super::{Family, Observation, Rule, over};
 use crate::base::Layer;
 use crate::evidence::habits::{Behind, Habits, Medians};
 use crate::evidence::likelihood::{IMPOSSIBLE, ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
-use crate::evidence::{Case, Gap, Hypothesis};
+use crate::evidence::{Case, Gap, Hypothesis, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 pub(super) static RULE: Rule = Rule {
     name: "cross-layer-gap",
     signal: "S03",
+    question: Question::Connection,
+    family: Family::Physics,
+    weak: false,
     // Until a site has its own baseline: no rarer than 1 in 160,000 (design value).
     cap: 12.0,
     observe,
@@ -49,7 +52,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value,
         unit: "ms",
         n: account.gap_count,
-        ln_likelihood: Hypothesis::ALL.map(|h| ln_likelihood(&habits, h)),
+        ln_likelihood: over(Question::Connection, |h| ln_likelihood(&habits, h)),
         hidden_leg_ms: Some((Hypothesis::HomeProxy, value)),
     })
 }
@@ -130,6 +133,7 @@ struct Expectations {
     relayed: Behind,
     satellite: Behind,
     accelerated: Behind,
+    nearby: Behind,
 }
 
 static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
@@ -139,6 +143,8 @@ static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
     relayed: Behind::new((60, 400), ln_hidden_leg, ln_behind),
     // A satellite's accelerator ends TCP on the ground: the gap is the hop up and down.
     satellite: Behind::new((477, 900), |leg| ln_uniform(leg, 477.0, 900.0), ln_behind),
+    // Privacy relays and cloud gateways are chosen near their users.
+    nearby: Behind::new((6, 150), |leg| ln_exponential(leg - 6.0, 20.0), ln_behind),
     accelerated: Behind::new((10, 150), |leg| ln_uniform(leg, 10.0, 150.0), ln_behind),
 });
 
@@ -150,6 +156,10 @@ fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
             ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, habits.ln_independent(&expect.thought))])
         }
         Hypothesis::Accelerator => habits.ln_common(&expect.accelerated),
+        // A relay that ends TCP, near its user.
+        Hypothesis::PrivacyRelay => {
+            ln_mix(&[(0.5, habits.ln_common(&expect.nearby)), (0.5, habits.ln_independent(&expect.thought))])
+        }
         Hypothesis::SlowClient => habits.ln_independent(&expect.slow),
         Hypothesis::Bufferbloat => habits.ln_independent(&expect.queued),
         _ => habits.ln_independent(&expect.thought),

@@ -6,15 +6,24 @@
 //! Evaded by: proxies that accept data in advance (Shadowsocks, Trojan): the absence proves nothing.
 //! Numbers: science note S06; the widths are design values.
 
-use super::{Observation, Rule};
+use super::{Family, Observation, Rule, over};
 use crate::evidence::habits::{Behind, Habits, Medians};
 use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
-use crate::evidence::{Case, Hypothesis, Lag};
+use crate::evidence::{Case, Hypothesis, Lag, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// The cap keeps it from deciding alone: what a program does before it speaks is its own affair (design value).
-pub(super) static RULE: Rule = Rule { name: "hello-lag", signal: "S06", cap: 6.0, observe, tell };
+pub(super) static RULE: Rule = Rule {
+    name: "hello-lag",
+    signal: "S06",
+    question: Question::Connection,
+    family: Family::Physics,
+    weak: false,
+    cap: 6.0,
+    observe,
+    tell,
+};
 
 const LEAST_LAGS: usize = 2;
 /// Below this nobody waits for a leg, in ms.
@@ -36,7 +45,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value,
         unit: "ms",
         n,
-        ln_likelihood: Hypothesis::ALL.map(|h| ln_likelihood(&habits, h)),
+        ln_likelihood: over(Question::Connection, |h| ln_likelihood(&habits, h)),
         hidden_leg_ms: (value >= SMALL).then_some((Hypothesis::HomeProxy, value)),
     })
 }

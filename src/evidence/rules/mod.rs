@@ -8,10 +8,39 @@ mod cross_layer_gap;
 mod hello_lag;
 mod tunnel_tax;
 
-use super::{Case, Hypothesis};
+use super::{Case, Hypothesis, Question};
 
 /// All rules.
 pub static RULES: &[&Rule] = &[&absolute_excess::RULE, &cross_layer_gap::RULE, &hello_lag::RULE, &tunnel_tax::RULE];
+
+/// What the measurements of several rules have in common (science note 6): within a family they are not independent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// P: how long and by which way packets travel.
+    Physics,
+    /// R: a remote-control session is seen.
+    Remote,
+    /// H: what hands do, and when.
+    Human,
+    /// N: how many are where.
+    Number,
+    /// T: what machines and networks say of themselves.
+    Truth,
+}
+
+impl Family {
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Physics => "physics",
+            Self::Remote => "remote",
+            Self::Human => "human",
+            Self::Number => "number",
+            Self::Truth => "truth",
+        }
+    }
+}
 
 /// One signal.
 #[derive(Debug)]
@@ -20,6 +49,12 @@ pub struct Rule {
     pub name: &'static str,
     /// Its number in the science note.
     pub signal: &'static str,
+    /// Which question it helps to answer.
+    pub question: Question,
+    /// What its measurements have in common with those of other rules.
+    pub family: Family,
+    /// It never decides alone: without another rule's observation there is no verdict.
+    pub weak: bool,
     /// The most it may say for or against, in natural logarithms: no event is called rarer than what could have been
     /// witnessed (science note 6.8.3).
     pub cap: f64,
@@ -27,6 +62,11 @@ pub struct Rule {
     pub observe: fn(&Case<'_>) -> Option<Observation>,
     /// Tells what was seen, uncertainty included, and which flows show it (Community IDs).
     pub tell: fn(&Case<'_>, &Observation) -> (String, Vec<String>),
+}
+
+/// A log likelihood for each hypothesis of one question; the others are not asked.
+fn over(question: Question, ln_likelihood: impl Fn(Hypothesis) -> f64) -> [f64; Hypothesis::ALL.len()] {
+    Hypothesis::ALL.map(|h| if h.question() == question { ln_likelihood(h) } else { 0.0 })
 }
 
 /// What a rule saw, and how well each hypothesis explains it.
@@ -38,7 +78,8 @@ pub struct Observation {
     pub unit: &'static str,
     /// From how many measurements.
     pub n: u64,
-    /// Log likelihood under each hypothesis, in the order of [`Hypothesis::ALL`].
+    /// Log likelihood under each hypothesis, in the order of [`Hypothesis::ALL`]; only those of the rule's question
+    /// are looked at.
     pub ln_likelihood: [f64; Hypothesis::ALL.len()],
     /// The hidden leg that a malicious hypothesis reads off it, in ms.
     pub hidden_leg_ms: Option<(Hypothesis, f64)>,
@@ -48,7 +89,9 @@ impl Observation {
     /// Log likelihood under one hypothesis, no farther below the best one than `cap`.
     #[must_use]
     pub fn ln_likelihood_of(&self, hypothesis: Hypothesis, cap: f64) -> f64 {
-        let best = self.ln_likelihood.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let rivals =
+            Hypothesis::ALL.iter().zip(&self.ln_likelihood).filter(|(h, _)| h.question() == hypothesis.question());
+        let best = rivals.map(|(_, ln)| *ln).fold(f64::NEG_INFINITY, f64::max);
         let own = self.ln_likelihood.get(hypothesis as usize).copied().unwrap_or(best);
         own.max(best - cap)
     }

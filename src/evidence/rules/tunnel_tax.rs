@@ -5,12 +5,21 @@
 //! Evaded by: not clamping (fragments then), or a proxy. Numbers: science note section 5 and S07; shares are design
 //! values.
 
-use super::{Observation, Rule};
-use crate::evidence::{Case, Hypothesis};
+use super::{Family, Observation, Rule, over};
+use crate::evidence::{Case, Hypothesis, Question};
 use crate::fingerprint::Overhead;
 use std::sync::LazyLock;
 
-pub(super) static RULE: Rule = Rule { name: "tunnel-tax", signal: "S07", cap: 2.0, observe, tell };
+pub(super) static RULE: Rule = Rule {
+    name: "tunnel-tax",
+    signal: "S07",
+    question: Question::Connection,
+    family: Family::Physics,
+    weak: true,
+    cap: 2.0,
+    observe,
+    tell,
+};
 
 fn observe(case: &Case<'_>) -> Option<Observation> {
     let path = &case.account.path;
@@ -46,13 +55,14 @@ fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
 
 /// The logarithms of the shares, for each overhead.
 static LN_SHARES: LazyLock<[[f64; Hypothesis::ALL.len()]; 3]> = LazyLock::new(|| {
-    [Overhead::None, Overhead::Access, Overhead::Tunnel].map(|o| Hypothesis::ALL.map(|h| share_of(h, o).ln()))
+    [Overhead::None, Overhead::Access, Overhead::Tunnel].map(|o| over(Question::Connection, |h| share_of(h, o).ln()))
 });
 
 /// How often an endpoint of that kind announces such a segment size.
 const fn share_of(hypothesis: Hypothesis, overhead: Overhead) -> f64 {
     let (none, access, tunnel) = match hypothesis {
-        Hypothesis::HomeExit => (0.45, 0.05, 0.50),
+        Hypothesis::HomeExit | Hypothesis::CommercialVpn => (0.45, 0.05, 0.50),
+        Hypothesis::PrivacyRelay => (0.55, 0.05, 0.40),
         Hypothesis::Mobile => (0.30, 0.50, 0.20),
         Hypothesis::AccessTunnel => (0.10, 0.80, 0.10),
         _ => (0.90, 0.08, 0.02),
