@@ -312,6 +312,9 @@ pub struct RunArgs {
     /// Who is where: a CSV (time,address,identity) or logs of VPN gateways (Cisco, GlobalProtect, FortiGate, OpenVPN).
     #[arg(long, value_name = "FILE")]
     pub identities: Vec<PathBuf>,
+    /// Where people work from: a CSV (identity,lat,lon,country,region,city). Goes before the address's own place.
+    #[arg(long, value_name = "CSV")]
+    pub homes: Option<PathBuf>,
     /// The year of log lines whose time stamps say none.
     #[arg(long, value_name = "YEAR")]
     pub log_year: Option<i16>,
@@ -437,6 +440,8 @@ pub struct RunConfig {
     pub geo_kind: Vec<PathBuf>,
     /// Files that say who is where, and the year of their time stamps.
     pub identities: (Vec<PathBuf>, Option<i16>),
+    /// Declared homes.
+    pub homes: Option<PathBuf>,
     /// What is known to be all right.
     pub allow: Vec<AllowEntry>,
     /// The key for pseudonyms.
@@ -525,6 +530,7 @@ impl RunArgs {
             geo: (merged.geo_csv, merged.geo_city, merged.geo_asn),
             geo_kind: merged.geo_kind,
             identities: (merged.identities, merged.log_year),
+            homes: merged.homes,
             allow: merged.allow,
             hash_identities: merged.hash_identities,
             intel: merged.intel,
@@ -558,6 +564,7 @@ impl RunArgs {
             geo: file.geo,
             policy: file.policy,
             identities: if self.identities.is_empty() { file.identities } else { self.identities },
+            homes: self.homes.or(file.homes),
             log_year: self.log_year.or(file.log_year),
             hash_identities: self.hash_identities.or(file.hash_identities),
             intel: self.intel.or(file.intel),

@@ -7,7 +7,7 @@ use crate::cli::{Format, RunConfig};
 use crate::evidence::{
     Account, Case, Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
 };
-use crate::intel::{AllowList, AllowUse, Place, Places, Pseudonyms, Roll, inspect, read_roll};
+use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
 use crate::session::Roster;
 use crate::sink::{
@@ -29,6 +29,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) places: Places,
+    /// Where people say that they work from.
+    pub(super) homes: Homes,
     /// What goes beside sessions.
     pub(super) notes: Arc<Notes>,
     /// The lines that the licences of databases in use want.
@@ -96,12 +98,15 @@ impl Bench {
         let (rolls, year) = &config.identities;
         let rolls = rolls.iter().map(|path| read_roll(path, *year)).collect::<Result<Vec<_>, _>>();
         let rolls = rolls.map_err(|e| super::Wrong(format!("--identities: {e}")))?;
-        let site = Site { location: config.site, has_places: !places.is_empty(), policy: config.policy };
+        let homes = config.homes.as_deref().map(|path| Homes::open(path, pseudonyms.as_ref())).transpose();
+        let homes = homes.map_err(|e| super::Wrong(format!("--homes: {e}")))?.unwrap_or_default();
+        let site =
+            Site { location: config.site, has_places: !places.is_empty() || !homes.is_empty(), policy: config.policy };
         let allow = AllowList::new(config.allow.clone(), pseudonyms.as_ref());
         let mut attribution: Vec<_> =
             city.iter().chain(asn).chain(&config.geo_kind).filter_map(|p| inspect(p).ok()?.attribution).collect();
         attribution.dedup();
-        Ok(Self { places, site, notes: Arc::new(Notes { tools, allow, pseudonyms }), attribution, rolls })
+        Ok(Self { places, homes, site, notes: Arc::new(Notes { tools, allow, pseudonyms }), attribution, rolls })
     }
 
     /// An empty ledger that knows what the user's files say of who is where.
@@ -123,7 +128,7 @@ impl Bench {
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
     fn judge_account(&self, ledger: &Ledger, address: IpAddr, account: &Account, told: bool) -> Judgement {
-        let place = self.places.lookup(address);
+        let place = self.place_of(ledger, address, account);
         let people = match (account.first_seen, account.last_seen) {
             (Some(from), Some(to)) => ledger.claims().between(address, from, to),
             _ => Vec::new(),
@@ -132,6 +137,20 @@ impl Bench {
         let mut findings = judge_all(address, &case, &self.site, told);
         findings.iter_mut().for_each(|finding| self.note(finding, &people));
         (findings, place)
+    }
+
+    /// Where an endpoint is: at the declared home of whoever a server has accepted there, else where the address is.
+    fn place_of(&self, ledger: &Ledger, address: IpAddr, account: &Account) -> Option<Place> {
+        let place = self.places.lookup(address);
+        if self.homes.is_empty() {
+            return place;
+        }
+        let (Some(from), Some(to)) = (account.first_seen, account.last_seen) else { return place };
+        let identities = ledger.claims().accepted_between(address, from, to);
+        match self.homes.shared_by(identities.iter().map(|identity| identity.name.as_str())) {
+            Some(home) => Some(place.unwrap_or_default().at_home(home)),
+            None => place,
+        }
     }
 
     fn note(&self, finding: &mut Finding, people: &[Arc<Identity>]) {
@@ -236,7 +255,8 @@ impl Run<'_> {
         let name = self.ledger.name_of(finding.endpoint);
         let expected = expected_ms(place, &self.bench.site);
         let record = self.ledger.look(finding.endpoint, |account| {
-            EndpointRecord::of(account, finding, place, name, expected).with_identities(&finding.identities)
+            let record = EndpointRecord::of(account, finding, place, name, expected);
+            record.with_identities(&finding.identities).with_tunnels(self.ledger.claims())
         });
         record.map_or(Ok(()), |record| lines.write(&record))
     }

@@ -62,9 +62,13 @@ struct Span {
 
 impl Span {
     fn covers(&self, at: Timestamp) -> bool {
-        let until = if self.ended { self.to } else { self.to.plus(UNHEARD) };
-        self.from <= at && at <= until
+        covers(self.from, self.to, self.ended, at)
     }
+}
+
+fn covers(from: Timestamp, to: Timestamp, ended: bool, at: Timestamp) -> bool {
+    let until = if ended { to } else { to.plus(UNHEARD) };
+    from <= at && at <= until
 }
 
 /// A stay, as it is told.
@@ -90,12 +94,33 @@ pub struct StayOf {
     pub claims: u32,
 }
 
+/// One end of a tunnel, seen from the other: when which address was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leg {
+    /// Earliest claim.
+    pub from: Timestamp,
+    /// Latest claim.
+    pub to: Timestamp,
+    /// The address at the other end.
+    pub address: IpAddr,
+    /// Whether its end was told; else it is taken to go on for some hours after `to`.
+    pub ended: bool,
+}
+
+impl Leg {
+    /// Whether it was there at that time.
+    #[must_use]
+    pub fn covers(&self, at: Timestamp) -> bool {
+        covers(self.from, self.to, self.ended, at)
+    }
+}
+
 /// All stays, by address.
 #[derive(Debug)]
 pub struct Claims {
     stays: DashMap<IpAddr, BTreeMap<Name, Span>, RandomState>,
-    /// Tunnels by the address inside: from, to, the address outside.
-    tunnels: DashMap<IpAddr, BTreeMap<(IpAddr, u64), Span>, RandomState>,
+    /// By the address inside a tunnel: those outside, each with the number of its stays that say so.
+    tunnels: DashMap<IpAddr, BTreeMap<IpAddr, u32>, RandomState>,
     names: DashMap<Arc<Identity>, (), RandomState>,
     kept: AtomicUsize,
     turned_away: AtomicU64,
@@ -144,27 +169,59 @@ impl Claims {
         let mut stays = self.stays.entry(address).or_default();
         if let Some(known) = stays.get_mut(&name) {
             known.merge(new);
-        } else if self.kept.load(Ordering::Relaxed) >= self.limits.stays {
+            return;
+        }
+        if self.kept.load(Ordering::Relaxed) >= self.limits.stays {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
-        } else {
-            stays.insert(name, new);
-            self.kept.fetch_add(1, Ordering::Relaxed);
-            if stays.len() > self.limits.stays_of_address {
-                // Which one goes must not depend on the order in which they came.
-                stays.pop_last();
-                self.kept.fetch_sub(1, Ordering::Relaxed);
-                self.turned_away.fetch_add(1, Ordering::Relaxed);
-            }
         }
+        stays.insert(name, new);
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        // Which one goes must not depend on the order in which they came.
+        let over = if stays.len() > self.limits.stays_of_address { stays.pop_last() } else { None };
         drop(stays);
         if let Some(inner) = inner {
-            let mut tunnels = self.tunnels.entry(inner).or_default();
-            tunnels.entry((address, session)).and_modify(|known| known.merge(new)).or_insert(new);
-            if tunnels.len() > self.limits.stays_of_address {
-                tunnels.pop_last();
+            *self.tunnels.entry(inner).or_default().entry(address).or_default() += 1;
+        }
+        if let Some((over, _)) = over {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            self.gone(address, over.inner);
+        }
+    }
+
+    /// A stay at `address` is kept no longer.
+    fn gone(&self, address: IpAddr, inner: Option<IpAddr>) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+        let Some(inner) = inner else { return };
+        if let Some(mut outside) = self.tunnels.get_mut(&inner)
+            && let Some(stays) = outside.get_mut(&address)
+        {
+            *stays -= 1;
+            if *stays == 0 {
+                outside.remove(&address);
             }
         }
+        self.tunnels.remove_if(&inner, |_, outside| outside.is_empty());
+    }
+
+    /// Drops the stays last heard of before that time, and says how many.
+    pub fn forget_before(&self, before: Timestamp) -> u64 {
+        let mut old = Vec::new();
+        self.stays.retain(|address, stays| {
+            stays.retain(|name, span| {
+                let keep = span.to >= before;
+                if !keep {
+                    old.push((*address, name.inner));
+                }
+                keep
+            });
+            !stays.is_empty()
+        });
+        for (address, inner) in &old {
+            self.gone(*address, *inner);
+        }
+        self.names.retain(|identity, ()| Arc::strong_count(identity) > 1);
+        u64::try_from(old.len()).unwrap_or(u64::MAX)
     }
 
     /// One copy of each name, whoever says it.
@@ -191,6 +248,14 @@ impl Claims {
         self.of(address, |span| span.from <= to && span.covers(span.from.max(from)))
     }
 
+    /// The same, but those only whom a server has accepted: what anybody can say of himself moves nobody's home.
+    #[must_use]
+    pub fn accepted_between(&self, address: IpAddr, from: Timestamp, to: Timestamp) -> Vec<Arc<Identity>> {
+        self.of(address, |span| {
+            span.sureness == Sureness::Accepted && span.from <= to && span.covers(span.from.max(from))
+        })
+    }
+
     fn of(&self, address: IpAddr, wanted: impl Fn(&Span) -> bool) -> Vec<Arc<Identity>> {
         let mut found: Vec<(std::cmp::Reverse<Sureness>, Arc<Identity>)> = Vec::new();
         for place in [Some(address), prefix_of(address)].into_iter().flatten() {
@@ -208,13 +273,47 @@ impl Claims {
         identities
     }
 
-    /// The address outside of whose tunnel `inner` is the address inside at that time.
+    /// The address outside of whose tunnel `inner` is the address inside at that time; of several, the one whose stay
+    /// began last.
     #[must_use]
     pub fn outside_of(&self, inner: IpAddr, at: Timestamp) -> Option<IpAddr> {
-        let tunnels = self.tunnels.get(&inner)?;
-        // Of several, the one that began last.
-        let covering = tunnels.iter().filter(|(_, span)| span.covers(at));
-        covering.max_by_key(|((outer, _), span)| (span.from, *outer)).map(|((outer, _), _)| *outer)
+        let covering = self.outsides_of(inner).into_iter().filter(|leg| leg.covers(at));
+        covering.max_by_key(|leg| (leg.from, leg.address)).map(|leg| leg.address)
+    }
+
+    /// The addresses outside whose tunnels had this address inside, with the times, in order of their beginning.
+    #[must_use]
+    pub fn outsides_of(&self, inner: IpAddr) -> Vec<Leg> {
+        let inner = inner.to_canonical();
+        let mut outside: Vec<IpAddr> = Vec::new();
+        for place in [Some(inner), prefix_of(inner)].into_iter().flatten() {
+            // Copied out: a second map must not be asked while this one is held.
+            outside.extend(self.tunnels.get(&place).iter().flat_map(|outside| outside.keys().copied()));
+        }
+        let mut legs: Vec<Leg> = Vec::new();
+        for address in outside {
+            let within = |leg: &Leg| leg.address == inner || prefix_of(inner) == Some(leg.address);
+            legs.extend(self.insides_of(address).into_iter().filter(within).map(|leg| Leg { address, ..leg }));
+        }
+        legs.sort_unstable();
+        legs.dedup();
+        legs
+    }
+
+    /// The addresses inside the tunnels of an address outside, with the times, in order of their beginning. Several
+    /// sayers of one tunnel are one leg, from the first word to the last.
+    #[must_use]
+    pub fn insides_of(&self, outer: IpAddr) -> Vec<Leg> {
+        let Some(stays) = self.stays.get(&outer) else { return Vec::new() };
+        let mut legs: BTreeMap<(IpAddr, u64), Span> = BTreeMap::new();
+        for (name, span) in stays.iter() {
+            let Some(inner) = name.inner else { continue };
+            legs.entry((inner, name.session)).and_modify(|known| known.merge(*span)).or_insert(*span);
+        }
+        let leg = |((address, _), span): (_, Span)| Leg { from: span.from, to: span.to, address, ended: span.ended };
+        let mut legs: Vec<Leg> = legs.into_iter().map(leg).collect();
+        legs.sort_unstable();
+        legs
     }
 
     /// Every stay, in order of its beginning.
@@ -357,6 +456,37 @@ mod tests {
         assert_eq!(claims.outside_of(inner, t(6_000)), Some(ip(2)));
         assert_eq!(claims.outside_of(inner, t(50)), None);
         assert_eq!(claims.outside_of([10, 8, 0, 6].into(), t(200)), None);
+        let legs = |legs: Vec<Leg>| legs.iter().map(|leg| (leg.address, leg.from)).collect::<Vec<_>>();
+        assert_eq!(legs(claims.outsides_of(inner)), [(ip(1), t(100)), (ip(2), t(5_000))]);
+        assert_eq!(legs(claims.insides_of(ip(2))), [(inner, t(5_000))]);
+        assert!(claims.insides_of(ip(3)).is_empty());
+    }
+
+    #[test]
+    fn only_a_server_s_word_is_asked_for_a_home() {
+        let claims = Claims::new(ClaimLimits::default());
+        claims.add(said(100, 1, "anybody", Stay::Goes, None));
+        let mut accepted = said(100, 1, "zoe", Stay::Goes, None);
+        accepted.claim.sureness = Sureness::Accepted;
+        claims.add(accepted);
+        assert_eq!(names(&claims.accepted_between(ip(1), t(0), t(200))), ["zoe"]);
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_with_its_tunnel_and_its_name() {
+        let claims = Claims::new(ClaimLimits::default());
+        let inner: IpAddr = [10, 8, 0, 5].into();
+        for (at, address, name) in [(100, 1, "alice"), (5_000, 2, "bob")] {
+            let mut located = said(at, address, name, Stay::Begins, Some(name));
+            located.claim.inner = Some(inner);
+            claims.add(located);
+        }
+        assert_eq!(claims.forget_before(t(101)), 1);
+        assert_eq!((claims.len(), claims.names.len(), claims.tunnels.len()), (1, 1, 1));
+        assert!(claims.insides_of(ip(1)).is_empty() && claims.at(ip(1), t(100)).is_empty());
+        assert_eq!(claims.outsides_of(inner).len(), 1);
+        assert_eq!(claims.forget_before(t(9_000)), 1);
+        assert_eq!((claims.len(), claims.names.len(), claims.tunnels.len()), (0, 0, 0));
     }
 
     #[test]
@@ -379,9 +509,12 @@ mod tests {
                 let claims = Claims::new(ClaimLimits { stays: 1_000, stays_of_address: 6 });
                 for (at, address, user, stay, named) in specs {
                     let stay = [Stay::Begins, Stay::Goes, Stay::Ends][usize::from(*stay)];
-                    claims.add(said(*at, *address, &format!("u{user}"), stay, named.then_some("s")));
+                    let mut located = said(*at, *address, &format!("u{user}"), stay, named.then_some("s"));
+                    located.claim.inner = (user % 2 == 0).then(|| [10, 8, 0, *user].into());
+                    claims.add(located);
                 }
-                claims.in_order()
+                let outside = |user: u8| claims.outsides_of([10, 8, 0, user].into());
+                (claims.in_order(), (0..5).map(outside).collect::<Vec<_>>())
             };
             let mut turned = specs.clone();
             turned.rotate_left(turn % specs.len());

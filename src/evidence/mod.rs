@@ -15,7 +15,7 @@ mod policy;
 pub mod rules;
 mod verdict;
 
-pub use claims::{ClaimLimits, Claims, StayOf};
+pub use claims::{ClaimLimits, Claims, Leg, StayOf};
 pub use hypothesis::{Hypothesis, Question};
 pub use judge::{Case, Site, expected_ms, judge, judge_all};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};

@@ -29,7 +29,7 @@ pub(super) struct Table {
 }
 
 /// What is wrong with a row: the field and why.
-type Complaint = (&'static str, String);
+pub(super) type Complaint = (&'static str, String);
 
 impl Table {
     pub(super) fn open(path: &Path) -> Result<Self, PlaceError> {
@@ -129,7 +129,7 @@ fn complaint(field: &'static str, reason: &impl ToString) -> Complaint {
     (field, reason.to_string())
 }
 
-fn point(lat: &str, lon: &str) -> Result<Option<GeoPoint>, Complaint> {
+pub(super) fn point(lat: &str, lon: &str) -> Result<Option<GeoPoint>, Complaint> {
     let degrees = |field, text: &str| text.parse::<f64>().map_err(|_| (field, format!("'{text}' is not a number")));
     match (lat, lon) {
         ("", "") => Ok(None),
@@ -142,7 +142,7 @@ fn point(lat: &str, lon: &str) -> Result<Option<GeoPoint>, Complaint> {
     }
 }
 
-fn country_code(text: &str) -> Result<Option<String>, Complaint> {
+pub(super) fn country_code(text: &str) -> Result<Option<String>, Complaint> {
     match text.as_bytes() {
         [] => Ok(None),
         [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => Ok(Some(text.to_ascii_uppercase())),
@@ -161,7 +161,7 @@ fn as_number(text: &str) -> Result<Option<u32>, Complaint> {
 /// The line that the first non-blank byte at or after `byte` stands on, counted from 1.
 ///
 /// The reader's own count is off after blank lines and CRLF; this one is only made for an error.
-fn line_of(bytes: &[u8], byte: u64) -> u64 {
+pub(super) fn line_of(bytes: &[u8], byte: u64) -> u64 {
     let start = usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
     let (before, after) = bytes.split_at_checked(start).unwrap_or((bytes, &[]));
     let breaks = |part: &[u8]| part.iter().filter(|b| **b == b'\n').count();
@@ -170,7 +170,7 @@ fn line_of(bytes: &[u8], byte: u64) -> u64 {
     u64::try_from(1 + breaks(before) + skipped).unwrap_or(u64::MAX)
 }
 
-fn reason_of(error: &csv::Error) -> String {
+pub(super) fn reason_of(error: &csv::Error) -> String {
     match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => format!("has {len} fields, not {expected_len}"),
         ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
@@ -214,6 +214,7 @@ mod tests {
                 located_by: Some(Origin::GeoCsv),
                 owned_by: Some(Origin::GeoCsv),
                 kind_by: Some(Origin::GeoCsv),
+                home_km: None,
             }
         );
         assert!(table.lookup("10.1.2.3".parse().unwrap()).unwrap().is_unknown());

@@ -1,6 +1,6 @@
-//! Outside knowledge, read-only: where an address is, whose it is, and which networks are ours.
+//! Outside knowledge, read-only: where an address is, whose it is, who lives where, and which networks are ours.
 //!
-//! Reads: a user's CSV of networks, MaxMind City and ASN databases, lists of networks in CIDR notation.
+//! Reads: a user's CSV of networks and of homes, MaxMind City and ASN databases, lists of networks in CIDR notation.
 //! Emits: [`Place`]s by address, distances, membership. Imports base only.
 //! Does not: ask the network, judge a place, or guess: what no source says stays unknown.
 
@@ -8,6 +8,7 @@ mod allow;
 mod gateway_log;
 mod geo;
 mod geo_csv;
+mod homes;
 mod kind;
 mod lists;
 mod mmdb;
@@ -21,6 +22,7 @@ mod tools;
 
 pub use allow::{AllowEntry, AllowList, AllowUse, Allowed};
 pub use geo::{GeoPoint, GeoPointError, distance_km};
+pub use homes::{Home, Homes};
 pub use kind::{Kind, UnknownKind};
 pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
 pub use mmdb::{DatabaseFacts, inspect};

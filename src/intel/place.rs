@@ -2,7 +2,7 @@
 //!
 //! Emits: [`Place`], [`PlaceError`]. Does not: look anything up.
 
-use super::{GeoPoint, Kind, distance_km};
+use super::{GeoPoint, Home, Kind, distance_km};
 use std::path::PathBuf;
 
 /// What is known of an address's place. What no source says is `None`, or [`Kind::Unknown`].
@@ -28,6 +28,8 @@ pub struct Place {
     pub owned_by: Option<Origin>,
     /// Who says of what kind it is.
     pub kind_by: Option<Origin>,
+    /// How far the declared home of whoever is there lies from where the other sources see the address, in km.
+    pub home_km: Option<f64>,
 }
 
 /// A source of places.
@@ -45,6 +47,8 @@ pub enum Origin {
     KindDatabase,
     /// An imported list of networks.
     List,
+    /// The declared home of whoever is said to be there.
+    Home,
 }
 
 impl Origin {
@@ -58,6 +62,7 @@ impl Origin {
             Self::AsnTable => "asn-table",
             Self::KindDatabase => "geo-kind",
             Self::List => "list",
+            Self::Home => "home",
         }
     }
 }
@@ -71,6 +76,18 @@ impl Place {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same network, but at the declared home of whoever is there: where somebody says that he works from is what
+    /// his round trips are measured against.
+    #[must_use]
+    pub fn at_home(mut self, home: &Home) -> Self {
+        self.home_km = self.point.map(|point| distance_km(point, home.point));
+        let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
+        self.point = Some(home.point);
+        (self.country, self.region, self.city) = (text(&home.country), text(&home.region), text(&home.city));
+        self.located_by = Some(Origin::Home);
+        self
     }
 
     /// Takes what is missing of country, region, city and point from another source, if that means the same place.

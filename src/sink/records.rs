@@ -3,7 +3,7 @@
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
 use crate::base::{Ends, Fault, Identity, Timestamp};
-use crate::evidence::{Account, Evidence, Finding, StayOf};
+use crate::evidence::{Account, Claims, Evidence, Finding, Leg, StayOf};
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::IDENTITY_KEYS;
@@ -261,11 +261,43 @@ pub struct EndpointRecord {
     place: Option<PlaceRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     identities: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<TunnelRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ladder: Vec<RungRecord>,
     path: PathRecord,
     verdict: &'static str,
     score: f64,
+}
+
+/// The other end of the tunnels that an address is one end of, in order of their beginning.
+#[derive(Debug, Serialize)]
+struct TunnelRecord {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inner: Vec<LegRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outer: Vec<LegRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct LegRecord {
+    ip: IpAddr,
+    from: String,
+    to: String,
+}
+
+/// Ends of tunnels told of one endpoint, each way.
+const LEGS: usize = 32;
+
+impl TunnelRecord {
+    fn of(address: IpAddr, claims: &Claims) -> Option<Self> {
+        let told = |legs: Vec<Leg>| {
+            let leg = |leg: &Leg| LegRecord { ip: leg.address, from: rfc3339(leg.from), to: rfc3339(leg.to) };
+            legs.iter().take(LEGS).map(leg).collect::<Vec<_>>()
+        };
+        let tunnel = Self { inner: told(claims.insides_of(address)), outer: told(claims.outsides_of(address)) };
+        (!tunnel.inner.is_empty() || !tunnel.outer.is_empty()).then_some(tunnel)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -288,6 +320,8 @@ struct PlaceRecord {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    home_km: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -338,6 +372,7 @@ impl EndpointRecord {
             bytes: account.bytes,
             place: place.filter(|p| !p.is_unknown()).map(PlaceRecord::of),
             identities: Vec::new(),
+            tunnel: None,
             ladder: rungs(account, expected_ms),
             path: PathRecord {
                 hops: path.hops(),
@@ -355,6 +390,13 @@ impl EndpointRecord {
     #[must_use]
     pub fn with_identities(mut self, identities: &[Arc<Identity>]) -> Self {
         self.identities = identities.iter().map(|identity| identity.name.clone()).collect();
+        self
+    }
+
+    /// The same, with the addresses inside its tunnels, or those outside the tunnel that it is inside of.
+    #[must_use]
+    pub fn with_tunnels(mut self, claims: &Claims) -> Self {
+        self.tunnel = TunnelRecord::of(self.ip, claims);
         self
     }
 }
@@ -433,6 +475,7 @@ impl PlaceRecord {
             org: place.org.clone(),
             kind: (place.kind != Kind::Unknown).then(|| place.kind.name()),
             source: place.located_by.map(crate::intel::Origin::name),
+            home_km: place.home_km.map(f64::round),
         }
     }
 }

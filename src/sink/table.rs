@@ -1,7 +1,7 @@
 //! Findings for people: a block each, at most 80 columns, the ladder first.
 
 use crate::evidence::{Account, Evidence, Finding, Question, Verdict, signed};
-use crate::intel::{Kind, Place};
+use crate::intel::{Kind, Origin, Place};
 use crate::session::{Roster, SessionKind, Tally};
 use anstyle::{AnsiColor, Style};
 use std::collections::BTreeSet;
@@ -63,6 +63,9 @@ impl<W: Write> Table<W> {
             let names: Vec<&str> = finding.identities.iter().take(8).map(|one| one.name.as_str()).collect();
             let more = if finding.identities.len() > names.len() { ", …" } else { "" };
             self.labelled("who", &format!("{}{more} (as claimed: identities.jsonl)", names.join(", ")))?;
+        }
+        if let Some(place) = place.filter(|place| place.located_by == Some(Origin::Home)) {
+            self.labelled("home", &home_words(place))?;
         }
         if let Some(by) = &finding.suppressed {
             let text = format!("suppressed by the allow-list until {}: {} ({})", by.expires, by.reason, by.owner);
@@ -297,6 +300,14 @@ const fn fear(question: Question) -> &'static str {
         Question::Connection => "a relay",
         Question::Control => "control from afar",
         Question::Sharing => "a farm",
+    }
+}
+
+/// That the place is the declared one, and how far it is from where the address is seen.
+fn home_words(place: &Place) -> String {
+    match place.home_km {
+        Some(km) => format!("declared; the address itself is placed {km:.0} km away from it"),
+        None => "declared; no other source places the address".to_owned(),
     }
 }
 
