@@ -4,7 +4,7 @@
 mod common;
 
 use common::{analyze, shared};
-use farmlight::protocol::REGISTRY;
+use farmlight::protocol::{IDENTITY_KEYS, REGISTRY};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,4 +77,83 @@ fn every_declared_key_is_named_like_one_and_has_a_page_that_tells_of_it() {
         assert!(parts.len() == 2 && parts.iter().all(|part| word(part)), "{key} is not protocol.field");
         assert!(pages.contains(&format!("`{key}`")), "no page in docs/protocols tells of {key}");
     }
+}
+
+/// Words in a key that may mean that its value names a person or a machine.
+const NAMING: [&str; 29] = [
+    "account",
+    "cookie",
+    "device",
+    "display",
+    "displays",
+    "domain",
+    "email",
+    "hardware",
+    "host",
+    "hostname",
+    "id",
+    "identity",
+    "login",
+    "mac",
+    "machine",
+    "mail",
+    "name",
+    "nas",
+    "node",
+    "owner",
+    "peer",
+    "person",
+    "serial",
+    "subject",
+    "target",
+    "user",
+    "username",
+    "uuid",
+    "workstation",
+];
+
+/// Keys that sound like a name and name nobody, each with what they hold.
+const HARMLESS: &[(&str, &str)] = &[
+    ("dtls.connection_id", "that there is one"),
+    ("dtls.cookie", "true"),
+    ("guacamole.target", "what is asked for of a gateway: a protocol or a connection's number"),
+    ("http.host", "the server asked for"),
+    ("http.user_agent", "a program"),
+    ("l2tp.server_host", "a server's name"),
+    ("pptp.server_host", "a server's name"),
+    ("proxy.target", "the server asked for"),
+    ("quic.user_agent", "a program"),
+    ("radius.nas", "an access server"),
+    ("rd_gateway.connection_id", "a connection's random number"),
+    ("rdp.correlation_id", "a connection's random number"),
+    ("rdp.routing_target", "a server's address"),
+    ("rdp_udp.correlation_id", "a connection's random number"),
+    ("rustdesk.peer_address", "an address"),
+    ("ssh.host_key_algorithm", "an algorithm"),
+    ("ssh.mac", "an algorithm"),
+    ("tls.cert_subject", "a server's certificate"),
+    ("turn.peer_address", "an address"),
+    ("wireguard.cookie", "that there was one"),
+    ("xdmcp.display_addresses", "addresses"),
+    ("xdmcp.display_class", "a make"),
+];
+
+/// Who adds a key that sounds like a name must say whether it is one: else `--hash-identities` would let it through.
+#[test]
+fn every_key_that_sounds_like_a_name_is_hashed_or_said_harmless() {
+    let sounds = |key: &&str| {
+        let field = key.split('.').nth(1).unwrap_or_default();
+        field.split('_').any(|part| NAMING.contains(&part))
+    };
+    let harmless = |key: &&str| HARMLESS.iter().any(|(known, _)| known == key);
+    let open: Vec<_> =
+        declared().into_iter().filter(|k| sounds(k) && !IDENTITY_KEYS.contains(k) && !harmless(k)).collect();
+    assert!(open.is_empty(), "to IDENTITY_KEYS in src/protocol/mod.rs, or to HARMLESS here with the reason: {open:?}");
+    for key in IDENTITY_KEYS.iter().chain(HARMLESS.iter().map(|(key, _)| key)) {
+        assert!(declared().contains(key), "{key} is declared by no protocol");
+    }
+    for (key, _) in HARMLESS {
+        assert!(sounds(key) && !IDENTITY_KEYS.contains(key), "{key} needs no excuse");
+    }
+    assert!(IDENTITY_KEYS.is_sorted(), "in alphabetical order, so that two additions do not meet");
 }

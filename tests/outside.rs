@@ -3,6 +3,7 @@
 //! Runs the built binary on the captures of this repository.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
 
+use farmlight::protocol::IDENTITY_KEYS;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -155,4 +156,52 @@ fn both_ends_of_a_tunnel_name_each_other() {
     assert_eq!(desk.run(&home_proxy(), &["--identities", &identities]).status.code(), Some(0));
     let tunnel = &desk.endpoint("198.18.1.120")["tunnel"];
     assert_eq!(tunnel["outer"][0]["ip"], "203.0.113.9", "{tunnel}");
+}
+
+/// Every text in a record, wherever it stands.
+fn texts(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, out)),
+        _ => {}
+    }
+}
+
+const FILES: [&str; 4] = ["sessions.jsonl", "endpoints.jsonl", "findings.jsonl", "identities.jsonl"];
+
+/// All captures of this repository, with somebody claimed at the scenario's endpoint: what is a name in the clear run is
+/// in no field of any file of the hashed one.
+#[test]
+fn no_name_of_a_person_or_a_machine_comes_through_under_pseudonyms() {
+    let desk = Desk::new();
+    let identities = desk.file("who.csv", ALICE);
+    let key = desk.file("key", "0123456789abcdef0123456789abcdef");
+    assert!(desk.run(&captures(), &["--all", "--identities", &identities]).status.success());
+    let mut names: Vec<String> = Vec::new();
+    for line in desk.lines("identities.jsonl") {
+        names.push(line["identity"].as_str().unwrap().to_owned());
+    }
+    for line in desk.lines("sessions.jsonl") {
+        for (key, value) in line["attributes"].as_object().into_iter().flatten() {
+            if IDENTITY_KEYS.contains(&key.as_str()) {
+                names.push(value.as_str().unwrap().to_owned());
+            }
+        }
+    }
+    for line in desk.lines("endpoints.jsonl") {
+        names.extend(line["name"].as_str().map(str::to_owned));
+    }
+    names.sort();
+    names.dedup();
+    assert!(names.len() > 20 && names.iter().any(|name| name == "CORP\\Alice"), "{names:?}");
+    assert!(desk.run(&captures(), &["--all", "--identities", &identities, "--hash-identities", &key]).status.success());
+    for file in FILES {
+        let mut said = Vec::new();
+        desk.lines(file).iter().for_each(|line| texts(line, &mut said));
+        assert!(!said.is_empty(), "{file}");
+        for text in said {
+            assert!(names.binary_search(&text).is_err(), "{file} says '{text}'");
+        }
+    }
 }

@@ -256,7 +256,8 @@ impl Run<'_> {
         let expected = expected_ms(place, &self.bench.site);
         let record = self.ledger.look(finding.endpoint, |account| {
             let record = EndpointRecord::of(account, finding, place, name, expected);
-            record.with_identities(&finding.identities).with_tunnels(self.ledger.claims())
+            let record = record.with_identities(&finding.identities).with_tunnels(self.ledger.claims());
+            record.under(self.bench.notes.pseudonyms.as_ref())
         });
         record.map_or(Ok(()), |record| lines.write(&record))
     }

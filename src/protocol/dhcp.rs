@@ -2,7 +2,7 @@
 //!
 //! Reads: BOOTP messages with DHCP's cookie, and their options. Emits: host name, vendor class, client identifier,
 //! hardware address, the address asked for and the one given; claims (`dhcp`) of the
-//! device and its name at the address that the server acknowledged. Does not: read DHCPv6, options that overflow into the
+//! device and its names at the address that the server acknowledged. Does not: read DHCPv6, options that overflow into the
 //! name fields, or the parameter request list; or tell apart the devices whose questions share one flow.
 //!
 //! Reference: RFC 2131, RFC 2132; RFC 4702 (client FQDN).
@@ -103,6 +103,24 @@ fn option<'a>(options: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     }
 }
 
+/// The name in a client FQDN option, as labels with their lengths or, of old clients, as text (RFC 4702, 2.1 and 2.3).
+/// A name that is not qualified has no last, empty label.
+fn full_name(value: &[u8]) -> Option<String> {
+    const ENCODED: u8 = 4;
+    let (head, name) = value.split_at_checked(FQDN_HEAD)?;
+    if head.first()? & ENCODED == 0 {
+        return Some(printable(name, TEXT_KEPT)).filter(|name| !name.is_empty());
+    }
+    let (mut reader, mut text) = (Reader::new(name), String::new());
+    while let Some(label) = reader.block_u8().filter(|label| (1..=63).contains(&label.len())) {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(&printable(label.rest(), 63));
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
 #[derive(Debug, Default)]
 struct Dhcp {
     /// The question that waits for its answer.
@@ -152,8 +170,9 @@ impl Dhcp {
             (false, ACK | NAK) => {
                 let asked = self.waiting.take_if(|asked| asked.xid == lease.xid && asked.device == lease.device);
                 if lease.kind == ACK {
-                    let name = lease.name.clone().or(asked.and_then(|asked| asked.name));
-                    Lease { name, ..lease }.claim(Sureness::Accepted, events);
+                    let (name, full_name) = asked.map(|asked| (asked.name, asked.full_name)).unwrap_or_default();
+                    let (name, full_name) = (lease.name.clone().or(name), lease.full_name.clone().or(full_name));
+                    Lease { name, full_name, ..lease }.claim(Sureness::Accepted, events);
                 }
             }
             _ => {}
@@ -178,17 +197,27 @@ struct Lease {
     address: Option<Ipv4Addr>,
     device: String,
     name: Option<String>,
+    full_name: Option<String>,
 }
 
 impl Lease {
     fn read(at: Timestamp, dir: Direction, message: &Message<'_>) -> Self {
         let own = if message.is_request { message.present } else { message.yours };
-        let mut lease =
-            Self { at, dir, xid: message.xid, kind: 0, address: Some(own), device: hex(message.hardware), name: None };
+        let mut lease = Self {
+            at,
+            dir,
+            xid: message.xid,
+            kind: 0,
+            address: Some(own),
+            device: hex(message.hardware),
+            name: None,
+            full_name: None,
+        };
         let mut options = message.options;
         while let Some((code, value)) = option(&mut options) {
             match code {
                 12 => lease.name = Some(printable(value, TEXT_KEPT)),
+                81 => lease.full_name = full_name(value),
                 50 if message.is_request => lease.address = value.first_chunk::<4>().map(|b| Ipv4Addr::from(*b)),
                 53 => lease.kind = value.first().copied().unwrap_or(0),
                 _ => {}
@@ -203,7 +232,8 @@ impl Lease {
         let Some(address) = self.address else { return };
         let place = Whereabouts::Address(address.into());
         let device = Some(self.device).filter(|device| !device.is_empty());
-        for (kind, name) in [(IdentityKind::Device, device), (IdentityKind::Host, self.name)] {
+        let names = [self.name, self.full_name].map(|name| (IdentityKind::Host, name));
+        for (kind, name) in std::iter::once((IdentityKind::Device, device)).chain(names) {
             if let Some(name) = name {
                 events.claim(self.at, self.dir, Claim::new("dhcp", place, kind, name).worth(sureness));
             }
@@ -229,7 +259,7 @@ fn tell(at: Timestamp, dir: Direction, message: &Message<'_>, events: &mut Event
             54 => (SERVER, address()),
             60 => (VENDOR_CLASS, text()),
             61 => (CLIENT_ID, Some(hex(value))),
-            81 => (FQDN, value.get(FQDN_HEAD..).map(|name| printable(name, TEXT_KEPT))),
+            81 => (FQDN, full_name(value)),
             _ => continue,
         };
         if let (key, Some(value)) = told {
@@ -348,6 +378,12 @@ mod tests {
         let other = message(2, 8, [10, 0, 0, 9], ack);
         let accepted: Vec<_> = of(Sureness::Accepted).into_iter().take(1).collect();
         assert_eq!(claims(&[(Orig, &ask), (Resp, &other)]), [accepted, of(Sureness::Asked)].concat());
+        // The full name, as labels with their lengths or as text.
+        for option in [&b"\x51\x0c\x04\0\0\x02pi\x04corp\0\xff"[..], b"\x51\x0a\0\0\0pi.corp\xff"] {
+            let ask = message(1, 7, [0; 4], &[&b"\x35\x01\x03\x32\x04\x0a\0\0\x09"[..], option].concat());
+            let full = (IdentityKind::Host, "pi.corp".to_owned(), Sureness::Accepted);
+            assert_eq!(claims(&[(Orig, &ask), (Resp, &given)]).last(), Some(&full));
+        }
         // Neither a look for servers nor an offer says where anybody is.
         let discover = message(1, 7, [0; 4], b"\x35\x01\x01\x0c\x02pi\x32\x04\x0a\0\0\x09\xff");
         let offer = message(2, 7, [10, 0, 0, 9], b"\x35\x01\x02\xff");

@@ -1,15 +1,16 @@
 //! DNS: which names were asked for and which addresses bear them. Also its cousins on one link, mDNS and LLMNR.
 //!
 //! Reads: messages over UDP, and over TCP with their length before them: header, question, answers. Emits: the first
-//! question with its answer, one name for each address told, and whether the names asked for are a tunnel's messages. Does not: keep a cache, validate DNSSEC, or see
+//! question with its answer, one name for each address told, and whether the names asked for are a tunnel's messages;
+//! on one link also claims (`mdns`, `llmnr`): there a machine answers for its own name. Does not: keep a cache, validate DNSSEC, or see
 //! DNS over TLS, HTTPS or QUIC.
 //!
 //! Reference: RFC 1035, RFC 6895 (numbers), RFC 6762 (mDNS), RFC 4795 (LLMNR).
 
-use crate::base::{Direction, Ends, Reader, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Reader, Stay, Timestamp, Whereabouts};
 use crate::protocol::codec::tunnel_names::{Tunnel, TunnelNames};
 use crate::protocol::codec::{Inbox, printable};
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -36,7 +37,7 @@ pub(crate) static MDNS: Protocol = Protocol {
     signs: &[],
     lasting: false,
     probe: |opening| probe_link(opening, MDNS_PORT),
-    analyzer: || Box::new(Dns::default()),
+    analyzer: || Box::new(Dns { link: Some("mdns"), ..Dns::default() }),
 };
 
 /// The registry's entry for link-local multicast name resolution.
@@ -49,7 +50,7 @@ pub(crate) static LLMNR: Protocol = Protocol {
     signs: &[],
     lasting: false,
     probe: |opening| probe_link(opening, LLMNR_PORT),
-    analyzer: || Box::new(Dns::default()),
+    analyzer: || Box::new(Dns { link: Some("llmnr"), ..Dns::default() }),
 };
 
 const ATTRIBUTES: &[Key] = &[QUERY, QTYPE, RCODE, ANSWERS, ANNOUNCED, TUNNEL];
@@ -72,6 +73,8 @@ const EXCHANGES: u8 = 8;
 const PENDING: usize = 16;
 /// Addresses told in `dns.answers`.
 const ANSWERS_KEPT: usize = 4;
+/// Claims of one message.
+const CLAIMS: usize = 8;
 /// Names told in `dns.announced`.
 const ANNOUNCED_KEPT: usize = 8;
 /// Messages without any exchange after which nothing more is expected.
@@ -212,6 +215,10 @@ struct Message<'a> {
 struct Record<'a> {
     owner: String,
     kind: u16,
+    /// In mDNS the top bit marks what is one machine's own.
+    class: u16,
+    /// Time to live.
+    seconds: u32,
     value: &'a [u8],
     /// Offset of `value` in the message, to undo compression in it.
     value_at: usize,
@@ -253,8 +260,14 @@ impl<'a> Message<'a> {
 
     /// The records of the answer section, as far as they can be read.
     fn answers(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
+        self.records().take(usize::from(self.header.counts[1]))
+    }
+
+    /// The records of all sections, as far as they can be read.
+    fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let (bytes, mut at) = (self.bytes, self.records_at);
-        (0..self.header.counts[1]).map_while(move |_| {
+        let [_, a, b, c] = self.header.counts.map(usize::from);
+        (0..a + b + c).map_while(move |_| {
             let (record, after) = read_record(bytes, at)?;
             at = after;
             Some(record)
@@ -314,11 +327,10 @@ fn read_name(message: &[u8], start: usize) -> Option<(String, usize)> {
 fn read_record(message: &[u8], at: usize) -> Option<(Record<'_>, usize)> {
     let (owner, after) = read_name(message, at)?;
     let mut reader = Reader::new(message.get(after..)?);
-    let kind = reader.u16()?;
-    reader.take(6)?;
+    let (kind, class, seconds) = (reader.u16()?, reader.u16()?, reader.u32()?);
     let value = reader.block_u16()?.rest();
     let value_at = after + 10;
-    Some((Record { owner, kind, value, value_at }, value_at + value.len()))
+    Some((Record { owner, kind, class, seconds, value, value_at }, value_at + value.len()))
 }
 
 const A: u16 = 1;
@@ -345,6 +357,8 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Dns {
+    /// What its claims are called, where machines speak for themselves.
+    link: Option<&'static str>,
     inboxes: Ends<Inbox>,
     pending: [Option<Waiting>; PENDING],
     exchanges: u8,
@@ -359,6 +373,7 @@ struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self {
+            link: None,
             inboxes: Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) },
             pending: [None; PENDING],
             exchanges: 0,
@@ -447,8 +462,10 @@ impl Dns {
                 events.attribute(at, dir, ANSWERS, first.join(","));
             }
         }
-        for address in addresses {
-            events.name(at, dir, address, message.name.as_str());
+        match self.link {
+            // Not a name that somebody was asked for, but one that a machine gives itself.
+            Some(link) => claim_own(at, dir, link, message, events),
+            None => addresses.into_iter().for_each(|address| events.name(at, dir, address, message.name.as_str())),
         }
         if message.questions == 0 && !self.announced {
             self.announced = true;
@@ -461,6 +478,33 @@ impl Dns {
         events.violation(at, dir, fault);
         events.settled(at, dir);
     }
+}
+
+/// On one link a machine tells its own addresses: in mDNS with the mark of a record that is nobody else's (RFC 6762,
+/// 10.2), in LLMNR as the answer to its name (RFC 4795, 2.4). A time to live of 0 takes it back (RFC 6762, 10.1).
+fn claim_own(at: Timestamp, dir: Direction, link: &'static str, message: &Message<'_>, events: &mut Events) {
+    let own = |record: &Record<'_>| match link {
+        "mdns" => record.class & 0x8000 != 0,
+        _ => message.questions == 1 && record.owner.eq_ignore_ascii_case(&message.name),
+    };
+    let told = message.records().filter(own).filter_map(|record| Some((address(&record)?, record)));
+    for (address, record) in told.filter(|(address, _)| is_somebody_s(*address)).take(CLAIMS) {
+        let name = record.owner.strip_suffix(".local").unwrap_or(&record.owner);
+        if !name.is_empty() {
+            let stay = if record.seconds == 0 { Stay::Ends } else { Stay::Goes };
+            let claim = Claim::new(link, Whereabouts::Address(address), IdentityKind::Host, name);
+            events.claim(at, dir, Claim { stay, ..claim });
+        }
+    }
+}
+
+/// Addresses that tell one machine from another beyond its link.
+fn is_somebody_s(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(link_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }
 
 /// The names that records stand under where nobody asked: in mDNS a device tells so which services it has.
@@ -632,6 +676,41 @@ mod tests {
             "192.0.2.1 is www.example.com",
         ];
         assert_eq!(told(&events), expected);
+    }
+
+    fn claims(protocol: &Protocol, turns: &[Turn<'_>]) -> Vec<String> {
+        let told = |e: &Event| match &e.kind {
+            EventKind::Claim(c) => Some(format!("{} {:?} {:?} {}", c.identity.name, c.place, c.stay, c.source)),
+            EventKind::Name { .. } => panic!("{e:?}"),
+            _ => None,
+        };
+        testkit::datagrams(protocol, turns).iter().filter_map(told).collect()
+    }
+
+    /// RFC 6762, 10.2 and 10.1: the mark of a record that is nobody else's, and the end of one.
+    #[test]
+    fn on_one_link_a_machine_says_its_own_name() {
+        let own = |seconds: u8, class: u8, ip: [u8; 4]| {
+            let mut record = record(&name("pc7.local"), 1, &ip);
+            (record[13], record[18]) = (class, seconds);
+            let head = [0, 0, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+            [&head[..], &record].concat()
+        };
+        for (message, expected) in [
+            (own(120, 0x80, [192, 168, 1, 20]), &["pc7 Address(192.168.1.20) Goes mdns"][..]),
+            (own(0, 0x80, [192, 168, 1, 20]), &["pc7 Address(192.168.1.20) Ends mdns"]),
+            // Shared by many; of this link only; of this machine only.
+            (own(120, 0, [192, 168, 1, 20]), &[]),
+            (own(120, 0x80, [169, 254, 1, 20]), &[]),
+            (own(120, 0x80, [127, 0, 0, 1]), &[]),
+        ] {
+            assert_eq!(claims(&MDNS, &[(Orig, &message)]), expected);
+        }
+        let reply = answer(7, "PC7", 1, &[record(&name("pc7"), 1, &[192, 168, 1, 20])]);
+        assert_eq!(claims(&LLMNR, &[(Orig, &question(7, "PC7", 1))]), [""; 0]);
+        assert_eq!(claims(&LLMNR, &[(Orig, &reply)]), ["pc7 Address(192.168.1.20) Goes llmnr"]);
+        let other = answer(7, "PC7", 1, &[record(&name("gateway"), 1, &[192, 168, 1, 1])]);
+        assert_eq!(claims(&LLMNR, &[(Orig, &other)]), [""; 0]);
     }
 
     #[test]

@@ -2,14 +2,19 @@
 //!
 //! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, path, user
 //! agent, status, server, content type, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client
-//! identified itself, and the handover of what it carries; the handover of a WebSocket. Does not: read bodies, later
+//! identified itself, and the handover of what it carries; the handover of a WebSocket; claims (`ntlm`) where the client
+//! signs on with NTLM. Does not: read bodies, later
 //! requests, what stands behind a `?`, or time anything.
 //!
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
-use crate::base::{Direction, Ends, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Sureness, Timestamp, Whereabouts};
+use crate::protocol::codec::ntlm::{Ntlm, NtlmNames, ntlm_in};
 use crate::protocol::codec::{Inbox, printable, unused};
-use crate::protocol::{Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{
+    Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol,
+};
+use data_encoding::BASE64;
 
 /// The registry's entry for plain requests.
 pub(crate) static HTTP: Protocol = Protocol {
@@ -211,6 +216,10 @@ struct Http {
     /// A request was read and its response was not.
     asked: bool,
     rounds: u8,
+    /// The newest request is part of a sign-on with NTLM, which takes several on one connection.
+    signing_on: bool,
+    /// Who wants to sign on, and waits for the answer.
+    names: Option<(Timestamp, NtlmNames)>,
     confirmed: bool,
     told: Ends<bool>,
 }
@@ -225,6 +234,8 @@ impl Default for Http {
             upgrading: false,
             asked: false,
             rounds: 0,
+            signing_on: false,
+            names: None,
             confirmed: false,
             told: Ends::default(),
         }
@@ -253,6 +264,12 @@ impl Analyzer for Http {
     fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
         if self.stage != Stage::Done {
             self.settle(at, dir, events);
+        }
+    }
+
+    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
+        if let Some(client) = self.client {
+            self.tell_names(client, Sureness::Asked, events);
         }
     }
 }
@@ -353,6 +370,10 @@ impl Http {
         self.rounds += 1;
         self.connecting = request.method == "CONNECT";
         self.upgrading = is_websocket(request.upgrade.as_deref());
+        self.signing_on = request.ntlm.is_some();
+        if let Some(Ntlm::Authenticate(names)) = request.ntlm {
+            self.names = Some((at, names));
+        }
         if !std::mem::replace(self.told.of_mut(dir), true) {
             events.attribute(at, dir, VERSION, request.version);
             events.attribute(at, dir, METHOD, request.method);
@@ -390,6 +411,11 @@ impl Http {
             return;
         }
         self.asked = false;
+        let refused = matches!(response.status, 401 | 407);
+        if refused {
+            self.names = None;
+        }
+        self.tell_names(dir.flip(), Sureness::Accepted, events);
         let upgraded = response.status == 101 && self.upgrading && is_websocket(response.upgrade.as_deref());
         if !std::mem::replace(self.told.of_mut(dir), true) {
             if self.client.is_none() {
@@ -412,9 +438,10 @@ impl Http {
         if self.connecting && (accepted || self.rounds >= ROUNDS) {
             events.attribute(at, dir, REPLY, response.status.to_string());
         }
-        if !self.connecting || self.rounds >= ROUNDS {
+        let again = self.signing_on && refused && self.rounds < ROUNDS;
+        if !(self.connecting || again) || self.rounds >= ROUNDS {
             self.settle(at, dir, events);
-        } else if accepted {
+        } else if accepted && self.connecting {
             // What follows belongs to somebody else, whose own bytes tell who.
             self.stage = Stage::Done;
             events.handover(at, dir, CARGO, false, unused(&self.inboxes));
@@ -433,6 +460,17 @@ impl Http {
         }
         events.handover(at, dir, "websocket", false, unused(&self.inboxes));
         self.settle(at, dir, events);
+    }
+
+    /// The server checks the account; the machine's name is its own word.
+    fn tell_names(&mut self, dir: Direction, sureness: Sureness, events: &mut Events) {
+        let Some((at, NtlmNames { user, workstation })) = self.names.take() else { return };
+        let named = [(IdentityKind::User, user, sureness), (IdentityKind::Host, workstation, Sureness::Said)];
+        for (kind, name, worth) in named {
+            if let Some(name) = name {
+                events.claim(at, dir, Claim::new("ntlm", Whereabouts::End(dir), kind, name).worth(worth));
+            }
+        }
     }
 
     fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
@@ -464,6 +502,8 @@ struct Request {
     subprotocol: Option<String>,
     /// Scheme of its credentials for the proxy.
     auth: Option<String>,
+    /// Its NTLM message, for the server or the proxy.
+    ntlm: Option<Ntlm>,
 }
 
 #[derive(Debug, Default)]
@@ -508,6 +548,7 @@ impl Head {
             upgrade: field("upgrade"),
             subprotocol: field("sec-websocket-protocol"),
             auth: field("proxy-authorization").map(|value| scheme(&value)),
+            ntlm: ["authorization", "proxy-authorization"].iter().find_map(|name| ntlm(raw_field(bytes, name)?)),
         })
     }
 }
@@ -531,14 +572,28 @@ fn path(target: &str) -> &str {
     }
 }
 
-/// The first field of that name with a value. Lines without a colon and folded lines are passed over.
+/// The first field of that name with a value, as text.
 fn field(head: &[u8], name: &str) -> Option<String> {
+    raw_field(head, name).map(|value| printable(value, TEXT_KEPT))
+}
+
+/// The first field of that name with a value. Lines without a colon and folded lines are passed over.
+fn raw_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
     head.split(|b| *b == b'\n').skip(1).find_map(|line| {
         let colon = line.iter().position(|b| *b == b':')?;
         let (key, value) = line.split_at_checked(colon)?;
         let value = value.get(1..)?.trim_ascii();
-        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then(|| printable(value, TEXT_KEPT))
+        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then_some(value)
     })
+}
+
+/// The message in credentials of NTLM, alone or under Negotiate ([MS-NTHT] 2.2, RFC 4559).
+fn ntlm(credentials: &[u8]) -> Option<Ntlm> {
+    let (scheme, token) = credentials.split_at_checked(credentials.iter().position(|b| *b == b' ')?)?;
+    if !scheme.eq_ignore_ascii_case(b"ntlm") && !scheme.eq_ignore_ascii_case(b"negotiate") {
+        return None;
+    }
+    ntlm_in(&BASE64.decode(token.trim_ascii()).ok()?)
 }
 
 #[cfg(test)]
@@ -559,6 +614,62 @@ mod tests {
 
     fn value(events: &[Event], key: Key) -> Option<String> {
         attributes(events).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// An AUTHENTICATE message of CORP\\alice on PC7 ([MS-NLMP] 2.2.1.3).
+    fn authenticate() -> String {
+        let mut ntlm = b"NTLMSSP\0\x03\0\0\0".to_vec();
+        ntlm.extend([0; 16]);
+        for (offset, len) in [(64u32, 8u16), (72, 10), (82, 6)] {
+            ntlm.extend([len.to_le_bytes(), len.to_le_bytes()].concat());
+            ntlm.extend(offset.to_le_bytes());
+        }
+        ntlm.extend([0; 8]);
+        ntlm.extend([1, 0, 0, 0]);
+        ntlm.extend("CORPalicePC7".encode_utf16().flat_map(u16::to_le_bytes));
+        BASE64.encode(&ntlm)
+    }
+
+    /// A sign-on over three requests; the last answer has this status.
+    fn sign_on(field: &str, scheme: &str, status: &str) -> Vec<(Direction, Vec<u8>)> {
+        let refused = if field.starts_with("Proxy") { 407 } else { 401 };
+        let begin = BASE64.encode(b"NTLMSSP\0\x01\0\0\0\x07\x82\x08\xa2");
+        let request = |token: &str| {
+            format!("POST /wsman HTTP/1.1\r\nHost: srv\r\n{field}: {scheme} {token}\r\nContent-Length: 4\r\n\r\nbody")
+        };
+        let answer = |status: &str| format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\nwords").into_bytes();
+        vec![
+            (Orig, request(&begin).into_bytes()),
+            (Resp, answer(&refused.to_string())),
+            (Orig, request(&authenticate()).into_bytes()),
+            (Resp, answer(status)),
+        ]
+    }
+
+    fn claims(turns: &[(Direction, Vec<u8>)], piece: usize) -> Vec<String> {
+        let turns: Vec<Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        let told = |e: &Event| match &e.kind {
+            EventKind::Claim(c) => Some(format!("{} {:?} {}", c.identity.name, c.place, c.sureness.name())),
+            _ => None,
+        };
+        testkit::stream(&HTTP, &turns, piece).iter().filter_map(told).collect()
+    }
+
+    #[test]
+    fn who_signs_on_with_ntlm_is_told_once_the_server_accepts() {
+        let known = ["CORP\\alice End(Orig) accepted", "PC7 End(Orig) said"];
+        for (field, scheme) in
+            [("Authorization", "NTLM"), ("authorization", "Negotiate"), ("Proxy-Authorization", "NTLM")]
+        {
+            for piece in [1, 7, 4096] {
+                assert_eq!(claims(&sign_on(field, scheme, "200"), piece), known, "{field} {scheme} {piece}");
+            }
+        }
+        assert!(claims(&sign_on("Authorization", "NTLM", "401"), 4096).is_empty(), "refused");
+        let asked = sign_on("Authorization", "NTLM", "200");
+        assert_eq!(claims(&asked[..3], 4096), ["CORP\\alice End(Orig) asked", "PC7 End(Orig) said"]);
+        assert!(claims(&sign_on("X-Authorization", "NTLM", "200"), 4096).is_empty());
+        assert!(claims(&sign_on("Authorization", "Basic", "200"), 4096).is_empty(), "a password stands there");
     }
 
     /// Protocol, whether it is a carrier, and the pieces that were handed on.

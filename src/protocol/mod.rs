@@ -32,6 +32,7 @@ mod kerberos;
 mod kvm;
 mod l2tp;
 mod meshcentral;
+mod nbns;
 mod nebula;
 mod nomachine;
 mod nx;
@@ -113,6 +114,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &ipmi::RMCP,
     &ard::ARD,
     &dhcp::DHCP,
+    &nbns::NBNS,
     &ica::ICA,
     &ica::EDT,
     &nomachine::NOMACHINE,
@@ -288,26 +290,62 @@ pub static REGISTRY: &[&Protocol] = &[
     &vpn_services::HAMACHI,
 ];
 
-/// Attributes that name a person or a machine: written as pseudonyms where those are asked for.
+/// Attributes that name a person or a machine that is a person's: written as pseudonyms where those are asked for.
+/// Names of servers stay as they are: they name a service. `tests/attributes.rs` wants each key that sounds like a name
+/// to stand here or to be said harmless.
 pub const IDENTITY_KEYS: &[Key] = &[
-    "rdp.cookie",
-    "rdp.client_name",
-    "rfb.desktop_name",
-    "tls.client_cert_subject",
-    "dhcp.host_name",
-    "dhcp.fqdn",
-    "dhcp.client_id",
     "dhcp.client_hardware",
+    "dhcp.client_id",
+    "dhcp.fqdn",
+    "dhcp.host_name",
+    "dns.announced",
+    "frp.user",
     "ike.identity",
     "ike.responder_identity",
     "ipmi.user",
+    "l2tp.client_host",
+    "nbns.name",
+    "pptp.client_host",
+    "rd_gateway.target",
+    "rdp.client_name",
+    "rdp.cookie",
+    "rdp.preconnection",
+    "rexec.user",
+    "rfb.desktop_name",
+    "rfb.repeater_target",
+    "rfb.xvp_target",
     "rlogin.client_user",
     "rlogin.user",
     "rsh.client_user",
     "rsh.user",
-    "rexec.user",
+    "rustdesk.client_id",
+    "rustdesk.hostname",
+    "rustdesk.id",
+    "rustdesk.target",
+    "socks.user",
+    "softether.ddns_name",
+    "softether.host_name",
+    "spice.vm_name",
+    "spice.vm_uuid",
+    "stun.username",
     "telnet.user",
+    "telnet.x_display",
+    "tinc.client_name",
+    "tinc.server_name",
+    "tls.client_cert_subject",
+    "turn.username",
+    "xdmcp.display",
+    "xdmcp.host",
+    "zerotier.address",
+    "zerotier.peer",
 ];
+
+/// Whether an attribute of a session names a person or a person's machine. On one link machines ask for each other by
+/// name, so there a question names one, too.
+#[must_use]
+pub fn names_somebody(protocol: Option<&str>, key: Key) -> bool {
+    IDENTITY_KEYS.contains(&key) || key == "dns.query" && matches!(protocol, Some("mdns" | "llmnr"))
+}
 
 /// The protocols whose flows are watched after their handshake, and how each reads what was counted.
 pub static GAITS: &[&Gait] = &[&ssh::GAIT];

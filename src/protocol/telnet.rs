@@ -1,14 +1,14 @@
 //! Telnet: the option negotiation of both ends, and what it says of the terminal.
 //!
 //! Reads: commands and subnegotiations at the beginning of a connection. Emits: the options agreed on, terminal type,
-//! window, display and user name, and closed loops. Does not: keep text (names and passwords are typed in it), or see
+//! window, display and user name (also as a claim, `telnet`), and closed loops. Does not: keep text (names and passwords are typed in it), or see
 //! a login without any negotiation: that could be anybody's text.
 //!
 //! Reference: RFC 854, RFC 855, RFC 860 (timing mark), RFC 1073, RFC 1079, RFC 1091, RFC 1096, RFC 1572.
 
-use crate::base::{Direction, Ends, Layer, Timestamp};
+use crate::base::{Direction, Ends, IdentityKind, Layer, Timestamp, Whereabouts};
 use crate::protocol::codec::printable;
-use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
 pub(crate) static TELNET: Protocol = Protocol {
@@ -314,6 +314,7 @@ const fn method(option: u8) -> &'static str {
 }
 
 fn tell(at: Timestamp, dir: Direction, option: u8, value: &[u8], events: &mut Events) {
+    let mut user = None;
     let mut say = |key, text: &[u8]| {
         if !text.is_empty() {
             events.attribute(at, dir, key, printable(text, TEXT_KEPT));
@@ -325,13 +326,20 @@ fn tell(at: Timestamp, dir: Direction, option: u8, value: &[u8], events: &mut Ev
         NEW_ENVIRON => {
             for (name, text) in variables(value) {
                 match name {
-                    b"USER" => say(USER, text),
+                    b"USER" => {
+                        say(USER, text);
+                        user = Some(text);
+                    }
                     b"DISPLAY" => say(DISPLAY, text),
                     _ => {}
                 }
             }
         }
         _ => {}
+    }
+    if let Some(name) = user.map(|name| printable(name, TEXT_KEPT)).filter(|name| !name.is_empty()) {
+        // What the client's system calls its user; what is typed at the prompt is not told from other text.
+        events.claim(at, dir, Claim::new("telnet", Whereabouts::End(dir), IdentityKind::User, name));
     }
 }
 
@@ -384,6 +392,8 @@ mod tests {
         ] {
             assert_eq!(testkit::said(&events, key), Some(value), "{key}");
         }
+        let claims = events.iter().filter(|e| matches!(&e.kind, EventKind::Claim(c) if c.identity.name == "ann"));
+        assert_eq!(claims.count(), 1);
         assert_eq!(events.iter().filter(|e| e.kind == EventKind::Confirmed).count(), 1);
         let at = testkit::at;
         assert_eq!(testkit::loops(&events), [(at(2), at(3), "send"), (at(4), at(6), "timing-mark")]);

@@ -7,7 +7,7 @@
 //! Round trips (all of them errs upward by the answering end's own time; docs/protocols/tls.md has the rest):
 //! `client-hello`, `hello-retry`, `server-hello-done`, `server-finished`, `server-flight`.
 
-use crate::base::{Direction, Ends, Layer, Timestamp};
+use crate::base::{Direction, Ends, Layer, Sureness, Timestamp, Whereabouts};
 use crate::protocol::codec::Inbox;
 use crate::protocol::codec::client_hello::{ClientHello, Transport, is_tls13, version_name};
 use crate::protocol::codec::hello_attributes::{chosen, offered};
@@ -19,7 +19,7 @@ use crate::protocol::codec::tls_record::{
 };
 use crate::protocol::codec::tor_link::{is_link_certificate, is_link_hello};
 use crate::protocol::codec::x509::CertificateNames;
-use crate::protocol::{Analyzer, Carrier, Category, Events, Opening, Pdu, Probe, Protocol};
+use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Opening, Pdu, Probe, Protocol};
 
 /// TLS.
 pub(super) static PROTOCOL: Protocol = Protocol {
@@ -437,6 +437,10 @@ impl Tls {
         let leaf = leaf(body);
         if self.client == Some(dir) {
             if let Some(names) = leaf.and_then(CertificateNames::parse) {
+                if let Some((kind, name)) = names.holder() {
+                    let claim = Claim::new("tls-client-certificate", Whereabouts::End(dir), kind, name);
+                    events.claim(at, dir, claim.worth(Sureness::Asked));
+                }
                 events.attribute(at, dir, "tls.client_cert_subject", names.subject);
             }
             return;

@@ -6,7 +6,7 @@ use crate::base::{Ends, Fault, Identity, Timestamp};
 use crate::evidence::{Account, Claims, Evidence, Finding, Leg, StayOf};
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
-use crate::protocol::IDENTITY_KEYS;
+use crate::protocol::names_somebody;
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -159,7 +159,7 @@ impl<'a> SessionRecord<'a> {
     pub fn under(mut self, pseudonyms: Option<&Pseudonyms>) -> Self {
         if let Some(pseudonyms) = pseudonyms {
             for (key, value) in &mut self.attributes {
-                if IDENTITY_KEYS.contains(key) {
+                if names_somebody(self.protocol, key) {
                     *value = Cow::Owned(pseudonyms.of(value));
                 }
             }
@@ -390,6 +390,13 @@ impl EndpointRecord {
     #[must_use]
     pub fn with_identities(mut self, identities: &[Arc<Identity>]) -> Self {
         self.identities = identities.iter().map(|identity| identity.name.clone()).collect();
+        self
+    }
+
+    /// The same, with its name as a pseudonym.
+    #[must_use]
+    pub fn under(mut self, pseudonyms: Option<&Pseudonyms>) -> Self {
+        self.name = self.name.map(|name| pseudonyms.map_or(name.clone(), |pseudonyms| pseudonyms.of(&name)));
         self
     }
 

@@ -3,6 +3,7 @@
 //! Reads: one DER certificate (RFC 5280). Does not: verify anything; a name here is a claim.
 
 use super::text::printable;
+use crate::base::IdentityKind;
 use std::net::IpAddr;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -31,6 +32,23 @@ impl CertificateNames {
             alternative: alternative(&certificate),
             other_usage: other_usage(&certificate),
         })
+    }
+}
+
+impl CertificateNames {
+    /// Whom a certificate of a client names: an address of mail or an account as a user, a host name as a machine. Nobody
+    /// where it vouches for itself: programs make such certificates with names of their own (`AnyDesk Client`).
+    #[must_use]
+    pub fn holder(&self) -> Option<(IdentityKind, &str)> {
+        let vouched = self.subject != self.issuer;
+        let common = self.subject.split(", ").find_map(|part| part.strip_prefix("CN="));
+        let name = common.filter(|name| vouched && !name.is_empty())?;
+        let is_host = !name.contains('@')
+            && name.contains('.')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+        // A name with a dot may be a person's (`first.last`): a host's has a domain behind it.
+        let is_host = is_host && name.split('.').count() > 2;
+        Some((if is_host { IdentityKind::Host } else { IdentityKind::User }, name))
     }
 }
 
@@ -78,3 +96,30 @@ const NAME: usize = 512;
 const ALTERNATIVES: usize = 8;
 /// Purposes kept; a certificate has one or two.
 const USAGES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_s_certificate_names_whom_somebody_vouches_for() {
+        let names = |subject: &str, issuer: &str| CertificateNames {
+            subject: subject.into(),
+            issuer: issuer.into(),
+            alternative: String::new(),
+            other_usage: String::new(),
+        };
+        for (subject, holder) in [
+            ("C=US, O=Corp, CN=alice", Some((IdentityKind::User, "alice"))),
+            ("CN=alice@corp.example, O=Corp", Some((IdentityKind::User, "alice@corp.example"))),
+            ("CN=first.last", Some((IdentityKind::User, "first.last"))),
+            ("CN=Alice B. Carol", Some((IdentityKind::User, "Alice B. Carol"))),
+            ("CN=pc7.corp.example", Some((IdentityKind::Host, "pc7.corp.example"))),
+            ("O=Corp", None),
+            ("CN=", None),
+        ] {
+            assert_eq!(names(subject, "CN=Corp CA").holder(), holder, "{subject}");
+        }
+        assert_eq!(names("CN=AnyDesk Client", "CN=AnyDesk Client").holder(), None);
+    }
+}
