@@ -4,6 +4,7 @@
 
 use crate::evidence::{Policy, Severity};
 use crate::intel::{AllowEntry, GeoPoint, Networks};
+use crate::simulate::{Access, Vantage};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,23 @@ pub struct Simulate {
     /// When the capture begins, in seconds since 1970.
     #[arg(long, value_name = "SECONDS")]
     pub start_unix: Option<i64>,
+    /// The home's access line: fibre, cable, dsl, wifi, bloated, lte, leo.
+    #[arg(long, value_name = "LINE", value_parser = named(&Access::ALL))]
+    pub access: Option<String>,
+    /// Capture points: a outside the gateway, b inside it (what was in the tunnel), ab both.
+    #[arg(long, value_name = "WHERE", value_parser = named(&Vantage::ALL))]
+    pub vantage: Option<String>,
+    /// Computers behind the address, 1 to 20.
+    #[arg(long, value_name = "N")]
+    pub laptops: Option<u32>,
+    /// So many workdays of eight hours, each begun at the same time; written day by day.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
+    pub days: Option<u32>,
+}
+
+/// One of the names of a table.
+fn named<T>(table: &[(&'static str, T)]) -> clap::builder::PossibleValuesParser {
+    table.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()
 }
 
 /// `farmlight geo`.

@@ -712,7 +712,7 @@ fn every_option_of_the_simulator_is_an_option_of_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let options = "--seed 5 --home Phoenix --operator Dandong --last-mile-ms 6.5 --last-mile-jitter-ms 1.25 \
                    --hidden-rtt-ms 222 --hidden-jitter-ms 3.5 --loss 0.01 --sessions 4 --bystanders 1 \
-                   --duration-s 700 --start-unix 1700000000";
+                   --duration-s 700 --start-unix 1700000000 --access dsl --vantage a --laptops 2";
     let words: Vec<&str> = options.split_whitespace().collect();
     let output = farmlight().args(["simulate", "home-proxy"]).args(&words).arg("-o").arg(dir.path()).output().unwrap();
     exits(&output, 0);
@@ -729,6 +729,10 @@ fn every_option_of_the_simulator_is_an_option_of_the_command() {
         bystanders: Some(1),
         duration: Some(Duration::from_secs(700)),
         start: farmlight::base::Timestamp::from_parts(1_700_000_000, 0),
+        access: Some(farmlight::simulate::Access::Dsl),
+        vantage: Some(farmlight::simulate::Vantage::Outside),
+        laptops: Some(2),
+        ..farmlight::simulate::Options::default()
     };
     let outcome = farmlight::simulate::run("home-proxy", &expected).unwrap();
     let wanted = tempfile::tempdir().unwrap();

@@ -3,27 +3,51 @@
 use super::{Outcome, Wrong};
 use crate::base::Timestamp;
 use crate::cli::Simulate;
-use crate::simulate::{Options, SCENARIOS, SimulateError, run as play, write};
+use crate::simulate::{Access, DaysError, Options, SCENARIOS, Vantage, run as play, write, write_days};
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+/// A workday, when several are asked for.
+const SHIFT: Duration = Duration::from_secs(8 * 3600);
+
 pub(super) fn run(args: &Simulate) -> anyhow::Result<Outcome> {
     if args.scenario == "list" {
-        let mut out = io::stdout().lock();
-        for scenario in SCENARIOS {
-            let name = format!("{:<16} ", scenario.name);
-            let column = textwrap::Options::new(80).initial_indent(&name).subsequent_indent("                 ");
-            writeln!(out, "{}", textwrap::fill(scenario.about, column))?;
-        }
-        return Ok(Outcome::Done);
+        return list();
     }
     let Some(dir) = &args.out else {
         return Err(Wrong("simulate needs --out DIR".to_owned()).into());
     };
-    let outcome = play(&args.scenario, &options(args)).map_err(|error: SimulateError| Wrong(error.to_string()))?;
-    write(&outcome, dir)?;
-    writeln!(io::stdout(), "{}: capture.pcap ({} frames), truth.json, geo.csv", dir.display(), outcome.frames.len())?;
+    let mut options = options(args);
+    let frames = if let Some(days) = args.days {
+        options.duration = options.duration.or(Some(SHIFT));
+        write_days(&args.scenario, &options, days, dir).map_err(|error| match error {
+            DaysError::Simulate(error) => Wrong(error.to_string()).into(),
+            other => anyhow::Error::from(other),
+        })?
+    } else {
+        let outcome = play(&args.scenario, &options).map_err(|error| Wrong(error.to_string()))?;
+        write(&outcome, dir)?;
+        outcome.frames.len()
+    };
+    writeln!(io::stdout(), "{}: capture.pcap ({frames} frames), truth.json, geo.csv", dir.display())?;
     Ok(Outcome::Done)
+}
+
+fn list() -> anyhow::Result<Outcome> {
+    let mut out = io::stdout().lock();
+    let width = SCENARIOS.iter().map(|scenario| scenario.name.len()).max().unwrap_or(0) + 2;
+    let indent = " ".repeat(width);
+    for scenario in SCENARIOS {
+        let name = format!("{:<width$}", scenario.name);
+        let column = textwrap::Options::new(80).initial_indent(&name).subsequent_indent(&indent);
+        writeln!(out, "{}", textwrap::fill(scenario.about, column))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What the table has under that name; the command line lets no other one through.
+fn named<T: Copy>(table: &[(&str, T)], name: Option<&str>) -> Option<T> {
+    table.iter().find(|(known, _)| Some(*known) == name).map(|(_, value)| *value)
 }
 
 fn options(args: &Simulate) -> Options {
@@ -41,5 +65,10 @@ fn options(args: &Simulate) -> Options {
         bystanders: args.bystanders,
         duration: args.duration_s.map(Duration::from_secs),
         start: args.start_unix.map_or(defaults.start, |seconds| Timestamp::from_parts(seconds, 0)),
+        access: named(&Access::ALL, args.access.as_deref()),
+        vantage: named(&Vantage::ALL, args.vantage.as_deref()),
+        laptops: args.laptops,
+        day: None,
+        number: defaults.number,
     }
 }

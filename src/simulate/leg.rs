@@ -9,6 +9,13 @@ use crate::simulate::random::Random;
 /// Nanoseconds in a millisecond.
 pub(super) const MS: i64 = 1_000_000;
 
+/// Of a cellular uplink: the grid of its grants, and how much later a block is sent again (3GPP TS 36.321, FDD).
+const GRANT: i64 = 10 * MS;
+const REPEAT: i64 = 8 * MS;
+/// Of a low orbit: how long a path is kept, and how far paths differ one way.
+const SLOT: i64 = 15_000 * MS;
+const SLOT_SPREAD: i64 = 6 * MS;
+
 /// How the queue of a lane behaves over time. All means and peaks in nanoseconds.
 #[derive(Debug, Clone)]
 pub(super) enum Queue {
@@ -16,6 +23,12 @@ pub(super) enum Queue {
     Light { mean: i64 },
     /// Radio contention: the light queue, and with probability `chance` a retry burst of mean `burst` on top.
     Contended { mean: i64, chance: f64, burst: i64 },
+    /// A cellular uplink: sent in grants on a 10 ms grid, and one in ten transport blocks again after 8 ms, or twice.
+    Granted { mean: i64 },
+    /// A low orbit: the path changes each 15 s, with a spike at both ends of the slot (arXiv 2601.08439).
+    Slotted { mean: i64 },
+    /// A line that fills in its neighbourhood's evening: from `mean` up to `busy` four hours around `peak`.
+    Daily { mean: i64, busy: i64, peak: i64 },
     /// A bloated buffer: the light queue, and episodes in which a standing queue builds up, saws and drains.
     Bloated { mean: i64, episodes: Vec<Episode> },
 }
@@ -73,7 +86,10 @@ impl Stretch {
     /// The mean of the time above the floor while no episode is on, without serialisation.
     pub(super) fn mean_queue(&self) -> i64 {
         match self.queue {
-            Queue::Light { mean } | Queue::Bloated { mean, .. } => mean,
+            Queue::Light { mean } | Queue::Bloated { mean, .. } | Queue::Daily { mean, .. } => mean,
+            // Half a grant, and a tenth of the blocks 8 ms later.
+            Queue::Granted { mean } => mean.saturating_add(GRANT / 2 + REPEAT / 10),
+            Queue::Slotted { mean } => mean.saturating_add(SLOT_SPREAD / 2),
             Queue::Contended { mean, chance, burst } => mean.saturating_add((chance * burst as f64) as i64),
         }
     }
@@ -120,6 +136,27 @@ impl Lane {
                 let base = light(&mut self.random, *mean);
                 if self.random.chance(*chance) { base.saturating_add(self.random.erlang(*burst)) } else { base }
             }
+            Queue::Granted { mean } => {
+                let ready = now.saturating_add(light(&mut self.random, *mean));
+                let grant = GRANT - 1 - (ready - 1).rem_euclid(GRANT);
+                let again = [0.1, 0.1].into_iter().take_while(|p| self.random.chance(*p)).count() as i64;
+                ready.saturating_sub(now).saturating_add(grant).saturating_add(again * REPEAT)
+            }
+            Queue::Slotted { mean } => {
+                let (slot, age) = (now.div_euclid(SLOT), now.rem_euclid(SLOT));
+                // The satellites' heights and the ground station differ from slot to slot: a fixed mix of its number.
+                let path = (slot.wrapping_mul(0x9e37_79b9).rem_euclid(1 << 16) * SLOT_SPREAD) >> 16;
+                let edge = |width: i64, most: i64, from: i64| ((width - from).max(0) * most) / width;
+                let spikes = edge(300 * MS, 100 * MS, age) + edge(200 * MS, 50 * MS, SLOT - age);
+                light(&mut self.random, *mean).saturating_add(path).saturating_add(spikes)
+            }
+            Queue::Daily { mean, busy, peak } => {
+                const DAY: i64 = 86_400_000 * MS;
+                const WIDTH: i64 = 4 * 3_600_000 * MS;
+                let off = now.saturating_sub(*peak).rem_euclid(DAY);
+                let near = (WIDTH - off.min(DAY - off)).max(0) as f64 / WIDTH as f64;
+                light(&mut self.random, mean.saturating_add((busy.saturating_sub(*mean) as f64 * near) as i64))
+            }
             Queue::Bloated { mean, episodes } => {
                 let standing: i64 = episodes.iter().map(|episode| episode.depth(now)).max().unwrap_or(0);
                 light(&mut self.random, *mean).saturating_add(standing)
@@ -140,9 +177,9 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    /// A leg whose directions are alike in all but chance.
-    pub(super) fn new(name: &'static str, stretch: &Stretch, seed: u64, owner: &str) -> Self {
-        let lane = |way: &str| Lane::new(stretch.clone(), Random::stream(seed, &format!("{owner}/{name}/{way}")));
+    /// A leg whose directions are alike in all but chance; `stream` gives each its own, by name.
+    pub(super) fn with(name: &'static str, stretch: &Stretch, stream: impl Fn(&str) -> Random) -> Self {
+        let lane = |way: &str| Lane::new(stretch.clone(), stream(&format!("{name}/{way}")));
         Self { name, forward: lane("forward"), backward: lane("backward") }
     }
 
@@ -190,6 +227,27 @@ mod tests {
         // A second apart: no packet waits for the one before it.
         let sum: i64 = (0..n).map(|i| lane.carry(i * 1_000 * MS, 100).unwrap() - i * 1_000 * MS - 10 * MS).sum();
         assert!((sum / n - 2 * MS).abs() < MS / 20, "{}", sum / n);
+    }
+
+    #[test]
+    fn queues_with_a_clock_have_their_mean_and_their_texture() {
+        let mean_of = |queue: &Queue, step: i64, n: i64| {
+            let mut lane = lane(queue.clone(), 0, 0.0);
+            let sum: i64 = (0..n).map(|i| lane.carry(i * step, 100).unwrap() - i * step - 10 * MS).sum();
+            (sum / n, lane.stretch.mean_queue())
+        };
+        for queue in [Queue::Granted { mean: MS }, Queue::Slotted { mean: MS }] {
+            let (seen, told) = mean_of(&queue, 97 * MS + 13, 50_000);
+            assert!((seen - told).abs() < 2 * MS, "{queue:?}: {seen} {told}");
+        }
+        let mut lane = lane(Queue::Granted { mean: MS }, 0, 0.0);
+        assert!((0..100).all(|i| lane.wait(i * 37 * MS + 11).saturating_add(i * 37 * MS + 11) % (2 * MS) == 0));
+        let daily = Queue::Daily { mean: MS, busy: 21 * MS, peak: 20 * 3_600_000 * MS };
+        let mut lane = Lane::new(Stretch { floor: 0, queue: daily, rate: 0, loss: 0.0 }, Random::stream(1, "day"));
+        let mut hour = |h: i64| (0..2_000).map(|i| lane.wait((h * 3_600_000 + i) * MS)).sum::<i64>() / 2_000;
+        assert!(
+            (hour(8) - MS).abs() < MS / 5 && (hour(20) - 21 * MS).abs() < 2 * MS && (hour(18) - 11 * MS).abs() < MS
+        );
     }
 
     #[test]

@@ -5,11 +5,19 @@
 //! addresses, or any other room than base. The same name, options and version give the same bytes everywhere.
 //! `docs/simulate.md` says what is modelled and what is not.
 
+mod access;
+mod catalogue;
+mod control;
 mod frame;
+mod ike;
 mod leg;
+mod live;
 mod octets;
+mod openvpn;
 mod options;
+mod pcap;
 mod place;
+mod radius;
 mod random;
 mod scenario;
 mod script;
@@ -19,23 +27,29 @@ mod tcp;
 mod tls;
 mod tls_hello;
 mod truth;
+mod tunnel;
+mod webrtc;
 mod wireguard;
 mod worker;
 mod world;
 
-pub use options::Options;
-pub use scenario::{SCENARIOS, Scenario};
+pub use catalogue::SCENARIOS;
+pub use options::{Access, Options, Vantage};
+pub use scenario::Scenario;
 pub use truth::{EndpointTruth, Truth};
 
 use crate::base::Timestamp;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// Whole Ethernet frames in time order.
+pub type Frames = Vec<(Timestamp, Vec<u8>)>;
+
 /// What a simulation gives.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Whole Ethernet frames in time order.
-    pub frames: Vec<(Timestamp, Vec<u8>)>,
+    pub frames: Frames,
     /// What is really the case.
     pub truth: Truth,
     /// The place of every network that can occur, for `analyze --geo-csv`.
@@ -77,9 +91,23 @@ pub fn places() -> impl Iterator<Item = &'static str> {
 ///
 /// When the scenario or a place is not known, or an option is out of range.
 pub fn run(name: &str, options: &Options) -> Result<Outcome, SimulateError> {
-    let scenario = scenario::find(name).ok_or_else(|| SimulateError::UnknownScenario(name.to_owned()))?;
-    let plan = options.plan(scenario)?;
-    let (frames, truth) = scenario::play(scenario, &plan);
+    run_together(&[(name, options.clone())])
+}
+
+/// Plays several scenarios in one capture, each with its own seed and [`Options::number`]; the first one's subject is
+/// the subject of the truth.
+///
+/// # Errors
+///
+/// As [`run`], and when there is no scenario at all.
+pub fn run_together(parts: &[(&str, Options)]) -> Result<Outcome, SimulateError> {
+    let plan = |(name, options): &(&str, Options)| {
+        let scenario = scenario::find(name).ok_or_else(|| SimulateError::UnknownScenario((*name).to_owned()))?;
+        Ok((scenario, options.plan(scenario)?))
+    };
+    let parts = parts.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+    let nothing = || SimulateError::UnknownScenario(String::new());
+    let (frames, truth) = scenario::play(&parts).ok_or_else(nothing)?;
     Ok(Outcome { frames, truth, geo_csv: place::geo_csv() })
 }
 
@@ -91,35 +119,69 @@ pub fn run(name: &str, options: &Options) -> Result<Outcome, SimulateError> {
 pub fn write(outcome: &Outcome, dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let mut capture = io::BufWriter::new(std::fs::File::create(dir.join("capture.pcap"))?);
-    write_pcap(&outcome.frames, &mut capture)?;
+    pcap::begin(&mut capture)?;
+    pcap::frames(&outcome.frames, &mut capture)?;
     capture.flush()?;
-    let mut truth = serde_json::to_string_pretty(&outcome.truth)?;
-    truth.push('\n');
-    std::fs::write(dir.join("truth.json"), truth)?;
-    std::fs::write(dir.join("geo.csv"), &outcome.geo_csv)
+    write_beside(&outcome.truth, &outcome.geo_csv, dir)
 }
 
-/// The classic capture file format with nanosecond time stamps, little-endian (draft-ietf-opsawg-pcap).
-fn write_pcap(frames: &[(Timestamp, Vec<u8>)], out: &mut impl Write) -> io::Result<()> {
-    const MAGIC: u32 = 0xa1b2_3c4d;
-    const SNAP_LENGTH: u32 = 262_144;
-    const ETHERNET: u32 = 1;
-    const SECOND: i64 = 1_000_000_000;
-    out.write_all(&MAGIC.to_le_bytes())?;
-    out.write_all(&[2, 0, 4, 0])?;
-    for word in [0, 0, SNAP_LENGTH, ETHERNET] {
-        out.write_all(&word.to_le_bytes())?;
+/// Why a longer simulation ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaysError {
+    /// It cannot be played.
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Plays and writes so many workdays one by one, so that only one is held in memory, and gives the number of frames.
+/// Each begins at the same time of day; Saturdays and Sundays are left out. Lines have their evenings now.
+///
+/// # Errors
+///
+/// As [`run`] and [`write()`].
+pub fn write_days(name: &str, options: &Options, days: u32, dir: &Path) -> Result<usize, DaysError> {
+    // Checked before anything is written.
+    scenario::find(name).ok_or_else(|| SimulateError::UnknownScenario(name.to_owned()))?;
+    std::fs::create_dir_all(dir)?;
+    let mut capture = io::BufWriter::new(std::fs::File::create(dir.join("capture.pcap"))?);
+    pcap::begin(&mut capture)?;
+    let (mut frames, mut kept) = (0, None);
+    for (day, start) in (0_u32..).zip(workdays(options.start)).take(days.max(1) as usize) {
+        let outcome = run(name, &Options { day: Some(day), start, ..options.clone() })?;
+        pcap::frames(&outcome.frames, &mut capture)?;
+        frames += outcome.frames.len();
+        let Outcome { truth, geo_csv, .. } = outcome;
+        kept.get_or_insert((truth, geo_csv)).0.days = day.saturating_add(1);
     }
-    for (at, bytes) in frames {
-        let seconds = u32::try_from(at.nanos().div_euclid(SECOND)).map_err(io::Error::other)?;
-        let nanos = u32::try_from(at.nanos().rem_euclid(SECOND)).map_err(io::Error::other)?;
-        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        for word in [seconds, nanos, length, length] {
-            out.write_all(&word.to_le_bytes())?;
-        }
-        out.write_all(bytes)?;
+    capture.flush()?;
+    if let Some((mut truth, geo_csv)) = kept {
+        let all = truth.days;
+        let of_all_days = |endpoint: &mut EndpointTruth| endpoint.sessions = endpoint.sessions.saturating_mul(all);
+        of_all_days(&mut truth.subject);
+        truth.endpoints.iter_mut().for_each(of_all_days);
+        write_beside(&truth, &geo_csv, dir)?;
     }
-    Ok(())
+    Ok(frames)
+}
+
+/// That time of day on each workday from then on.
+pub fn workdays(start: Timestamp) -> impl Iterator<Item = Timestamp> {
+    const DAY: i64 = 86_400_000_000_000;
+    let days = (0_i64..).map(move |day| start.nanos().saturating_add(day.saturating_mul(DAY)));
+    // 1970-01-01 was a Thursday: day 4 of a week that begins with Sunday.
+    let weekday = |at: i64| (at.div_euclid(DAY) + 4).rem_euclid(7);
+    days.filter(move |at| (1..=5).contains(&weekday(*at))).map(Timestamp::from_nanos)
+}
+
+fn write_beside(truth: &Truth, geo_csv: &str, dir: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(truth)?;
+    text.push('\n');
+    std::fs::write(dir.join("truth.json"), text)?;
+    std::fs::write(dir.join("geo.csv"), geo_csv)
 }
 
 #[cfg(test)]

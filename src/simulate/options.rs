@@ -6,8 +6,8 @@ use crate::base::Timestamp;
 use crate::simulate::SimulateError;
 use crate::simulate::leg::MS;
 use crate::simulate::place::{self, Place};
+use crate::simulate::random::Random;
 use crate::simulate::scenario::Scenario;
-use crate::simulate::worker::Traffic;
 use std::time::Duration;
 
 /// What to change about a scenario; what is `None` stays as the scenario has it.
@@ -37,6 +37,77 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// When the capture begins.
     pub start: Timestamp,
+    /// What kind of access line the home has.
+    pub access: Option<Access>,
+    /// Where the capture points are; only a direct worker's can be chosen.
+    pub vantage: Option<Vantage>,
+    /// Computers behind the address.
+    pub laptops: Option<u32>,
+    /// Which workday of a longer simulation this is, from 0; `None`: a single one, whose lines know no time of day.
+    pub day: Option<u32>,
+    /// Which home of its city the subject has.
+    pub number: u8,
+}
+
+/// A kind of access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// 2 ms, and hardly any queue.
+    Fibre,
+    /// 7 ms.
+    Cable,
+    /// 14 ms.
+    Dsl,
+    /// Contended radio in the home.
+    Wifi,
+    /// An upload buffer that is often full.
+    Bloated,
+    /// A cellular network.
+    Lte,
+    /// A low-orbit satellite network.
+    Leo,
+}
+
+impl Access {
+    /// All of them by name.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("fibre", Self::Fibre),
+        ("cable", Self::Cable),
+        ("dsl", Self::Dsl),
+        ("wifi", Self::Wifi),
+        ("bloated", Self::Bloated),
+        ("lte", Self::Lte),
+        ("leo", Self::Leo),
+    ];
+
+    /// One-way delay and mean queue, milliseconds.
+    const fn delays(self) -> (f64, f64) {
+        match self {
+            Self::Fibre => (2.0, 0.3),
+            Self::Cable => (7.0, 1.5),
+            Self::Dsl => (14.0, 1.0),
+            Self::Wifi => (5.0, 2.5),
+            Self::Bloated => (6.0, 1.0),
+            Self::Lte => (16.0, 2.0),
+            Self::Leo => (11.0, 2.0),
+        }
+    }
+}
+
+/// Where the capture points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vantage {
+    /// Outside the gateway.
+    Outside,
+    /// Inside it: what was in the tunnel.
+    Inside,
+    /// Both.
+    Both,
+}
+
+impl Vantage {
+    /// All of them by the letters of `docs/simulate.md`.
+    pub const ALL: [(&'static str, Self); 3] = [("a", Self::Outside), ("b", Self::Inside), ("ab", Self::Both)];
 }
 
 impl Default for Options {
@@ -55,6 +126,11 @@ impl Default for Options {
             duration: None,
             // 2026-03-02T14:00:00Z, a Monday morning in Virginia.
             start: Timestamp::from_parts(1_772_460_000, 0),
+            access: None,
+            vantage: None,
+            laptops: None,
+            day: None,
+            number: 120,
         }
     }
 }
@@ -74,6 +150,21 @@ pub(super) struct Plan {
     pub(super) bystanders: u32,
     pub(super) duration: i64,
     pub(super) start: Timestamp,
+    pub(super) access: Option<Access>,
+    pub(super) vantage: Option<Vantage>,
+    pub(super) hosts: u32,
+    pub(super) day: Option<u32>,
+    pub(super) number: u8,
+}
+
+impl Plan {
+    /// A stream of chance for what differs from day to day.
+    pub(super) fn today(&self, name: &str) -> Random {
+        match self.day {
+            None | Some(0) => Random::stream(self.seed, name),
+            Some(day) => Random::stream(self.seed, &format!("{name}, day {day}")),
+        }
+    }
 }
 
 impl Options {
@@ -93,19 +184,23 @@ impl Options {
         let sessions = self.sessions.unwrap_or(defaults.sessions);
         let bystanders = self.bystanders.unwrap_or(defaults.bystanders);
         // Nothing repairs a lost datagram.
-        within("loss", loss, 0.0, if scenario.traffic == Traffic::Office { 0.2 } else { 0.0 })?;
+        within("loss", loss, 0.0, if scenario.traffic.survives_loss() { 0.2 } else { 0.0 })?;
         within("duration", duration, 1.0, 86_400.0)?;
         within("sessions", f64::from(sessions), 1.0, 2_000.0)?;
         within("bystanders", f64::from(bystanders), 0.0, 64.0)?;
         // Classic pcap counts seconds in 32 bits.
         within("start", self.start.nanos() as f64 / 1e9, 0.0, 4.2e9)?;
+        let hosts = self.laptops.unwrap_or(scenario.hosts);
+        within("laptops", f64::from(hosts), 1.0, 20.0)?;
+        let (last_mile, jitter) =
+            self.access.map_or((defaults.last_mile_ms, defaults.last_mile_jitter_ms), Access::delays);
         let delay = |option, asked: Option<f64>, otherwise: f64| delay(option, asked.unwrap_or(otherwise));
         Ok(Plan {
             seed: self.seed,
             home,
             operator,
-            last_mile: delay("last_mile_ms", self.last_mile_ms, defaults.last_mile_ms)?,
-            last_mile_jitter: delay("last_mile_jitter_ms", self.last_mile_jitter_ms, defaults.last_mile_jitter_ms)?,
+            last_mile: delay("last_mile_ms", self.last_mile_ms, last_mile)?,
+            last_mile_jitter: delay("last_mile_jitter_ms", self.last_mile_jitter_ms, jitter)?,
             hidden_one_way: delay("hidden_rtt_ms", Some(hidden), hidden)? / 2,
             hidden_jitter: delay("hidden_jitter_ms", self.hidden_jitter_ms, 1.5)?,
             loss,
@@ -113,6 +208,11 @@ impl Options {
             bystanders,
             duration: (duration * 1e3) as i64 * MS,
             start: self.start,
+            access: self.access,
+            vantage: self.vantage,
+            hosts,
+            day: self.day,
+            number: self.number,
         })
     }
 }

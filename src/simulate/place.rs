@@ -38,6 +38,12 @@ impl Place {
         IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, self.net as u16, 0, 0, 0, 0x10, number as u16))
     }
 
+    /// When it is nine in the evening there, nanoseconds after midnight UTC, by the sun.
+    pub(super) fn evening(&self) -> i64 {
+        const HOUR: f64 = 3_600e9;
+        ((21.0 - self.lon / 15.0).rem_euclid(24.0) * HOUR) as i64
+    }
+
     /// Great-circle distance (haversine, mean earth radius 6371 km).
     pub(super) fn distance_km(&self, other: &Self) -> f64 {
         let (a, b) = (self.lat.to_radians(), other.lat.to_radians());
@@ -107,6 +113,13 @@ static PLACES: &[Place] = &[
     us("Boise", "ID", 43.6150, -116.2023, 12, 64501, "dsl-isp", "residential"),
     us("Miami", "FL", 25.7617, -80.1918, 13, 64499, "cable-isp", "residential"),
     us("Germantown", "MD", 39.1732, -77.2717, 20, 64502, "geo-sat", "satellite-geo"),
+    us("Houston", "TX", 29.7604, -95.3698, 21, 64502, "mobile-carrier", "mobile"),
+    us("Salt Lake City", "UT", 40.7608, -111.8910, 22, 64502, "leo-sat", "satellite-leo"),
+    us("Los Angeles", "CA", 34.0522, -118.2437, 23, 64510, "vpn-service", "vpn"),
+    us("Newark", "NJ", 40.7357, -74.1724, 24, 64510, "cloud", "hosting"),
+    us("Austin", "TX", 30.2672, -97.7431, 25, 64511, "shared-office", "business"),
+    us("Ann Arbor", "MI", 42.2808, -83.7430, 26, 64511, "campus", "unknown"),
+    us("New York", "NY", 40.7128, -74.0060, 27, 64511, "egress-service", "business"),
     abroad("Bengaluru", "KA", "IN", 12.9716, 77.5946, 30, 64503, "fibre-isp"),
     abroad("Berlin", "BE", "DE", 52.5200, 13.4050, 31, 64504, "fibre-isp"),
     abroad("Warsaw", "MZ", "PL", 52.2297, 21.0122, 32, 64505, "isp"),

@@ -63,3 +63,8 @@ impl Dialogue {
         self.client.push(Step::Close);
     }
 }
+
+/// What one end says, piece by piece.
+pub(super) fn spoken(steps: &[Step]) -> Vec<Vec<u8>> {
+    steps.iter().filter_map(|step| if let Step::Send(bytes) = step { Some(bytes.clone()) } else { None }).collect()
+}

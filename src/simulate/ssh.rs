@@ -22,11 +22,7 @@ pub(super) struct Session {
 impl Session {
     /// Adds the session to a dialogue.
     pub(super) fn play(&self, talk: &mut Dialogue, chance: &mut Random) {
-        let banner = if self.windows { "SSH-2.0-OpenSSH_for_Windows_9.5\r\n" } else { "SSH-2.0-OpenSSH_9.6\r\n" };
-        talk.both_say(banner.into(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n".to_vec());
-        talk.both_say(kexinit(CLIENT_LISTS, chance), kexinit(SERVER_LISTS, chance));
-        exchange_keys(talk, chance);
-        log_in(talk, chance);
+        self.open(talk, chance);
         for _ in 0..self.commands {
             type_command(talk, chance);
         }
@@ -38,6 +34,30 @@ impl Session {
         talk.client_closes();
     }
 }
+
+impl Session {
+    /// Adds all up to the first prompt.
+    pub(super) fn open(&self, talk: &mut Dialogue, chance: &mut Random) {
+        let banner = if self.windows { "SSH-2.0-OpenSSH_for_Windows_9.5\r\n" } else { "SSH-2.0-OpenSSH_9.6\r\n" };
+        talk.both_say(banner.into(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n".to_vec());
+        talk.both_say(kexinit(CLIENT_LISTS, chance), kexinit(SERVER_LISTS, chance));
+        exchange_keys(talk, chance);
+        log_in(talk, chance);
+    }
+}
+
+/// A key on its way to the shell, or its echo.
+pub(super) fn key(chance: &mut Random) -> Vec<u8> {
+    sealed(9 + 1, chance)
+}
+
+/// So many bytes of output.
+pub(super) fn output(length: usize, chance: &mut Random) -> Vec<u8> {
+    sealed(9 + length, chance)
+}
+
+/// The length of a key on the wire.
+pub(super) const KEY: usize = 36;
 
 fn exchange_keys(talk: &mut Dialogue, chance: &mut Random) {
     let public = chance.bytes(32);

@@ -8,7 +8,7 @@
 use crate::simulate::leg::MS;
 use crate::simulate::octets::Octets;
 use crate::simulate::random::Random;
-use crate::simulate::script::Dialogue;
+use crate::simulate::script::{Dialogue, spoken};
 use crate::simulate::tls_hello::{Hello, P256, Program, X25519, message, public_key};
 
 /// What kind of session to play.
@@ -47,6 +47,19 @@ impl Session {
         }
         talk.client_says(chance.between(20 * MS, 900 * MS), self.farewell(chance));
         talk.client_closes();
+    }
+
+    /// The handshake alone.
+    pub(super) fn shake(&self, talk: &mut Dialogue, chance: &mut Random) {
+        let hello = Hello::new(self.program, self.server_name, chance);
+        self.shake_13(&hello, talk, chance);
+    }
+
+    /// What client and server say in a TLS 1.3 handshake, flight by flight.
+    pub(super) fn flights(&self, chance: &mut Random) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let mut talk = Dialogue::default();
+        self.shake(&mut talk, chance);
+        (spoken(&talk.client), spoken(&talk.server))
     }
 
     fn shake_13(&self, hello: &Hello, talk: &mut Dialogue, chance: &mut Random) {
@@ -92,6 +105,11 @@ impl Session {
     fn farewell(&self, chance: &mut Random) -> Vec<u8> {
         self.sealed_as(ALERT, 2, chance)
     }
+}
+
+/// Application data of that length in a TLS 1.3 record.
+pub(super) fn sealed_13(length: usize, chance: &mut Random) -> Vec<u8> {
+    record(APPLICATION, TLS_12, &chance.bytes(length.saturating_add(17)))
 }
 
 fn shake_12(hello: &Hello, talk: &mut Dialogue, chance: &mut Random) {
@@ -186,7 +204,7 @@ mod tests {
     use crate::simulate::script::Step;
 
     fn spoken(steps: &[Step]) -> Vec<u8> {
-        steps.iter().filter_map(|s| if let Step::Send(b) = s { Some(b.clone()) } else { None }).flatten().collect()
+        super::spoken(steps).concat()
     }
 
     fn awaited(steps: &[Step]) -> usize {

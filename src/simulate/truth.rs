@@ -25,6 +25,9 @@ pub struct Truth {
     pub corp: BTreeMap<&'static str, &'static str>,
     /// Seconds over which sessions begin.
     pub duration_s: f64,
+    /// Workdays; more than one only in a longer simulation.
+    #[serde(skip_serializing_if = "is_one")]
+    pub days: u32,
     /// The endpoint the scenario is about.
     #[serde(flatten)]
     pub subject: EndpointTruth,
@@ -35,13 +38,20 @@ pub struct Truth {
 /// The truth about one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndpointTruth {
+    /// The scenario it belongs to.
+    #[serde(skip)]
+    pub scenario: &'static str,
     /// `benign` or `relayed`.
     pub label: &'static str,
-    /// b1 direct, b2 through the corporate VPN, b3 bad last mile, b6 honest and far, r2 home as L3 exit, r3 home as
-    /// L4 proxy.
+    /// b1 direct, b2 through the corporate VPN, b3 bad last mile, b5 near helpdesk, b6 honest and far or on the way, b7
+    /// several people at one address, b8 through a provider's egress, b9 a call or a jump host; r1 laptop driven by
+    /// remote control, r2 home as L3 exit, r3 home as L4 proxy, r4 several laptops in one home, r5 commercial exit.
     pub kind: &'static str,
     /// The address the tap sees.
     pub endpoint_ip: IpAddr,
+    /// The address the gateway gave it inside its tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inner_ip: Option<IpAddr>,
     /// Where the worker says to be.
     pub claimed_location: String,
     /// The AS number of that address.
@@ -60,7 +70,7 @@ pub struct EndpointTruth {
     pub minimum_tcp_rtt_ms: Option<f64>,
     /// The round trip to the application that no packet can beat.
     pub minimum_app_rtt_ms: f64,
-    /// Average round trip between operator and home; 0 when there is no such leg.
+    /// Average round trip between operator and home, of a driven laptop between operator and relay; 0 when there is no such leg.
     pub hidden_leg_rtt_ms: f64,
     /// One-way delay of each leg when empty.
     pub legs_one_way_ms: BTreeMap<&'static str, f64>,
@@ -68,10 +78,21 @@ pub struct EndpointTruth {
     pub tcp_stack: &'static str,
     /// Routers between it and the tap.
     pub hops: u8,
+    /// Computers behind the address.
+    #[serde(skip_serializing_if = "is_one")]
+    pub hosts: u32,
+    /// Who signs on from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
     /// Protocols it speaks, sorted.
     pub protocols: Vec<&'static str>,
     /// Sessions it opens.
     pub sessions: u32,
     /// What else is to be known.
     pub notes: Vec<&'static str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_one(number: &u32) -> bool {
+    *number == 1
 }

@@ -15,12 +15,7 @@ use crate::simulate::script::Dialogue;
 pub(super) fn play(handshakes: u32, largest: i64, talk: &mut Dialogue, chance: &mut Random) {
     for turn in 0..handshakes {
         let (client, server): ([u8; 4], [u8; 4]) = (chance.array(), chance.array());
-        let initiation = message(1, &[&client, &chance.bytes(32 + 48 + 28 + 16), &[0; 16]]);
-        talk.client_says(if turn == 0 { MS } else { chance.between(MS, 30 * MS) }, initiation);
-        let response = message(2, &[&server, &client, &chance.bytes(32 + 16 + 16), &[0; 16]]);
-        talk.server_says(chance.between(MS / 5, 2 * MS), response);
-        // The key is confirmed with an empty packet, a keep-alive.
-        talk.client_says(chance.between(MS / 10, MS), data(&server, 0, 0, chance));
+        shake(turn, &client, &server, talk, chance);
         let mut elapsed = 0;
         let mut counter = 1;
         while elapsed < REKEY {
@@ -28,17 +23,31 @@ pub(super) fn play(handshakes: u32, largest: i64, talk: &mut Dialogue, chance: &
             elapsed += pause;
             let request = chance.between(60, 600);
             let answer = if chance.chance(0.3) { largest } else { chance.between(60, largest) };
-            talk.client_says(pause, data(&server, counter, request, chance));
-            talk.server_says(chance.between(MS, 25 * MS), data(&client, counter, answer, chance));
+            talk.client_says(pause, data(&server, counter, length(request), chance));
+            talk.server_says(chance.between(MS, 25 * MS), data(&client, counter, length(answer), chance));
             counter += 1;
         }
     }
 }
 
+/// One handshake with the key confirmation.
+pub(super) fn shake(turn: u32, client: &[u8; 4], server: &[u8; 4], talk: &mut Dialogue, chance: &mut Random) {
+    let initiation = message(1, &[client, &chance.bytes(32 + 48 + 28 + 16), &[0; 16]]);
+    talk.client_says(if turn == 0 { MS } else { chance.between(MS, 30 * MS) }, initiation);
+    let response = message(2, &[server, client, &chance.bytes(32 + 16 + 16), &[0; 16]]);
+    talk.server_says(chance.between(MS / 5, 2 * MS), response);
+    // The key is confirmed with an empty packet, a keep-alive.
+    talk.client_says(chance.between(MS / 10, MS), data(server, 0, 0, chance));
+}
+
 /// A transport message; the inner packet is padded to 16 bytes and grows by its tag.
-fn data(receiver: &[u8; 4], counter: u64, inner: i64, chance: &mut Random) -> Vec<u8> {
-    let padded = usize::try_from(inner).unwrap_or(0).next_multiple_of(16);
+pub(super) fn data(receiver: &[u8; 4], counter: u64, inner: usize, chance: &mut Random) -> Vec<u8> {
+    let padded = inner.next_multiple_of(16);
     message(4, &[receiver, &counter.to_le_bytes(), &chance.bytes(padded + 16)])
+}
+
+fn length(drawn: i64) -> usize {
+    usize::try_from(drawn).unwrap_or(0)
 }
 
 fn message(kind: u8, parts: &[&[u8]]) -> Vec<u8> {

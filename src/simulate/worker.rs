@@ -3,6 +3,7 @@
 //! Reads: a plan of the endpoint. Emits: legs, connections and scripts in the world, and an [`EndpointTruth`]. Does
 //! not: know scenarios. Where TCP ends and where the application runs follow from the topology alone.
 
+use crate::simulate::control::Tool;
 use crate::simulate::frame::{Face, Faces, GATEWAY_HOPS};
 use crate::simulate::leg::{Leg, MS};
 use crate::simulate::octets::Octets;
@@ -14,8 +15,8 @@ use crate::simulate::tcp::Tcp;
 use crate::simulate::tls_hello::Program;
 use crate::simulate::truth::EndpointTruth;
 use crate::simulate::world::{Carrier, Hop, World};
-use crate::simulate::{ssh, tls, wireguard};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::simulate::{ike, live, openvpn, ssh, tls, wireguard};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What stands between the person and the company.
@@ -23,12 +24,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) enum Topology {
     /// Nothing: the worker sits at the address seen.
     Direct,
-    /// A SOCKS5 proxy at the address seen: TCP ends there, the application beyond it.
-    Proxy,
+    /// A proxy at the address seen: TCP ends there, the application beyond it.
+    Proxy(Asking),
     /// A tunnel exit at the address seen: everything ends beyond it, MSS clamped to the tunnel.
     Exit,
-    /// A satellite operator's accelerator: TCP ends at the teleport, the application beyond the satellite.
-    Accelerated,
+    /// A provider's accelerator or egress: TCP ends there, the application beyond it, and nothing is hidden.
+    Accelerated(&'static str),
+}
+
+/// How a proxy is asked to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// SOCKS5 (RFC 1928): the first words wait for two answers.
+    Socks,
+    /// HTTP CONNECT (RFC 9110, section 9.3.6): they wait for one.
+    Connect,
+    /// Shadowsocks and its like: the first words come with the address, and wait for nothing.
+    Early,
 }
 
 /// What the person does.
@@ -36,13 +48,51 @@ pub(super) enum Topology {
 pub(super) enum Traffic {
     /// Web sessions over TLS 1.2 and 1.3 and SSH sessions, mixed.
     Office,
-    /// One corporate WireGuard tunnel.
+    /// One corporate tunnel.
+    Tunnel(Corporate),
+    /// A shell at the company, typed from a laptop that is driven by remote control; whether that passes the tap.
+    Controlled { tool: Tool, seen: bool },
+    /// A call with somebody far away, through the company's network.
+    Call,
+    /// A shell on a jump host, and from there one on a server.
+    Jump,
+}
+
+/// The corporate tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Corporate {
     WireGuard,
+    OpenVpn,
+    OpenVpnTcp,
+    Ipsec,
+}
+
+impl Traffic {
+    /// Whether the tap sees TCP that ends at the person or the relay.
+    const fn over_tcp(self) -> bool {
+        !matches!(self, Self::Tunnel(Corporate::WireGuard | Corporate::OpenVpn | Corporate::Ipsec) | Self::Call)
+    }
+
+    /// Whether lost packets are repaired by somebody.
+    pub(super) fn survives_loss(self) -> bool {
+        matches!(self, Self::Office | Self::Tunnel(Corporate::OpenVpnTcp))
+    }
+}
+
+/// A connection to open: what is said, what it is called, and how it goes on at another port.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) dialogue: Dialogue,
+    pub(super) protocol: &'static str,
+    pub(super) port: u16,
+    pub(super) datagrams: bool,
+    pub(super) then: Option<(Dialogue, u16)>,
 }
 
 /// An endpoint to lay out. `far` and `near` are the legs beyond and before the place seen, nearest to the person first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Worker {
+    pub(super) scenario: &'static str,
     pub(super) label: &'static str,
     pub(super) kind: &'static str,
     pub(super) topology: Topology,
@@ -50,145 +100,183 @@ pub(super) struct Worker {
     pub(super) place: &'static Place,
     pub(super) operator: &'static Place,
     pub(super) address: IpAddr,
+    /// The address inside the corporate tunnel.
+    pub(super) inside: Option<IpAddr>,
     /// The stack of the person's computer.
     pub(super) stack: &'static Stack,
-    pub(super) far: Vec<Leg>,
-    pub(super) near: Vec<Leg>,
-    pub(super) edge: Leg,
+    pub(super) far: Vec<usize>,
+    pub(super) near: Vec<usize>,
+    /// The capture points between `near` and `beyond`.
+    pub(super) taps: Vec<Hop>,
+    pub(super) beyond: Vec<usize>,
+    /// What the access line makes of the MSS.
+    pub(super) clamp: Option<u16>,
+    pub(super) hops: u8,
     /// Mean round trip between operator and home, nanoseconds; 0 for none.
     pub(super) hidden_rtt: i64,
     pub(super) sessions: u32,
+    pub(super) begins: i64,
     pub(super) duration: i64,
+    /// Where its port numbers may begin.
+    pub(super) ports: (i64, i64),
+    /// Who signs on at the gateway.
+    pub(super) identity: Option<String>,
     pub(super) notes: Vec<&'static str>,
     pub(super) chance: Random,
 }
 
-/// Paths of an endpoint once its legs are in the world.
+/// Paths of an endpoint.
 #[derive(Debug)]
-struct Paths {
+pub(super) struct Paths {
     /// From the person to the relay; empty without one.
-    far: Vec<Hop>,
-    /// From the end of TCP past the tap to the server.
-    near: Vec<Hop>,
+    pub(super) far: Vec<Hop>,
+    /// From the end of TCP to the capture points.
+    pub(super) near: Vec<Hop>,
+    /// The capture points.
+    pub(super) taps: Vec<Hop>,
+    /// From there to the server.
+    pub(super) beyond: Vec<Hop>,
+}
+
+impl Paths {
+    /// From the end of TCP to the server.
+    pub(super) fn seen(&self) -> Vec<Hop> {
+        [&self.near[..], &self.taps, &self.beyond].concat()
+    }
 }
 
 impl Worker {
     /// Lays the endpoint out and tells the truth about it.
     pub(super) fn settle(mut self, world: &mut World) -> EndpointTruth {
-        let hops = u8::try_from(self.chance.between(9, 14)).unwrap_or(11) + u8::from(self.topology == Topology::Exit);
-        let mut truth = self.truth(hops);
-        let paths = self.paths(world);
+        let mut truth = self.truth(world);
+        let paths = self.paths();
         let mut protocols = BTreeSet::new();
-        let mut port = u16::try_from(self.chance.between(49_200, 57_000)).unwrap_or(50_000);
-        let slot = self.duration / i64::from(self.sessions.max(1));
-        let mix = self.chance.index(4);
-        for number in 0..self.sessions {
-            let begin = slot.saturating_mul(i64::from(number)).saturating_add(self.chance.between(slot / 50, slot / 3));
-            port = port.wrapping_add(u16::try_from(self.chance.between(1, 7)).unwrap_or(1)).max(49_152);
-            let (talk, protocol, server_port) = self.session(mix.wrapping_add(number as usize));
-            protocols.insert(protocol);
-            let faces = self.faces(port, server_port, hops);
-            self.connect(world, &paths, faces, talk, begin);
+        let mut port = u16::try_from(self.chance.between(self.ports.0, self.ports.1)).unwrap_or(50_000);
+        if let Traffic::Controlled { .. } | Traffic::Call | Traffic::Jump = self.traffic {
+            protocols.extend(live::lay(&mut self, world, &paths, port));
+        } else {
+            let slot = self.duration / i64::from(self.sessions.max(1));
+            let mix = self.chance.index(4);
+            for number in 0..self.sessions {
+                let early = self.chance.between(slot / 50, slot / 3);
+                let begin = slot.saturating_mul(i64::from(number)).saturating_add(early).saturating_add(self.begins);
+                port = port.wrapping_add(u16::try_from(self.chance.between(1, 7)).unwrap_or(1)).max(49_152);
+                let talk = self.session(mix.wrapping_add(number as usize));
+                protocols.insert(talk.protocol);
+                let faces = self.faces(port, talk.port);
+                self.connect(world, &paths, faces, talk, begin);
+            }
         }
         truth.protocols = protocols.into_iter().collect();
         truth
     }
 
-    fn truth(&self, hops: u8) -> EndpointTruth {
-        let legs = || self.near.iter().chain([&self.edge]);
-        let access = |of: fn(&Leg) -> i64| self.near.iter().map(of).sum::<i64>();
-        let beyond = |of: fn(&Leg) -> i64| self.far.iter().map(of).sum::<i64>();
+    fn truth(&self, world: &World) -> EndpointTruth {
+        let sum = |legs: &[usize], of: fn(&Leg) -> i64| legs.iter().filter_map(|n| world.leg(*n)).map(of).sum::<i64>();
+        let access = |of| sum(&self.near, of);
+        let live = matches!(self.traffic, Traffic::Controlled { .. } | Traffic::Call);
+        let beyond = |of| if live { 0 } else { sum(&self.far, of) };
         let [tcp_mean, tcp_floor] = [Leg::mean_rtt, Leg::floor_rtt].map(|of| match self.topology {
             Topology::Exit => access(of) + beyond(of),
             _ => access(of),
         });
-        let over_tcp = self.traffic == Traffic::Office;
-        let legs_one_way_ms: BTreeMap<_, _> =
-            self.far.iter().chain(legs()).map(|leg| (leg.name, leg.one_way_ms())).collect();
+        let over_tcp = self.traffic.over_tcp();
+        let legs = self.far.iter().chain(&self.near).chain(&self.beyond).filter_map(|n| world.leg(*n));
         EndpointTruth {
+            scenario: self.scenario,
             label: self.label,
             kind: self.kind,
             endpoint_ip: self.address,
+            inner_ip: self.inside,
             claimed_location: self.place.label(),
             claimed_asn: self.place.asn,
             claimed_kind: self.place.kind,
             operator_location: self.operator.label(),
-            relay_kind: match self.topology {
-                Topology::Direct => None,
-                Topology::Proxy => Some("l4-socks5"),
-                Topology::Exit => Some("l3-exit-wireguard"),
-                Topology::Accelerated => Some("satellite-pep"),
-            },
+            relay_kind: self.relay_kind(),
             expected_tcp_rtt_ms: over_tcp.then(|| ms(tcp_mean)),
             expected_app_rtt_ms: ms(access(Leg::mean_rtt) + beyond(Leg::mean_rtt)),
             minimum_tcp_rtt_ms: over_tcp.then(|| ms(tcp_floor)),
             minimum_app_rtt_ms: ms(access(Leg::floor_rtt) + beyond(Leg::floor_rtt)),
             hidden_leg_rtt_ms: ms(self.hidden_rtt),
-            legs_one_way_ms,
+            legs_one_way_ms: legs.map(|leg| (leg.name, leg.one_way_ms())).collect(),
             tcp_stack: self.seen_stack().name,
-            hops,
+            hops: self.hops,
+            hosts: 1,
+            identities: self.identity.iter().cloned().collect(),
             protocols: Vec::new(),
             sessions: self.sessions,
             notes: self.notes.clone(),
         }
     }
 
-    fn paths(&mut self, world: &mut World) -> Paths {
-        let mut add =
-            |legs: Vec<Leg>| -> Vec<Hop> { legs.into_iter().map(|leg| Hop::Leg(world.add_leg(leg))).collect() };
-        let mut far = add(std::mem::take(&mut self.far));
-        let mut near = add(std::mem::take(&mut self.near));
-        near.push(Hop::Tap);
-        near.extend(add(vec![self.edge.clone()]));
+    fn relay_kind(&self) -> Option<&'static str> {
+        match (self.topology, self.traffic) {
+            (Topology::Proxy(Asking::Socks), _) => Some("l4-socks5"),
+            (Topology::Proxy(Asking::Connect), _) => Some("l4-connect"),
+            (Topology::Proxy(Asking::Early), _) => Some("l4-shadowsocks"),
+            (Topology::Exit, _) => Some("l3-exit-wireguard"),
+            (Topology::Accelerated(kind), _) => Some(kind),
+            (Topology::Direct, Traffic::Controlled { tool, .. }) if self.label == "relayed" => Some(match tool {
+                Tool::Rfb => "remote-control-vnc",
+                Tool::Rmm => "remote-control-rmm",
+                Tool::WebRtc => "remote-control-webrtc",
+            }),
+            (Topology::Direct, _) => None,
+        }
+    }
+
+    fn paths(&self) -> Paths {
+        let of = |legs: &[usize]| -> Vec<Hop> { legs.iter().map(|leg| Hop::Leg(*leg)).collect() };
+        let (mut far, mut near) = (of(&self.far), of(&self.near));
+        if let Some(most) = self.clamp {
+            near.insert(0, Hop::Clamp(most));
+        }
         if self.topology == Topology::Exit {
             far.push(Hop::Clamp(TUNNEL_MSS));
             far.append(&mut near);
             near = std::mem::take(&mut far);
         }
-        Paths { far, near }
+        Paths { far, near, taps: self.taps.clone(), beyond: of(&self.beyond) }
     }
 
     /// Whose TCP the tap sees.
     const fn seen_stack(&self) -> &'static Stack {
         match self.topology {
             Topology::Direct | Topology::Exit => self.stack,
-            Topology::Proxy | Topology::Accelerated => &LINUX,
+            Topology::Proxy(_) | Topology::Accelerated(_) => &LINUX,
         }
     }
 
-    fn faces(&mut self, port: u16, server_port: u16, hops: u8) -> Faces {
+    /// The faces of a connection to the company.
+    pub(super) fn faces(&mut self, port: u16, server_port: u16) -> Faces {
         let host = if server_port == 22 { 22 } else { 10 };
         let server = match self.address {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xc0, 0, 0, 0, 0, u16::from(host))),
         };
-        let iss = |chance: &mut Random| u32::from_be_bytes(chance.array());
-        Faces {
-            client: Face { ip: self.address, port, stack: self.seen_stack(), hops, iss: iss(&mut self.chance) },
-            server: Face {
-                ip: server,
-                port: server_port,
-                stack: &LINUX,
-                hops: GATEWAY_HOPS,
-                iss: iss(&mut self.chance),
-            },
-        }
+        self.faces_to(port, server, server_port, GATEWAY_HOPS)
     }
 
-    /// The next session of the person: its dialogue, its name and its server's port.
-    fn session(&mut self, number: usize) -> (Dialogue, &'static str, u16) {
-        let mut talk = Dialogue::default();
-        if self.traffic == Traffic::WireGuard {
-            let largest = if self.topology == Topology::Exit { 1_280 } else { 1_380 };
-            let rekeys = u32::try_from(self.duration / wireguard::REKEY).unwrap_or(0).max(1);
-            wireguard::play(rekeys, largest, &mut talk, &mut self.chance);
-            return (talk, "wireguard", 51_820);
+    /// The faces of a connection to any server, so many routers behind the tap.
+    pub(super) fn faces_to(&mut self, port: u16, server: IpAddr, server_port: u16, server_hops: u8) -> Faces {
+        let iss = |chance: &mut Random| u32::from_be_bytes(chance.array());
+        let ip = self.inside.unwrap_or(self.address);
+        let client = Face { ip, port, stack: self.seen_stack(), hops: self.hops, iss: iss(&mut self.chance) };
+        let iss = iss(&mut self.chance);
+        Faces { client, server: Face { ip: server, port: server_port, stack: &LINUX, hops: server_hops, iss } }
+    }
+
+    /// The next session of the person.
+    fn session(&mut self, number: usize) -> Talk {
+        if let Traffic::Tunnel(vpn) = self.traffic {
+            return self.tunnel(vpn);
         }
+        let mut dialogue = Dialogue::default();
         let chance = &mut self.chance;
         if number % 4 == 1 {
             let commands = chance.between(2, 3) as u32;
-            ssh::Session { commands, windows: self.stack.name == "windows" }.play(&mut talk, chance);
-            return (talk, "ssh", 22);
+            ssh::Session { commands, windows: self.stack.name == "windows" }.play(&mut dialogue, chance);
+            return Talk { dialogue, protocol: "ssh", port: 22, datagrams: false, then: None };
         }
         let programs: &[Program] = match self.stack.name {
             "windows" => &[Program::Chrome, Program::Chrome, Program::Schannel],
@@ -200,54 +288,118 @@ impl Worker {
         // Firefox offers both key shares, so there is nothing to ask it for again.
         let retry = chance.chance(0.25) && program != Program::Firefox;
         let session = tls::Session { program, server_name, newest, retry, requests: chance.between(1, 3) as u32 };
-        session.play(&mut talk, chance);
-        (talk, if session.is_13() { "tls1.3" } else { "tls1.2" }, 443)
+        session.play(&mut dialogue, chance);
+        let protocol = if session.is_13() { "tls1.3" } else { "tls1.2" };
+        Talk { dialogue, protocol, port: 443, datagrams: false, then: None }
+    }
+
+    fn tunnel(&mut self, vpn: Corporate) -> Talk {
+        let (mut dialogue, chance) = (Dialogue::default(), &mut self.chance);
+        let shrunk = self.topology == Topology::Exit;
+        let largest = if shrunk { 1_280 } else { 1_380 };
+        let talk = |dialogue, protocol, port| Talk { dialogue, protocol, port, datagrams: true, then: None };
+        match vpn {
+            Corporate::WireGuard => {
+                let rekeys = u32::try_from(self.duration / wireguard::REKEY).unwrap_or(0).max(1);
+                wireguard::play(rekeys, largest, &mut dialogue, chance);
+                talk(dialogue, "wireguard", 51_820)
+            }
+            Corporate::OpenVpn | Corporate::OpenVpnTcp => {
+                let over_tcp = vpn == Corporate::OpenVpnTcp;
+                openvpn::Tunnel { lasts: self.duration, largest, over_tcp }.play(&mut dialogue, chance);
+                Talk { datagrams: !over_tcp, ..talk(dialogue, "openvpn", if over_tcp { 443 } else { 1_194 }) }
+            }
+            Corporate::Ipsec => {
+                let (first, rest) = ike::play(self.duration, largest, chance);
+                Talk { then: Some((rest, 4_500)), ..talk(first, "ike", 500) }
+            }
+        }
     }
 
     /// Puts one session's connections and scripts into the world.
-    fn connect(&mut self, world: &mut World, paths: &Paths, faces: Faces, mut talk: Dialogue, begin: i64) {
+    fn connect(&mut self, world: &mut World, paths: &Paths, faces: Faces, talk: Talk, begin: i64) {
         let mss = if self.address.is_ipv6() { MSS6 } else { MSS4 };
         let seen = self.seen_stack();
-        let ends = if self.traffic == Traffic::WireGuard {
-            [Carrier::Udp(self.serial()), Carrier::Udp(self.serial())]
-        } else {
-            [self.tcp(seen, mss), self.tcp(&LINUX, mss)]
-        };
-        let [client, server] = world.add_connection(paths.near.clone(), faces.clone(), ends);
-        world.script(server, talk.server);
+        let ends = if talk.datagrams { self.datagrams() } else { [self.tcp(seen, mss), self.tcp(&LINUX, mss)] };
+        let Talk { dialogue: Dialogue { client: mut asks, server: answers }, then, .. } = talk;
+        if let Some((rest, port)) = then {
+            let mut faces = faces.clone();
+            faces.client.port = faces.client.port.wrapping_add(1);
+            faces.server.port = port;
+            let ends = self.datagrams();
+            let [client, server] = world.add_connection(paths.seen(), faces, ends);
+            world.script(client, rest.client);
+            world.script(server, rest.server);
+            asks.push(Step::Connect(client));
+        }
+        let [client, server] = world.add_connection(paths.seen(), faces.clone(), ends);
+        world.script(server, answers);
         match self.topology {
             Topology::Direct | Topology::Exit => {
-                world.script(client, talk.client);
+                world.script(client, asks);
                 world.open_at(client, begin);
             }
-            Topology::Proxy => {
+            Topology::Proxy(asking) => {
                 let ends = [self.tcp(self.stack, MSS4), self.tcp(&LINUX, MSS4)];
-                let request = if faces.server.ip.is_ipv4() { 10 } else { 22 };
-                let mut script = socks_client(&faces.server, &mut self.chance);
+                let (mut script, relay_script) = asking.scripts(&faces.server, client, &mut self.chance);
                 let [person, relay] = world.add_connection(paths.far.clone(), faces, ends);
-                script.append(&mut talk.client);
+                script.append(&mut asks);
                 world.script(person, script);
-                world.script(relay, socks_relay(request, client));
+                world.script(relay, relay_script);
                 world.open_at(person, begin);
             }
-            Topology::Accelerated => {
+            Topology::Accelerated(_) => {
                 // The modem answers the SYN at once, so the first words go up with the request to connect.
                 let channel = [Carrier::Channel, Carrier::Channel];
                 let [person, hub] = world.add_connection(paths.far.clone(), faces, channel);
-                world.script(person, talk.client);
+                world.script(person, asks);
                 world.script(hub, vec![Step::Connect(client), Step::Splice(client)]);
                 world.open_at(person, begin);
             }
         }
     }
 
-    fn tcp(&mut self, stack: &'static Stack, mss: u16) -> Carrier {
+    pub(super) fn datagrams(&mut self) -> [Carrier; 2] {
+        [Carrier::Udp(self.serial()), Carrier::Udp(self.serial())]
+    }
+
+    pub(super) fn tcp(&mut self, stack: &'static Stack, mss: u16) -> Carrier {
         let offset = u32::from_be_bytes(self.chance.array());
         Carrier::Tcp(Box::new(Tcp::new(stack, mss, offset, self.serial())))
     }
 
     fn serial(&mut self) -> u16 {
         u16::from_be_bytes(self.chance.array())
+    }
+}
+
+impl Asking {
+    /// What the operator says to the proxy before its first words, and what the proxy does until the connection that the
+    /// tap sees is open.
+    fn scripts(self, server: &Face, outgoing: usize, chance: &mut Random) -> (Vec<Step>, Vec<Step>) {
+        let onward = [Step::Connect(outgoing)];
+        match self {
+            Self::Socks => {
+                let request = if server.ip.is_ipv4() { 10 } else { 22 };
+                (socks_client(server, chance), socks_relay(request, outgoing))
+            }
+            Self::Connect => {
+                let (ip, port) = (server.ip, server.port);
+                let request = format!("CONNECT {ip}:{port} HTTP/1.1\r\nHost: {ip}:{port}\r\n\r\n").into_bytes();
+                let done = b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec();
+                let length = request.len();
+                let person = vec![Step::Send(request), Step::Await(done.len())];
+                let relay = [Step::Await(length)].into_iter().chain(onward);
+                (person, relay.chain([Step::Send(done), Step::Splice(outgoing)]).collect())
+            }
+            Self::Early => {
+                // Salt, length and address in one sealed piece, the first words right behind it.
+                let request = chance.bytes(32 + 2 + 16 + 7 + 16);
+                let length = request.len();
+                let relay = [Step::Await(length)].into_iter().chain(onward).chain([Step::Splice(outgoing)]);
+                (vec![Step::Send(request)], relay.collect())
+            }
+        }
     }
 }
 
@@ -289,7 +441,7 @@ fn socks_relay(request: usize, outgoing: usize) -> Vec<Step> {
 }
 
 /// Milliseconds to a thousandth.
-fn ms(nanos: i64) -> f64 {
+pub(super) fn ms(nanos: i64) -> f64 {
     (nanos as f64 / 1e3).round() / 1e3
 }
 
@@ -298,7 +450,9 @@ pub(super) fn internet_to(place: &Place) -> i64 {
     (place.one_way_ms(&ASHBURN) * MS as f64).round() as i64
 }
 
+/// Where ephemeral ports begin here (RFC 6335 gives 49152 to 65535).
+pub(super) const PORTS: (i64, i64) = (49_200, 57_000);
 /// Segment sizes on Ethernet, and behind a WireGuard tunnel with its usual MTU of 1420.
-const MSS4: u16 = 1460;
+pub(super) const MSS4: u16 = 1460;
 const MSS6: u16 = 1440;
 const TUNNEL_MSS: u16 = 1380;

@@ -9,6 +9,7 @@ use crate::simulate::frame::Faces;
 use crate::simulate::leg::Leg;
 use crate::simulate::script::Step;
 use crate::simulate::tcp::{Segment, Tcp};
+use crate::simulate::tunnel::Tunnel;
 use std::collections::{BTreeMap, VecDeque};
 
 /// One thing a packet meets on its way, in the order from client to server.
@@ -20,6 +21,8 @@ pub(super) enum Hop {
     Clamp(u16),
     /// The capture point.
     Tap,
+    /// The capture point outside the gateway, where the packet is still inside that tunnel.
+    Wrapped(usize),
 }
 
 /// What carries the bytes of a connection.
@@ -31,6 +34,25 @@ pub(super) enum Carrier {
     Channel,
     /// Datagrams; each `Send` is one. Counts them for the IPv4 identification.
     Udp(u16),
+}
+
+/// Gives the length of the first whole message among the bytes that wait.
+pub(super) type Cut = fn(&[u8]) -> Option<usize>;
+/// What a message brings about: after so many nanoseconds, that socket says that.
+pub(super) type Answer = Box<dyn FnMut(&[u8]) -> Vec<(i64, usize, Vec<u8>)>>;
+
+/// A socket that acts on messages as they come, whatever its script is doing meanwhile, unless the script awaits bytes.
+pub(super) struct Reflex {
+    /// Where a message ends.
+    pub(super) cut: Cut,
+    /// What to do about it.
+    pub(super) answer: Answer,
+}
+
+impl std::fmt::Debug for Reflex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reflex").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +78,7 @@ enum Event {
     Arrive(Packet),
     Due(usize),
     Wake(usize),
+    Say(usize, Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -75,6 +98,8 @@ struct Socket {
     connected: bool,
     asleep: bool,
     finished: bool,
+    /// What it does when a message arrives, beside its script.
+    reflex: Option<Reflex>,
     /// The socket whose script waits for this one to connect.
     waiter: Option<usize>,
     /// The socket everything that arrives here goes out of.
@@ -91,6 +116,7 @@ pub(super) struct World {
     legs: Vec<Leg>,
     connections: Vec<Connection>,
     sockets: Vec<Socket>,
+    tunnels: Vec<Tunnel>,
     start: i64,
     frames: Vec<(Timestamp, Vec<u8>)>,
 }
@@ -107,6 +133,17 @@ impl World {
         self.legs.len().saturating_sub(1)
     }
 
+    /// A leg by its number.
+    pub(super) fn leg(&self, number: usize) -> Option<&Leg> {
+        self.legs.get(number)
+    }
+
+    /// Adds a tunnel and gives its number.
+    pub(super) fn add_tunnel(&mut self, tunnel: Tunnel) -> usize {
+        self.tunnels.push(tunnel);
+        self.tunnels.len().saturating_sub(1)
+    }
+
     /// Adds a connection and gives the numbers of its client and server sockets.
     pub(super) fn add_connection(&mut self, hops: Vec<Hop>, faces: Faces, carriers: [Carrier; 2]) -> [usize; 2] {
         let connection = self.connections.len();
@@ -121,6 +158,7 @@ impl World {
                 connected: false,
                 asleep: false,
                 finished: false,
+                reflex: None,
                 waiter: None,
                 spliced: None,
                 due: None,
@@ -134,6 +172,13 @@ impl World {
     pub(super) fn script(&mut self, socket: usize, steps: Vec<Step>) {
         if let Some(socket) = self.sockets.get_mut(socket) {
             socket.script = steps.into();
+        }
+    }
+
+    /// What a socket does about each message that arrives, beside its script; it must not await bytes then.
+    pub(super) fn react(&mut self, socket: usize, reflex: Reflex) {
+        if let Some(socket) = self.sockets.get_mut(socket) {
+            socket.reflex = Some(reflex);
         }
     }
 
@@ -156,6 +201,7 @@ impl World {
                     }
                     self.advance(socket);
                 }
+                Event::Say(socket, bytes) => self.send(socket, &bytes),
             }
         }
         self.frames
@@ -222,11 +268,18 @@ impl World {
                         offer.mss = offer.mss.min(most);
                     }
                 }
-                Hop::Tap => {
-                    let frame = match &packet.cargo {
+                Hop::Tap | Hop::Wrapped(_) => {
+                    let plain = || match &packet.cargo {
                         Cargo::Segment(segment) => connection.faces.segment(packet.direction, segment),
                         Cargo::Datagram(id, bytes) => connection.faces.datagram(packet.direction, *id, bytes),
                         Cargo::Open | Cargo::Bytes(_) | Cargo::Close => None,
+                    };
+                    let frame = match hop {
+                        Hop::Wrapped(number) => self
+                            .tunnels
+                            .get_mut(number)
+                            .and_then(|tunnel| tunnel.wrap(self.now, packet.direction, packet.cargo.ip_length())),
+                        _ => plain(),
                     };
                     let at = Timestamp::from_nanos(self.start.saturating_add(self.now));
                     self.frames.extend(frame.map(|bytes| (at, bytes)));
@@ -297,7 +350,31 @@ impl World {
             None => {
                 socket.inbox.extend(bytes);
                 self.advance(number);
+                self.respond(number);
             }
+        }
+    }
+
+    /// Cuts what has arrived into messages and schedules what each brings about.
+    fn respond(&mut self, number: usize) {
+        let Some(socket) = self.sockets.get_mut(number) else { return };
+        if matches!(socket.script.front(), Some(Step::Await(_))) || !socket.connected {
+            return;
+        }
+        let Some(reflex) = &mut socket.reflex else { return };
+        let mut answers = Vec::new();
+        loop {
+            let waiting = socket.inbox.make_contiguous();
+            let Some(message) = (reflex.cut)(waiting).and_then(|n| waiting.get(..n)) else { break };
+            let n = message.len();
+            answers.extend((reflex.answer)(message));
+            socket.inbox.drain(..n);
+            if n == 0 {
+                break;
+            }
+        }
+        for (after, speaker, bytes) in answers {
+            self.schedule(self.now.saturating_add(after), Event::Say(speaker, bytes));
         }
     }
 
@@ -410,6 +487,19 @@ fn nth_hop(hops: &[Hop], direction: Direction, n: usize) -> Option<Hop> {
 }
 
 impl Cargo {
+    /// Length of its IPv4 packet.
+    fn ip_length(&self) -> usize {
+        match self {
+            Self::Segment(segment) => {
+                let options = if segment.syn.is_some() { 12 } else { 0 };
+                let times = if segment.times.is_some() && segment.syn.is_none() { 12 } else { 0 };
+                segment.payload.len().saturating_add(40 + options + times)
+            }
+            Self::Datagram(_, bytes) => bytes.len().saturating_add(28),
+            Self::Open | Self::Bytes(_) | Self::Close => 0,
+        }
+    }
+
     /// Bytes on the line, and whether the line may lose it.
     fn size(&self) -> (usize, bool) {
         match self {
