@@ -1,9 +1,12 @@
-//! OpenVPN: how its control channel is protected, and the round trip of the session's first packets.
+//! OpenVPN: how its control channel is protected, and the round trips of its control packets.
 //!
-//! Reads: opcodes, session ids and acknowledgments of the first control packets, over UDP and over TCP. Emits: the
-//! protection of the control channel, the closed loops of the two resets, and what the ClientHello inside offers where
-//! it is not encrypted. Does not: decrypt, read the TLS behind that hello, or know data packets without the resets
-//! before them.
+//! Reads: opcodes, session ids and acknowledgments of control packets, over UDP and over TCP. Emits: the protection of
+//! the control channel, the closed loops of the resets and of the acknowledgments that follow, and what the ClientHello
+//! inside offers where it is not encrypted. Does not: decrypt, read the TLS behind that hello, or know data packets
+//! without the resets before them.
+//!
+//! Stays attached for the whole flow, since keys are made anew every hour and each time gives more round trips; a data
+//! packet then costs one look at its first byte.
 //!
 //! Reference: OpenVPN wire protocol, draft-ietf-openvpn-protocol; `doc_protocol_overview.h` and `tls-crypt-v2.txt`
 //! of OpenVPN's sources.
@@ -26,7 +29,7 @@ pub(crate) static OPENVPN: Protocol = Protocol {
         [AUTH, HMAC, sni, alpn, ech, ja3, ja4]
     },
     signs: &[],
-    lasting: false,
+    lasting: true,
     probe,
     analyzer: || Box::new(OpenVpn::default()),
 };
@@ -34,11 +37,14 @@ pub(crate) static OPENVPN: Protocol = Protocol {
 const AUTH: Key = "openvpn.auth";
 const HMAC: Key = "openvpn.hmac_bits";
 
+const SOFT_RESET_V1: u8 = 3;
 const CONTROL_V1: u8 = 4;
 const ACK_V1: u8 = 5;
 const HARD_RESET_CLIENT_V2: u8 = 7;
 const HARD_RESET_SERVER_V2: u8 = 8;
 const HARD_RESET_CLIENT_V3: u8 = 10;
+const DATA_V1: u8 = 6;
+const DATA_V2: u8 = 9;
 const CONTROL_WKC_V1: u8 = 11;
 /// What a server may send first: its reset, or the acknowledgment of the client's.
 const SERVER_OPENINGS: &[u8] = &[ACK_V1, HARD_RESET_SERVER_V2];
@@ -65,6 +71,11 @@ const HELLO_PACKETS: u32 = 32;
 const HELLO_LIMIT: usize = 8 * 1024;
 /// Over TCP a packet has its length before it.
 const INBOX_LIMIT: usize = 65_535 + 2;
+/// Length and opcode: enough to tell whether a packet of a stream is read or skipped.
+const FRAME_HEAD: usize = 3;
+/// Control packets of one end that may be under way: a little more than OpenVPN's own window
+/// (`TLS_RELIABLE_N_SEND_BUFFERS`, 6).
+const WINDOW: usize = 8;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     match opening.carrier {
@@ -308,9 +319,83 @@ fn whole_message(content: &[u8]) -> Option<Hello> {
     reader.block_u24().map(|body| Hello::Whole(body.rest().to_vec()))
 }
 
+/// A control packet that waits for its acknowledgment.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// Which of the session's keys it is about.
+    key: u8,
+    id: u32,
+    at: Timestamp,
+    repeated: bool,
+}
+
+/// The control packets of one end without an acknowledgment, oldest first.
+#[derive(Debug, Default)]
+struct Unacknowledged([Option<Sent>; WINDOW]);
+
+impl Unacknowledged {
+    fn sent(&mut self, key: u8, id: u32, at: Timestamp) {
+        if let Some(same) = self.0.iter_mut().flatten().find(|sent| (sent.key, sent.id) == (key, id)) {
+            same.repeated = true;
+            return;
+        }
+        self.0.rotate_left(1);
+        if let Some(newest) = self.0.last_mut() {
+            *newest = Some(Sent { key, id, at, repeated: false });
+        }
+    }
+
+    fn take(&mut self, key: u8, id: u32) -> Option<Sent> {
+        let waits = |slot: &&mut Option<Sent>| slot.is_some_and(|sent| (sent.key, sent.id) == (key, id));
+        self.0.iter_mut().find(waits).and_then(Option::take)
+    }
+}
+
+/// Where control packets are encrypted: the first packet of an end about a new key. Until the other end has
+/// acknowledged it there is no other to be acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Renewal {
+    key: u8,
+    at: Timestamp,
+    repeated: bool,
+    answered: bool,
+}
+
+/// What one end of a stream has sent.
 #[derive(Debug)]
+struct Feed {
+    inbox: Inbox,
+    /// Bytes of a data packet that are still to come.
+    skip: usize,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { inbox: Inbox::new(INBOX_LIMIT), skip: 0 }
+    }
+}
+
+impl Feed {
+    /// The length of the packet at hand with the two bytes of length before it, once known.
+    fn size(&self) -> Option<usize> {
+        Reader::new(self.inbox.bytes()).u16().map(|length| 2 + usize::from(length))
+    }
+
+    fn opcode(&self) -> Option<u8> {
+        self.inbox.bytes().get(FRAME_HEAD - 1).map(|byte| byte >> 3)
+    }
+
+    /// Bytes still wanted for the head of a packet, or once that is there for the packet.
+    fn wants(&self) -> usize {
+        let held = self.inbox.bytes().len();
+        let whole = self.size().filter(|_| held >= FRAME_HEAD).unwrap_or(FRAME_HEAD);
+        whole.saturating_sub(held)
+    }
+}
+
+#[derive(Debug, Default)]
 struct OpenVpn {
-    inboxes: Ends<Inbox>,
+    feeds: Ends<Feed>,
     client: Option<(Direction, ClientReset)>,
     server: Option<ServerReset>,
     /// The server's reset came without any of the client's.
@@ -320,25 +405,11 @@ struct OpenVpn {
     acknowledged: bool,
     /// Where a ClientHello in clear is still to come.
     payloads: Option<Payloads>,
+    /// Control packets read while no loop was closed.
     packets: u8,
+    unacknowledged: Ends<Unacknowledged>,
+    renewals: Ends<Option<Renewal>>,
     done: bool,
-}
-
-impl Default for OpenVpn {
-    fn default() -> Self {
-        let inboxes = Ends { orig: Inbox::new(INBOX_LIMIT), resp: Inbox::new(INBOX_LIMIT) };
-        Self {
-            inboxes,
-            client: None,
-            server: None,
-            headless: false,
-            confirmed: false,
-            acknowledged: false,
-            payloads: None,
-            packets: 0,
-            done: false,
-        }
-    }
 }
 
 /// When a packet's first and last byte passed.
@@ -355,46 +426,131 @@ impl Analyzer for OpenVpn {
             }
             return;
         }
-        let mut inbox = std::mem::replace(self.inboxes.of_mut(pdu.dir), Inbox::new(0));
-        if !inbox.push(pdu.at, pdu.bytes) {
-            self.give_up(pdu.at, pdu.dir, "openvpn.beyond-buffer", events);
+        self.on_stream(pdu, events);
+    }
+
+    fn on_gap(&mut self, at: Timestamp, dir: Direction, len: u64, events: &mut Events) {
+        let feed = self.feeds.of_mut(dir);
+        match usize::try_from(len) {
+            // What is lost lies inside a packet that is only counted.
+            Ok(len) if len <= feed.skip => feed.skip -= len,
+            _ => self.settle(at, dir, events),
         }
-        while !self.done {
-            let mut reader = Reader::new(inbox.bytes());
-            let Some(block) = reader.block_u16() else { break };
-            let size = block.len() + 2;
-            let span = (inbox.time_of(0), inbox.time_of(size - 1));
-            self.on_packet(pdu.dir, span, block.rest(), events);
-            inbox.consume(size);
-        }
-        *self.inboxes.of_mut(pdu.dir) = inbox;
     }
 }
 
 impl OpenVpn {
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if !std::mem::replace(&mut self.done, true) {
+            events.settled(at, dir);
+        }
+    }
+
+    /// Cuts a stream into packets; data packets are skipped as soon as they are known.
+    fn on_stream(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        let mut feed = std::mem::take(self.feeds.of_mut(pdu.dir));
+        let mut rest = pdu.bytes;
+        while !rest.is_empty() && !self.done {
+            let wanted = if feed.skip > 0 { feed.skip } else { feed.wants() };
+            let (piece, after) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
+            rest = after;
+            if feed.skip > 0 {
+                feed.skip -= piece.len();
+                continue;
+            }
+            if !feed.inbox.push(pdu.at, piece) {
+                self.give_up(pdu.at, pdu.dir, "openvpn.beyond-buffer", events);
+            }
+            let (Some(size), Some(opcode)) = (feed.size(), feed.opcode()) else { continue };
+            let held = feed.inbox.bytes().len();
+            if size < FRAME_HEAD {
+                self.give_up(pdu.at, pdu.dir, "openvpn.empty-packet", events);
+            } else if self.confirmed && matches!(opcode, DATA_V1 | DATA_V2) {
+                feed.skip = size - held;
+                feed.inbox.consume(held);
+            } else if held == size {
+                let span = (feed.inbox.time_of(0), feed.inbox.time_of(size - 1));
+                self.on_packet(pdu.dir, span, feed.inbox.bytes().get(2..).unwrap_or_default(), events);
+                feed.inbox.consume(size);
+            }
+        }
+        *self.feeds.of_mut(pdu.dir) = feed;
+    }
+
     fn on_packet(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
         let opcode = bytes.first().map(|b| b >> 3);
         match opcode {
-            _ if self.acknowledged => {}
+            Some(DATA_V1 | DATA_V2) if self.confirmed => return,
             Some(HARD_RESET_CLIENT_V2 | HARD_RESET_CLIENT_V3) => self.on_client_reset(dir, span, bytes, events),
-            Some(HARD_RESET_SERVER_V2) => self.on_server_reset(dir, span, bytes, events),
-            Some(CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1) => self.on_control(dir, span, bytes, events),
+            Some(HARD_RESET_SERVER_V2) if !self.acknowledged => self.on_server_reset(dir, span, bytes, events),
+            Some(CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1) if !self.acknowledged => {
+                self.on_control(dir, span, bytes, events);
+            }
+            Some(SOFT_RESET_V1 | CONTROL_V1 | ACK_V1 | CONTROL_WKC_V1 | HARD_RESET_SERVER_V2) if self.acknowledged => {}
             _ if self.client.is_none() && !self.headless => {
-                self.give_up(span.1, dir, "openvpn.not-a-control-packet", events)
+                self.give_up(span.1, dir, "openvpn.not-a-control-packet", events);
             }
             _ => {}
         }
         if opcode == Some(CONTROL_V1) && !self.done {
             self.on_payload(dir, span.1, bytes, events);
         }
-        if self.acknowledged && self.payloads.is_none() && !self.done {
-            self.done = true;
-            events.settled(span.1, dir);
+        if self.confirmed && !self.done {
+            self.on_acknowledgments(dir, span, bytes, events);
         }
-        self.packets = self.packets.saturating_add(1);
-        if !self.done && self.packets >= PATIENCE {
-            self.done = true;
-            events.settled(span.1, dir);
+        self.packets = if self.confirmed { 0 } else { self.packets.saturating_add(1) };
+        if self.packets >= PATIENCE {
+            self.settle(span.1, dir, events);
+        }
+    }
+
+    /// Every control packet is acknowledged by its number, at once or with a control packet that leaves just then.
+    fn on_acknowledgments(&mut self, dir: Direction, span: Span, bytes: &[u8], events: &mut Events) {
+        let (Some((client_dir, client)), Some(server)) = (self.client, self.server) else { return };
+        let (own, other) =
+            if dir == client_dir { (client.session, server.session) } else { (server.session, client.session) };
+        let mut reader = Reader::new(bytes);
+        let (Some(first), Some(session)) = (reader.u8(), reader.array::<8>()) else { return };
+        let (opcode, key) = (first >> 3, first & 7);
+        if session != own {
+            return;
+        }
+        let Some(at) = client.protection.acknowledgments() else {
+            return self.on_renewal(dir, span, (opcode, key), bytes.len(), events);
+        };
+        let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
+        let Some(count) = reader.u8().filter(|count| *count <= ACKS) else { return };
+        let Some(numbers) = reader.take(usize::from(count) * 4) else { return };
+        let names = count > 0 && reader.array() == Some(other);
+        for number in numbers.chunks_exact(4).filter(|_| names) {
+            let id = number.first_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+            if let Some(sent) = self.unacknowledged.of_mut(dir.flip()).take(key, id) {
+                tell_loop(dir.flip(), (sent.at, span.0), sent.repeated, events);
+            }
+        }
+        // The hard resets have loops of their own.
+        if matches!(opcode, CONTROL_V1 | CONTROL_WKC_V1 | SOFT_RESET_V1)
+            && let Some(id) = reader.u32()
+        {
+            self.unacknowledged.of_mut(dir).sent(key, id, span.1);
+        }
+    }
+
+    /// Under encryption only lengths show that a packet acknowledges something, and not what. The first one about a new
+    /// key can only be about the reset that asked for that key.
+    fn on_renewal(&mut self, dir: Direction, span: Span, (opcode, key): (u8, u8), len: usize, events: &mut Events) {
+        let acknowledges = opcode == ACK_V1 || (opcode == SOFT_RESET_V1 && len > CRYPT_RESET);
+        if let Some(open) = self.renewals.of_mut(dir.flip()).as_mut().filter(|open| open.key == key && !open.answered)
+            && acknowledges
+        {
+            open.answered = true;
+            tell_loop(dir.flip(), (open.at, span.0), open.repeated, events);
+        }
+        if opcode == SOFT_RESET_V1 {
+            match self.renewals.of_mut(dir) {
+                Some(open) if open.key == key => open.repeated = true,
+                renewal => *renewal = Some(Renewal { key, at: span.1, repeated: false, answered: false }),
+            }
         }
     }
 
@@ -405,14 +561,19 @@ impl OpenVpn {
             }
             return;
         };
+        // The first session, or a client that begins again on the same ports.
+        let begins = self.client.is_none_or(|(_, before)| before.session != reset.session);
         // Sent anew, it makes the exchange ambiguous: asking a second time tells that.
-        if self.server.is_none() {
+        if begins || self.server.is_none() {
             events.ask(span.1, dir, Layer::OpenVpn, "client-reset");
         }
-        if self.client.is_none_or(|(_, before)| before.session != reset.session) {
+        if begins {
             self.client = Some((dir, reset));
             self.server = None;
-            self.payloads = reset.protection.acknowledgments().map(|_| Payloads::default());
+            self.acknowledged = false;
+            self.payloads = reset.protection.acknowledgments().filter(|_| !self.confirmed).map(|_| Payloads::default());
+            self.unacknowledged = Ends::default();
+            self.renewals = Ends::default();
         }
     }
 
@@ -490,10 +651,18 @@ impl OpenVpn {
     }
 
     fn give_up(&mut self, at: Timestamp, dir: Direction, fault: &'static str, events: &mut Events) {
-        self.done = true;
         events.violation(at, dir, fault);
-        events.settled(at, dir);
+        self.settle(at, dir, events);
     }
+}
+
+/// A control packet and its acknowledgment; what was sent twice is told twice, so that its sample counts as ambiguous.
+fn tell_loop(asking: Direction, (asked, answered): (Timestamp, Timestamp), repeated: bool, events: &mut Events) {
+    events.ask(asked, asking, Layer::OpenVpn, "control-ack");
+    if repeated {
+        events.ask(asked, asking, Layer::OpenVpn, "control-ack");
+    }
+    events.answer(answered, asking.flip(), Layer::OpenVpn, "control-ack");
 }
 
 #[cfg(test)]
@@ -610,7 +779,6 @@ mod tests {
                 &auth,
                 "ask server-reset",
                 "answer server-reset",
-                "Settled",
             ];
             assert_eq!(told, expected, "{protection:?}");
         }
@@ -693,7 +861,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hello_inside_is_read_and_ends_the_reading() {
+    fn the_hello_inside_is_read() {
         for protection in [Protection::None, Protection::TlsAuth(20), Protection::TlsCrypt] {
             let mut turns = dialogue(protection);
             turns.extend(control(protection, &[&hello()[..], b"more"].concat(), 100));
@@ -702,12 +870,12 @@ mod tests {
             let readable = protection.acknowledgments().is_some();
             assert_eq!(offers.first().map(String::as_str), readable.then_some("tls.sni=example.org"), "{told:?}");
             assert_eq!(offers.iter().filter(|t| t.starts_with("tls.ja3=")).count(), usize::from(readable));
-            assert_eq!(told.last().map(|e| &e.kind), Some(&EventKind::Settled));
+            assert!(!told.iter().any(|e| e.kind == EventKind::Settled));
         }
     }
 
     #[test]
-    fn what_is_no_hello_or_too_much_ends_the_reading() {
+    fn what_is_no_hello_or_too_much_is_not_offered() {
         let mut endless = hello();
         endless[3..5].copy_from_slice(&[0x40, 0]);
         endless[6..9].copy_from_slice(&[0, 0x7f, 0xff]);
@@ -717,7 +885,128 @@ mod tests {
             turns.extend(control(Protection::None, &bytes, 1000));
             let told = run(&turns);
             assert!(offers(&told).is_empty());
-            assert_eq!(told.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        }
+    }
+
+    /// Method, whether it is the question, and the number of the turn.
+    fn loops(events: &[Event]) -> Vec<(&'static str, bool, i64)> {
+        let told = |e: &Event| match e.kind {
+            EventKind::Ask(l) => Some((l.method, true, e.at.nanos() / 1_000_000)),
+            EventKind::Answer(l) => Some((l.method, false, e.at.nanos() / 1_000_000)),
+            _ => None,
+        };
+        events.iter().filter_map(told).filter(|l| l.0 == "control-ack").collect()
+    }
+
+    /// A control packet about a key, with acknowledgments of the other end's packets before its own number.
+    fn numbered(opcode: u8, own: [u8; 8], key: u8, acks: &[u32], peer: [u8; 8], id: Option<u32>) -> Vec<u8> {
+        let mut out = vec![opcode << 3 | key];
+        out.extend(own);
+        out.push(u8::try_from(acks.len()).unwrap());
+        acks.iter().for_each(|ack| out.extend(ack.to_be_bytes()));
+        if !acks.is_empty() {
+            out.extend(peer);
+        }
+        out.extend(id.map(u32::to_be_bytes).into_iter().flatten());
+        out
+    }
+
+    #[test]
+    fn an_acknowledgment_answers_the_packet_it_numbers() {
+        let control = |own, key, acks: &[u32], peer, id| numbered(CONTROL_V1, own, key, acks, peer, Some(id));
+        let mut turns = dialogue(Protection::None);
+        turns.extend([
+            (Orig, control(CLIENT, 0, &[], SERVER, 1)),              // 3
+            (Resp, control(SERVER, 0, &[1], CLIENT, 1)),             // 4
+            (Resp, control(SERVER, 0, &[], CLIENT, 2)),              // 5
+            (Resp, control(SERVER, 0, &[], CLIENT, 2)),              // 6: sent anew
+            (Orig, numbered(ACK_V1, CLIENT, 0, &[1], SERVER, None)), // 7
+            (Orig, numbered(ACK_V1, CLIENT, 0, &[2, 1], SERVER, None)),
+            (Orig, vec![DATA_V2 << 3, 0, 0, 0, 1, 2, 3]),
+            (Resp, numbered(SOFT_RESET_V1, SERVER, 1, &[], CLIENT, Some(0))), // 10: an hour later
+            (Orig, numbered(ACK_V1, CLIENT, 0, &[0], SERVER, None)),          // of the key before
+            (Orig, numbered(ACK_V1, CLIENT, 1, &[0], *b"stranger", None)),
+            (Orig, numbered(SOFT_RESET_V1, CLIENT, 1, &[0], SERVER, Some(0))), // 13
+            (Resp, numbered(ACK_V1, SERVER, 1, &[0], CLIENT, None)),
+        ]);
+        let ack = "control-ack";
+        let expected = [
+            (ack, true, 3),
+            (ack, false, 4),
+            (ack, true, 4),
+            (ack, false, 7),
+            (ack, true, 5),
+            (ack, true, 5),
+            (ack, false, 8),
+            (ack, true, 10),
+            (ack, false, 13),
+            (ack, true, 13),
+            (ack, false, 14),
+        ];
+        assert_eq!(loops(&run(&turns)), expected);
+        // The same over TCP, where data packets are skipped, in whatever pieces.
+        let framed = |(dir, bytes): &(Direction, Vec<u8>)| {
+            (*dir, [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat())
+        };
+        let stream: Vec<_> = turns.iter().map(framed).collect();
+        for piece in [1, 2, 5, usize::MAX] {
+            assert_eq!(loops(&testkit::stream(&OPENVPN, &borrowed(&stream), piece)), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn an_encrypted_renewal_is_answered_by_what_can_only_acknowledge() {
+        let crypt = |opcode: u8, own, key: u8, inner: usize| {
+            let mut out = packet(opcode, own, Protection::TlsCrypt, &vec![0; inner]);
+            out[0] |= key;
+            out
+        };
+        let mut turns = dialogue(Protection::TlsCrypt);
+        turns.extend([
+            (Orig, crypt(CONTROL_V1, CLIENT, 0, 200)),
+            (Resp, crypt(ACK_V1, SERVER, 0, 13)),
+            (Resp, crypt(SOFT_RESET_V1, SERVER, 1, 5)), // 5
+            (Orig, crypt(SOFT_RESET_V1, CLIENT, 1, 5)), // crosses the other's and acknowledges nothing
+            (Orig, crypt(ACK_V1, CLIENT, 1, 13)),       // 7
+            (Orig, crypt(ACK_V1, CLIENT, 1, 13)),
+            (Resp, crypt(ACK_V1, SERVER, 1, 13)),
+            (Resp, crypt(SOFT_RESET_V1, SERVER, 2, 5)),
+            (Orig, crypt(SOFT_RESET_V1, CLIENT, 2, 17)), // 11
+        ]);
+        let ack = "control-ack";
+        let expected =
+            [(ack, true, 5), (ack, false, 7), (ack, true, 6), (ack, false, 9), (ack, true, 10), (ack, false, 11)];
+        assert_eq!(loops(&run(&turns)), expected);
+    }
+
+    #[test]
+    fn a_client_that_begins_again_is_timed_again() {
+        let mut turns = dialogue(Protection::None);
+        let mut anew = dialogue(Protection::None);
+        anew[0].1[1..9].copy_from_slice(b"client-9");
+        anew[1].1[14..22].copy_from_slice(b"client-9");
+        anew[2].1[1..9].copy_from_slice(b"client-9");
+        turns.extend(anew);
+        let answers = told(&run(&turns)).into_iter().filter(|t| t.starts_with("answer")).collect::<Vec<_>>();
+        let once = ["answer client-reset", "answer server-reset"];
+        assert_eq!(answers, [once, once].concat());
+    }
+
+    #[test]
+    fn bytes_that_were_not_captured_end_the_reading_unless_they_are_data() {
+        let framed = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+        for (lost, settles) in [(900, false), (1_200, true)] {
+            let (mut analyzer, mut events) = ((OPENVPN.analyzer)(), Events::default());
+            let at = Timestamp::from_nanos(1);
+            let data = [&[DATA_V2 << 3][..], &[0; 1_000]].concat();
+            let mut turns: Vec<_> = dialogue(Protection::None).iter().map(|(dir, b)| (*dir, framed(b))).collect();
+            turns.push((Orig, framed(&data)[..100].to_vec()));
+            for (dir, bytes) in &turns {
+                let pdu = Pdu { at, dir: *dir, bytes, carrier: Carrier::Stream, missing: 0 };
+                analyzer.on_pdu(&pdu, &mut events);
+            }
+            analyzer.on_gap(at, Orig, lost, &mut events);
+            assert_eq!(events.drain().any(|e| e.kind == EventKind::Settled), settles);
         }
     }
 
