@@ -147,6 +147,8 @@ impl Outlet for WorkerOutlet {
             News::Samples { flow, story, fresh, lag } => self.records.ledger.on_samples(flow, story, fresh, lag),
             News::Name { at, address, name } => self.records.ledger.on_name(at, address, name),
             News::Claim(located) => self.records.ledger.on_claim(located),
+            // The worker has seen to these.
+            News::Asked { .. } | News::Answered { .. } => {}
         }
     }
 }

@@ -94,6 +94,21 @@ pub enum EventKind {
     Ask(Loop),
     /// `dir` has just sent the first byte of the answer.
     Answer(Loop),
+    /// As [`EventKind::Ask`], where the answer may come on another flow between the same two addresses (IKE goes on at
+    /// another port). Both ends know `token` and nobody else chooses it.
+    AskAcross {
+        /// The loop.
+        of: Loop,
+        /// What the answer will bear as well.
+        token: u64,
+    },
+    /// The answer to an [`EventKind::AskAcross`] of another flow.
+    AnswerAcross {
+        /// The loop.
+        of: Loop,
+        /// What the question bore.
+        token: u64,
+    },
     /// The bytes that follow, from both ends, belong to another protocol; `rest` of them have already been read.
     Handover {
         /// Name in the registry, or [`CARGO`].
@@ -171,6 +186,16 @@ impl Events {
     /// See [`EventKind::Answer`].
     pub fn answer(&mut self, at: Timestamp, dir: Direction, layer: Layer, method: &'static str) {
         self.push(at, dir, EventKind::Answer(Loop { layer, method }));
+    }
+
+    /// See [`EventKind::AskAcross`].
+    pub fn ask_across(&mut self, at: Timestamp, dir: Direction, of: Loop, token: u64) {
+        self.push(at, dir, EventKind::AskAcross { of, token });
+    }
+
+    /// See [`EventKind::AnswerAcross`].
+    pub fn answer_across(&mut self, at: Timestamp, dir: Direction, of: Loop, token: u64) {
+        self.push(at, dir, EventKind::AnswerAcross { of, token });
     }
 
     /// See [`EventKind::Handover`].

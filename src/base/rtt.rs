@@ -74,11 +74,15 @@ pub enum Layer {
     Telnet,
     /// RustDesk: registration and key exchange.
     RustDesk,
+    /// RFB handshake.
+    Rfb,
+    /// Whoever looks at a remote screen, whatever carries it.
+    RemoteEcho,
 }
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::TcpHandshake,
         Self::WireGuard,
         Self::OpenVpn,
@@ -98,6 +102,8 @@ impl Layer {
         Self::Xdmcp,
         Self::Telnet,
         Self::RustDesk,
+        Self::Rfb,
+        Self::RemoteEcho,
     ];
 
     /// The word used in records.
@@ -123,6 +129,8 @@ impl Layer {
             Self::Xdmcp => "xdmcp",
             Self::Telnet => "telnet",
             Self::RustDesk => "rustdesk",
+            Self::Rfb => "rfb",
+            Self::RemoteEcho => "remote-echo",
         }
     }
 }

@@ -3,10 +3,16 @@
 //! A leaf room: one measurement a file, each with its method and its bias. Does not: judge, average, or forget which
 //! packets a number came from. The methods are described for users in `docs/meters.md`.
 
+mod across;
+mod key_echo;
+mod remote_echo;
 mod shape;
 mod tcp_handshake;
 mod turnaround;
 
+pub use across::Across;
+pub use key_echo::KeyEcho;
+pub use remote_echo::RemoteEcho;
 pub use shape::ShapeMeter;
 pub use tcp_handshake::TcpHandshake;
 pub use turnaround::Turnaround;

@@ -4,7 +4,8 @@ use super::Outlet;
 use super::gather::Gather;
 use crate::base::Timestamp;
 use crate::flow::{Flow, Table, Timeouts};
-use crate::session::{Budget, Connection};
+use crate::meter::Across;
+use crate::session::{Budget, Connection, News};
 use crate::wire::Packet;
 
 /// What a worker is given.
@@ -62,6 +63,8 @@ impl WorkerCounts {
 pub struct Worker {
     table: Table<Connection>,
     gather: Gather,
+    /// Loops that close on another flow than the one they were opened on.
+    across: Across,
     budget: Budget,
     counts: WorkerCounts,
     clock: Timestamp,
@@ -79,6 +82,7 @@ impl Worker {
         Self {
             table: Table::new(flows, limits.timeouts),
             gather: Gather::default(),
+            across: Across::default(),
             budget: limits.budget,
             counts: WorkerCounts::default(),
             clock: Timestamp::MIN,
@@ -117,7 +121,12 @@ impl Worker {
         if touch.flipped {
             connection.on_flip();
         }
-        connection.on_packet(flow, touch.dir, packet, &self.budget, &mut |news| out.news(news));
+        let across = &mut self.across;
+        connection.on_packet(flow, touch.dir, packet, &self.budget, &mut |news| match news {
+            News::Asked { at, dir, of, token } => across.ask(at, dir, of, token),
+            News::Answered { at, dir, of, token, sample } => *sample = across.answer(at, dir, of, token),
+            other => out.news(other),
+        });
         if connection.is_read()
             && let Some(kind) = connection.gathers()
         {

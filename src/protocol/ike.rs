@@ -3,14 +3,15 @@
 //!
 //! Reads: headers of all messages; of those in clear the security associations, vendor ids, notifications and IKEv1's
 //! identities. Emits: what was offered and chosen, who made the ends where they say so, the closed loops of the
-//! exchanges. Does not: decrypt, put fragments together, or follow a peer to another address or port.
+//! exchanges, also where the first goes on at another port. Does not: decrypt, put fragments together, or follow a peer
+//! to another address.
 //!
 //! Stays attached for the whole flow, since rekeys and liveness checks give more round trips. ESP in between costs one
 //! look at its first four bytes.
 //!
 //! Reference: RFC 2408, 2409 (IKEv1), RFC 7296 (IKEv2), RFC 3947, 3948 (UDP encapsulation), RFC 9329 (TCP).
 
-use crate::base::{Direction, Ends, IdentityKind, Layer, Link, Reader, Timestamp, Whereabouts};
+use crate::base::{Direction, Ends, IdentityKind, Layer, Link, Loop, Reader, Timestamp, Whereabouts};
 use crate::protocol::codec::isakmp::{Algorithms, Header, Message, exchange, identity_v1, notification, payload};
 use crate::protocol::codec::{Inbox, isakmp_names as names};
 use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
@@ -67,6 +68,9 @@ const OPEN: usize = 4;
 /// A frame of a stream: its length counts itself.
 const FRAME_LIMIT: usize = 65_535;
 const EMPTY_FRAME: [u8; 2] = [0, 2];
+/// The first exchange's response and the request that follows it.
+const AUTH: &str = "auth";
+const AUTH_LOOP: Loop = Loop { layer: Layer::Ike, method: AUTH };
 /// Words of vendor ids or notifications that are told.
 const WORDS: usize = 24;
 
@@ -350,7 +354,9 @@ impl Ike {
         again: bool,
         events: &mut Events,
     ) {
-        self.close_answered(dir, span.0, header, again, events);
+        if !self.close_answered(dir, span.0, header, again, events) && !again {
+            self.close_elsewhere(dir, span.0, header, events);
+        }
         if let Some(open) = self.asked.iter_mut().flatten().find(|asked| asked.is_of(dir, header)) {
             open.repeated = true;
             return;
@@ -371,16 +377,33 @@ impl Ike {
     }
 
     /// The initiator's next request can only be written once the first exchange's response is there: it needs the
-    /// responder's SPI and public key, or the cookie.
-    fn close_answered(&mut self, dir: Direction, at: Timestamp, header: &Header, again: bool, events: &mut Events) {
-        let Some(open) = self.answered.filter(|open| open.dir == dir.flip()) else { return };
+    /// responder's SPI and public key, or the cookie. Says whether it is that request.
+    fn close_answered(
+        &mut self,
+        dir: Direction,
+        at: Timestamp,
+        header: &Header,
+        again: bool,
+        events: &mut Events,
+    ) -> bool {
+        let Some(open) = self.answered.filter(|open| open.dir == dir.flip()) else { return false };
         let method = match header.exchange {
             exchange::SA_INIT if open.retry && !again => "sa-init-retry",
-            exchange::AUTH | exchange::INTERMEDIATE if !open.retry && header.responder == open.responder => "auth",
-            _ => return,
+            exchange::AUTH | exchange::INTERMEDIATE if !open.retry && header.responder == open.responder => AUTH,
+            _ => return false,
         };
         self.answered = None;
         tell_loop(open.dir, (open.at, at), method, open.repeated, events);
+        true
+    }
+
+    /// Behind a NAT the second request goes to port 4500, which is another flow (RFC 7296 2.23). Both SPIs in it can
+    /// only come from the response on the first.
+    fn close_elsewhere(&self, dir: Direction, at: Timestamp, header: &Header, events: &mut Events) {
+        let second = matches!(header.exchange, exchange::AUTH | exchange::INTERMEDIATE) && header.message_id == 1;
+        if second && self.requests.of(dir).is_none() {
+            events.answer_across(at, dir, AUTH_LOOP, token(header));
+        }
     }
 
     fn on_response(
@@ -397,6 +420,7 @@ impl Ike {
         let Some(asked) = place.and_then(Option::take) else {
             if let Some(open) = self.answered.as_mut().filter(|open| again && open.dir == dir) {
                 open.repeated = true;
+                events.ask_across(span.1, dir, AUTH_LOOP, token(header));
             }
             return;
         };
@@ -410,6 +434,9 @@ impl Ike {
         tell_loop(asked.dir, (asked.at, span.0), method, asked.repeated, events);
         if header.exchange == exchange::SA_INIT {
             let retry = Clear::read(message).retry.is_some();
+            if !retry {
+                events.ask_across(span.1, dir, AUTH_LOOP, token(header));
+            }
             self.answered = Some(Answered { dir, at: span.1, retry, responder: header.responder, repeated: false });
         }
     }
@@ -448,6 +475,11 @@ impl Ike {
             }
         }
     }
+}
+
+/// What only the two ends of one IKE association can both know: their SPIs, 64 random bits each.
+const fn token(header: &Header) -> u64 {
+    header.initiator ^ header.responder.rotate_left(32)
 }
 
 /// Question and answer of a loop; a question sent twice is told twice, so that its sample counts as ambiguous.

@@ -351,14 +351,24 @@ impl Unacknowledged {
     }
 }
 
-/// Where control packets are encrypted: the first packet of an end about a new key. Until the other end has
-/// acknowledged it there is no other to be acknowledged.
+/// Where control packets are encrypted: a packet of one end before which all others had been acknowledged.
 #[derive(Debug, Clone, Copy)]
-struct Renewal {
+struct Alone {
+    /// Which of the session's keys it is about.
     key: u8,
-    at: Timestamp,
-    repeated: bool,
-    answered: bool,
+    /// When it passed, and whether it did so again.
+    open: Option<(Timestamp, bool)>,
+    /// Nothing is under way: the next packet will be alone.
+    clear: bool,
+    /// It is the reset that asks for the key.
+    is_reset: bool,
+}
+
+impl Default for Alone {
+    /// The hard resets have loops of their own.
+    fn default() -> Self {
+        Self { key: 0, open: None, clear: true, is_reset: false }
+    }
 }
 
 /// What one end of a stream has sent.
@@ -408,7 +418,7 @@ struct OpenVpn {
     /// Control packets read while no loop was closed.
     packets: u8,
     unacknowledged: Ends<Unacknowledged>,
-    renewals: Ends<Option<Renewal>>,
+    alone: Ends<Alone>,
     done: bool,
 }
 
@@ -516,7 +526,7 @@ impl OpenVpn {
             return;
         }
         let Some(at) = client.protection.acknowledgments() else {
-            return self.on_renewal(dir, span, (opcode, key), bytes.len(), events);
+            return self.on_encrypted(dir, span, (opcode, key), bytes.len(), events);
         };
         let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
         let Some(count) = reader.u8().filter(|count| *count <= ACKS) else { return };
@@ -536,21 +546,34 @@ impl OpenVpn {
         }
     }
 
-    /// Under encryption only lengths show that a packet acknowledges something, and not what. The first one about a new
-    /// key can only be about the reset that asked for that key.
-    fn on_renewal(&mut self, dir: Direction, span: Span, (opcode, key): (u8, u8), len: usize, events: &mut Events) {
-        let acknowledges = opcode == ACK_V1 || (opcode == SOFT_RESET_V1 && len > CRYPT_RESET);
-        if let Some(open) = self.renewals.of_mut(dir.flip()).as_mut().filter(|open| open.key == key && !open.answered)
-            && acknowledges
-        {
-            open.answered = true;
-            tell_loop(dir.flip(), (open.at, span.0), open.repeated, events);
-        }
-        if opcode == SOFT_RESET_V1 {
-            match self.renewals.of_mut(dir) {
-                Some(open) if open.key == key => open.repeated = true,
-                renewal => *renewal = Some(Renewal { key, at: span.1, repeated: false, answered: false }),
+    /// Under encryption only opcodes and lengths show that a packet acknowledges something, and not what. The first
+    /// packet of an end about a new key, and the first one after its reset was acknowledged, stand alone: what then
+    /// comes from the other end and only acknowledges can be about nothing older.
+    fn on_encrypted(&mut self, dir: Direction, span: Span, (opcode, key): (u8, u8), len: usize, events: &mut Events) {
+        let only = opcode == ACK_V1;
+        let reset = opcode == SOFT_RESET_V1 && len > CRYPT_RESET;
+        let other = self.alone.of_mut(dir.flip());
+        if other.key == key && (only || reset) {
+            if let Some((at, repeated)) = other.open.take() {
+                tell_loop(dir.flip(), (at, span.0), repeated, events);
+                // More of the same flight may be under way, unless it was the reset, which goes before all else.
+                other.clear = std::mem::take(&mut other.is_reset);
             }
+        } else if other.key == key && opcode == CONTROL_V1 {
+            // It may acknowledge as well or not: whatever comes after may be about something newer.
+            other.open = None;
+        }
+        let own = self.alone.of_mut(dir);
+        match (opcode, &mut own.open) {
+            (CONTROL_V1 | CONTROL_WKC_V1 | SOFT_RESET_V1, _) if own.key != key => {
+                let is_reset = opcode == SOFT_RESET_V1;
+                *own = Alone { key, open: Some((span.1, false)), clear: false, is_reset };
+            }
+            (SOFT_RESET_V1, Some((_, repeated))) => *repeated = true,
+            (CONTROL_V1 | CONTROL_WKC_V1, None) if own.clear => {
+                (own.open, own.clear) = (Some((span.1, false)), false);
+            }
+            _ => {}
         }
     }
 
@@ -573,7 +596,7 @@ impl OpenVpn {
             self.acknowledged = false;
             self.payloads = reset.protection.acknowledgments().filter(|_| !self.confirmed).map(|_| Payloads::default());
             self.unacknowledged = Ends::default();
-            self.renewals = Ends::default();
+            self.alone = Ends::default();
         }
     }
 
@@ -964,18 +987,27 @@ mod tests {
         let mut turns = dialogue(Protection::TlsCrypt);
         turns.extend([
             (Orig, crypt(CONTROL_V1, CLIENT, 0, 200)),
+            (Resp, crypt(CONTROL_V1, SERVER, 0, 1_100)), // 4: may acknowledge that or not
+            (Resp, crypt(CONTROL_V1, SERVER, 0, 1_100)),
+            (Orig, crypt(ACK_V1, CLIENT, 0, 13)), // 6
+            (Orig, crypt(ACK_V1, CLIENT, 0, 13)),
             (Resp, crypt(ACK_V1, SERVER, 0, 13)),
-            (Resp, crypt(SOFT_RESET_V1, SERVER, 1, 5)), // 5
+            (Resp, crypt(CONTROL_V1, SERVER, 0, 300)), // what the next acknowledgment is about nobody knows
+            (Orig, crypt(ACK_V1, CLIENT, 0, 13)),
+            (Resp, crypt(SOFT_RESET_V1, SERVER, 1, 5)), // 11
             (Orig, crypt(SOFT_RESET_V1, CLIENT, 1, 5)), // crosses the other's and acknowledges nothing
-            (Orig, crypt(ACK_V1, CLIENT, 1, 13)),       // 7
+            (Orig, crypt(ACK_V1, CLIENT, 1, 13)),       // 13
             (Orig, crypt(ACK_V1, CLIENT, 1, 13)),
             (Resp, crypt(ACK_V1, SERVER, 1, 13)),
             (Resp, crypt(SOFT_RESET_V1, SERVER, 2, 5)),
-            (Orig, crypt(SOFT_RESET_V1, CLIENT, 2, 17)), // 11
+            (Orig, crypt(SOFT_RESET_V1, CLIENT, 2, 17)), // 17
+            (Resp, crypt(CONTROL_V1, SERVER, 2, 1_100)),
+            (Orig, crypt(ACK_V1, CLIENT, 2, 13)), // 19
         ]);
         let ack = "control-ack";
-        let expected =
-            [(ack, true, 5), (ack, false, 7), (ack, true, 6), (ack, false, 9), (ack, true, 10), (ack, false, 11)];
+        let expected = [(4, 6), (11, 13), (12, 15), (16, 17), (18, 19)]
+            .map(|(asked, answered)| [(ack, true, asked), (ack, false, answered)])
+            .concat();
         assert_eq!(loops(&run(&turns)), expected);
     }
 

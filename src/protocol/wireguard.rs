@@ -5,9 +5,9 @@
 //! tell (AmneziaWG, Cloudflare WARP); disco's magic, keys and lengths. Emits: the closed loops of each handshake and of
 //! disco's pings; the indices chosen by the responder, by which flows of a peer that roams meet. Does not: decrypt.
 //!
-//! Stays attached for twelve handshakes (a rekey comes every two minutes), since each gives one more round trip and one
-//! more index; a data message then costs one look at its first byte and, only while a response waits for its answer,
-//! one at its index.
+//! Stays attached for the whole flow, since each rekey (every two minutes) gives two more round trips and one more
+//! index; a data message costs one look at its first byte and, only while a response waits for its answer, one at its
+//! index. In disguise a message costs a look at its length and at its last bytes.
 //!
 //! Reference: Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel" (NDSS 2017), 5.4; AmneziaWG's README
 //! (junk packets, S1, S2, H1 to H4); Tailscale's sources, `disco/disco.go`.
@@ -72,8 +72,6 @@ const UNPADDED: usize = 576;
 /// A data message holds a header of 16 and a tag of 16 bytes around a payload padded to 16.
 const KEEPALIVE_LEN: usize = 32;
 
-/// Handshakes that are read before the flow is left alone.
-const HANDSHAKES: u8 = 12;
 /// Initiations that are kept while no response names one; they are 5 s apart and given up after 90 s.
 const PENDING: usize = 4;
 /// Nobody has sent so many packets in one session that its counter is larger: a session ends after 2^60 messages by
@@ -247,6 +245,8 @@ struct WireGuard {
     handshakes: u8,
     seen_initiation: bool,
     cookie_told: bool,
+    /// The handshakes of this flow are disguised.
+    disguised: bool,
     /// An initiation in disguise: its end, its index, and the response's four first bytes and index.
     masked: Option<(Masked, Direction, [u8; 4])>,
     answered: Option<([u8; 4], [u8; 4])>,
@@ -263,7 +263,10 @@ impl Analyzer for WireGuard {
             return;
         }
         let message = Message::read(pdu.bytes, pdu.missing);
-        if self.masked.is_some() || (message.is_none() && self.handshakes == 0 && !self.seen_initiation) {
+        if self.disguised
+            || self.masked.is_some()
+            || (message.is_none() && self.handshakes == 0 && !self.seen_initiation)
+        {
             return self.on_masked(pdu, events);
         }
         let Some(message) = message else {
@@ -298,47 +301,43 @@ impl WireGuard {
     }
 
     fn on_masked(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
-        let Some((mask, dir, asked)) = self.masked else {
-            match Masked::initiation(pdu.bytes, pdu.missing) {
-                Some((mask, index)) => {
-                    self.masked = Some((mask, pdu.dir, index));
-                    events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
-                }
-                None => self.refuse(pdu, "wireguard.malformed-message", events),
-            }
-            return;
-        };
+        let answer = self.masked.filter(|(_, dir, _)| pdu.dir == dir.flip() && self.answered.is_none());
+        let answer = answer.and_then(|(mask, _, asked)| Some((mask, mask.response(pdu.bytes, pdu.missing, asked)?)));
         let head = pdu.bytes.first_chunk::<4>().copied().unwrap_or_default();
-        let Some((reply, index)) = self.answered else {
-            if pdu.dir == dir {
-                // Sent anew, with an index of its own.
-                if let Some((mask, index)) = Masked::initiation(pdu.bytes, pdu.missing) {
-                    self.masked = Some((mask, dir, index));
-                    events.ask(pdu.at, dir, Layer::WireGuard, "handshake-init");
-                }
-            } else if let Some(index) = mask.response(pdu.bytes, pdu.missing, asked) {
-                self.answered = Some((head, index));
-                events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
-                events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
-                if mask == Masked::Amnezia {
-                    events.confirmed(pdu.at, pdu.dir);
-                    events.attribute(pdu.at, pdu.dir, VARIANT, "amnezia");
-                }
+        if let Some((mask, index)) = answer {
+            self.answered = Some((head, index));
+            events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
+            events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
+            if mask == Masked::Amnezia && !std::mem::replace(&mut self.disguised, true) {
+                events.confirmed(pdu.at, pdu.dir);
+                events.attribute(pdu.at, pdu.dir, VARIANT, "amnezia");
+            }
+            return;
+        }
+        if let Some((mask, index)) = Masked::initiation(pdu.bytes, pdu.missing) {
+            // The first, one sent anew, which has an index of its own, or a rekey, by either end.
+            (self.masked, self.answered) = (Some((mask, pdu.dir, index)), None);
+            return events.ask(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
+        }
+        let Some((mask, dir, _)) = self.masked else {
+            if !self.disguised {
+                self.refuse(pdu, "wireguard.malformed-message", events);
             }
             return;
         };
+        // Until there is an answer, data is that of the session before.
+        let Some((reply, index)) = self.answered else { return };
         // Data names the responder's index, and of WARP has the response's reserved bytes.
         let names = pdu.dir == dir && pdu.bytes.get(4..8) == Some(&index[..]);
         let disguised = mask == Masked::Amnezia || (head.first() == Some(&0xc4) && head.get(1..) == reply.get(1..));
         if names && disguised {
             events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
-            if mask == Masked::Warp {
+            if mask == Masked::Warp && !std::mem::replace(&mut self.disguised, true) {
                 events.confirmed(pdu.at, pdu.dir);
                 events.attribute(pdu.at, pdu.dir, VARIANT, "quic-like");
                 events.application(pdu.at, pdu.dir, "cloudflare-warp");
             }
-            self.done = true;
-            events.settled(pdu.at, pdu.dir);
+            (self.masked, self.answered) = (None, None);
         }
     }
 
@@ -372,7 +371,7 @@ impl WireGuard {
             }
             events.confirmed(pdu.at, pdu.dir);
         }
-        self.handshakes += 1;
+        self.handshakes = self.handshakes.saturating_add(1);
         events.ask(asked.at, asked.dir, Layer::WireGuard, "handshake-init");
         events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-init");
         // What the flow's responder chose stays good when the originator comes from elsewhere.
@@ -388,10 +387,6 @@ impl WireGuard {
                 self.responded = None;
                 events.ask(response.at, response.dir, Layer::WireGuard, "handshake-response");
                 events.answer(pdu.at, pdu.dir, Layer::WireGuard, "handshake-response");
-                if self.handshakes >= HANDSHAKES {
-                    self.done = true;
-                    events.settled(pdu.at, pdu.dir);
-                }
             }
         } else if self.handshakes == 0 {
             self.on_headless(pdu, message, events);
@@ -429,8 +424,6 @@ const DISCO_OVERHEAD: usize = 6 + 32 + 24 + 16;
 /// Type, version, transaction, address and port. A ping has 14 bytes, 46 with its node's key, or is padded; what else
 /// there is goes through relays.
 const PONG: usize = 1 + 1 + 12 + 16 + 2;
-/// Pongs read before the flow is left alone.
-const PONGS: u8 = 48;
 
 impl Disco {
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -447,14 +440,13 @@ impl Disco {
 struct Tailscale {
     keys: Ends<Option<[u8; 32]>>,
     confirmed: bool,
-    pongs: u8,
     wireguard: WireGuard,
 }
 
 impl Default for Tailscale {
     fn default() -> Self {
         let wireguard = WireGuard { within: true, ..WireGuard::default() };
-        Self { keys: Ends::default(), confirmed: false, pongs: 0, wireguard }
+        Self { keys: Ends::default(), confirmed: false, wireguard }
     }
 }
 
@@ -489,10 +481,6 @@ impl Tailscale {
             return;
         }
         events.answer(pdu.at, pdu.dir, Layer::Overlay, "disco-ping");
-        self.pongs += 1;
-        if self.pongs >= PONGS {
-            events.settled(pdu.at, pdu.dir);
-        }
     }
 }
 
@@ -561,16 +549,18 @@ mod tests {
 
     #[test]
     fn data_of_the_old_session_answers_nothing() {
+        // Rekeys of a working day, and more than a byte counts.
+        const ROUNDS: u32 = 300;
         let mut turns = Vec::new();
-        for i in 0..u32::from(HANDSHAKES) {
+        for i in 0..ROUNDS {
             turns.extend([(Orig, initiation(10 + i)), (Resp, response(60 + i, 10 + i))]);
             turns.extend([(Orig, data(59 + i, 500)), (Orig, data(60 + i, 0))]);
         }
         let events = run(&turns);
         let answered: Vec<_> =
             loops(&events).into_iter().filter(|l| l.0 == "handshake-response" && !l.1).map(|l| l.2).collect();
-        assert_eq!(answered, (0..i64::from(HANDSHAKES)).map(|i| 4 * i + 3).collect::<Vec<_>>());
-        assert_eq!(events.last().map(|e| &e.kind), Some(&EventKind::Settled));
+        assert_eq!(answered, (0..i64::from(ROUNDS)).map(|i| 4 * i + 3).collect::<Vec<_>>());
+        assert!(!events.iter().any(|e| e.kind == EventKind::Settled));
     }
 
     #[test]
@@ -611,10 +601,14 @@ mod tests {
         assert_eq!(probe(&ask, b""), Probe::NeedMore);
         assert_eq!(probe(&ask, &answer), Probe::Match);
         assert_eq!(probe(&ask, &masked(70, 7, 6, 4, 92)), Probe::NeedMore);
-        let data = message(0x77, 6, 0, 96);
-        let events = run(&[(Orig, ask), (Resp, answer), (Orig, data)]);
+        let data = |index| message(0x77, index, 0, 96);
+        // A rekey, by the other end, is read as well, and data of the session before answers nothing.
+        let (again, agreed) = (masked(40, 0x1234_5678, 15, 9, 148), masked(70, 0x9abc_def0, 16, 15, 92));
+        let turns = [(Orig, ask.clone()), (Resp, answer.clone()), (Orig, data(6)), (Resp, again), (Orig, agreed)];
+        let events = run(&[&turns[..], &[(Resp, data(5)), (Resp, data(16))]].concat());
         assert_eq!(testkit::said(&events, VARIANT), Some("amnezia"));
-        assert_eq!(testkit::loops(&events).len(), 2);
+        let methods: Vec<_> = testkit::loops(&events).into_iter().map(|(_, _, method)| method).collect();
+        assert_eq!(methods, ["handshake-init", "handshake-response"].repeat(2));
         assert_eq!(probe(&[0; 400], b""), Probe::NoMatch);
         assert_eq!(probe(&[7; 400], b""), Probe::NoMatch);
     }

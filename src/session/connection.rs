@@ -5,10 +5,10 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Claim, Direction, Event, EventKind, Located, RttSample, Timestamp, Whereabouts};
+use crate::base::{Claim, Direction, Event, EventKind, Layer, Located, Loop, RttSample, Side, Timestamp, Whereabouts};
 use crate::flow::{Chunk, FiveTuple, Flow, Limits};
-use crate::meter::{ShapeMeter, TcpHandshake, Turnaround};
-use crate::protocol::{Carrier, Gait, Pdu, gait_of};
+use crate::meter::{KeyEcho, RemoteEcho, ShapeMeter, TcpHandshake, Turnaround};
+use crate::protocol::{Carrier, Category, Gait, Pdu, Protocol, gait_of};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,6 +38,30 @@ pub enum News<'a> {
     },
     /// Somebody is said to be at an address.
     Claim(Located),
+    /// A question whose answer may come on another flow.
+    Asked {
+        /// When.
+        at: Timestamp,
+        /// Who asked.
+        dir: Direction,
+        /// The loop.
+        of: Loop,
+        /// What the answer will bear.
+        token: u64,
+    },
+    /// The answer to a question of another flow.
+    Answered {
+        /// When.
+        at: Timestamp,
+        /// Who answered.
+        dir: Direction,
+        /// The loop.
+        of: Loop,
+        /// What the question bore.
+        token: u64,
+        /// Where whoever knows the question puts the round trip.
+        sample: &'a mut Option<RttSample>,
+    },
 }
 
 /// A session that has ended.
@@ -69,7 +93,54 @@ pub struct Connection {
     live: Option<Box<Live>>,
     story: Option<Box<Story>>,
     /// Counts on where the protocol wants it.
-    shape: Option<Box<(ShapeMeter, &'static Gait)>>,
+    watch: Option<Box<Watch>>,
+}
+
+/// What is measured of a flow whose handshake is over.
+#[derive(Debug, Default)]
+struct Watch {
+    shape: Option<(ShapeMeter, &'static Gait, KeyEcho)>,
+    echo: Option<RemoteEcho>,
+}
+
+impl Watch {
+    /// For flows of this protocol, if anything is to be measured.
+    fn of(protocol: &'static Protocol) -> Option<Box<Self>> {
+        let shape = gait_of(protocol).map(|gait| (ShapeMeter::default(), gait, KeyEcho::default()));
+        let screen = matches!(protocol.category, Category::RemoteDesktop | Category::Kvm);
+        // A shell's channels may carry a screen, the other way round: asked for by the responder.
+        let echo = (screen || shape.is_some()).then(RemoteEcho::default);
+        (shape.is_some() || echo.is_some()).then(|| Box::new(Self { shape, echo }))
+    }
+
+    /// Takes a packet in; `told` are the round trips of the flow so far.
+    fn on_packet(&mut self, dir: Direction, packet: &Packet<'_>, told: &[RttSample]) -> [Option<RttSample>; 2] {
+        let (at, len) = (packet.at, packet.payload_len);
+        let mut stroke = None;
+        if let Some((shape, _, keys)) = &mut self.shape {
+            shape.on_packet(at, dir, len);
+            if let Transport::Tcp(tcp) = &packet.transport {
+                stroke = keys.on_segment(at, dir, tcp, len);
+            }
+        }
+        let enough = self.echo.as_mut().is_some_and(|echo| echo.on_packet(at, dir, len));
+        [stroke, if enough { self.conclude(at, told) } else { None }]
+    }
+
+    /// The round trip to the viewer of a screen, if there are enough packets to tell.
+    fn conclude(&mut self, at: Timestamp, told: &[RttSample]) -> Option<RttSample> {
+        let tcp = |side: Side| {
+            let handshakes = told.iter().filter(|s| s.layer == Layer::TcpHandshake && s.side == side);
+            handshakes.map(|s| s.rtt).min()
+        };
+        let echo = self.echo.as_mut()?;
+        let floor = echo.viewer().and_then(tcp);
+        let sample = echo.conclude(at, floor)?;
+        // In a shell only what the responder had carried to the originator can be a screen: without such a channel,
+        // what follows a page of text is a person who has read it.
+        let reversed = self.shape.as_ref().is_none_or(|(meter, ..)| meter.shape().openings.resp > 0);
+        Some(sample).filter(|_| reversed)
+    }
 }
 
 /// What exists only while the handshake is read.
@@ -114,7 +185,8 @@ impl Connection {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
-            _ if self.stage == Stage::Settled || *budget == Budget::NOTHING => {}
+            _ if self.stage == Stage::Settled => self.count(dir, packet),
+            _ if *budget == Budget::NOTHING => {}
             Transport::Udp { .. } => self.on_datagram(flow, dir, packet, Carrier::Datagram, budget, news),
             _ => self.on_datagram(flow, dir, packet, Carrier::Ip(flow.tuple.proto.0), budget, news),
         }
@@ -145,11 +217,16 @@ impl Connection {
             reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
             tell_claims(flow, story, news);
         }
-        if let (Some(story), Some((meter, gait))) = (&mut self.story, self.shape.as_deref())
-            && let Some(value) = (gait.of)(meter.shape())
-        {
-            let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
-            story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
+        if let (Some(story), Some(watch)) = (&mut self.story, self.watch.as_deref_mut()) {
+            if let Some(sample) = watch.conclude(flow.last, &story.samples) {
+                story.on_sample(sample);
+            }
+            if let Some((meter, gait, _)) = &watch.shape
+                && let Some(value) = (gait.of)(meter.shape())
+            {
+                let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
+                story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
+            }
         }
         let story = self.story.map(|story| *story);
         let (untold, lag) =
@@ -159,10 +236,11 @@ impl Connection {
 
     /// A packet of a settled flow.
     fn count(&mut self, dir: Direction, packet: &Packet<'_>) {
-        if let Some(watch) = &mut self.shape
+        if let (Some(watch), Some(story)) = (&mut self.watch, &mut self.story)
             && packet.payload_len > 0
         {
-            watch.0.on_packet(packet.at, dir, packet.payload_len);
+            let samples = watch.on_packet(dir, packet, &story.samples);
+            samples.into_iter().flatten().for_each(|sample| story.on_sample(sample));
         }
     }
 
@@ -260,9 +338,16 @@ impl Connection {
         let (Live { reading, turnaround }, story) = self.reading(flow, carrier);
         reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
         tell_claims(flow, story, news);
-        if reading.is_over() {
+        // What is read as long as it lasts never settles.
+        let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
+        let (over, untold) = (reading.is_over(), story.told < story.samples.len());
+        if self.watch.is_none() {
+            self.watch = lasting.and_then(Watch::of);
+        }
+        self.count(dir, packet);
+        if over {
             self.settle(flow, news);
-        } else if story.told < story.samples.len() {
+        } else if untold {
             self.tell(flow, news);
         }
     }
@@ -274,8 +359,9 @@ impl Connection {
         if self.story.as_ref().is_some_and(|s| s.is_blank()) {
             self.story = None;
         }
-        let gait = self.story.as_ref().and_then(|story| story.protocol).and_then(gait_of);
-        self.shape = gait.map(|gait| Box::new((ShapeMeter::default(), gait)));
+        if self.watch.is_none() {
+            self.watch = self.story.as_ref().and_then(|story| story.protocol).and_then(Watch::of);
+        }
         self.tell(flow, news);
     }
 
@@ -348,10 +434,18 @@ fn take(found: Found, story: &mut Story, turnaround: &mut Turnaround, news: &mut
             if let Some(sample) = turnaround.on_event(&event) {
                 story.on_sample(sample);
             }
-            if let EventKind::Name { address, name } = event.kind {
-                news(News::Name { at: event.at, address, name });
-            } else {
-                story.on_event(event);
+            let (at, dir) = (event.at, event.dir);
+            match event.kind {
+                EventKind::Name { address, name } => news(News::Name { at, address, name }),
+                EventKind::AskAcross { of, token } => news(News::Asked { at, dir, of, token }),
+                EventKind::AnswerAcross { of, token } => {
+                    let mut sample = None;
+                    news(News::Answered { at, dir, of, token, sample: &mut sample });
+                    if let Some(sample) = sample {
+                        story.on_sample(sample);
+                    }
+                }
+                _ => story.on_event(event),
             }
         }
     }

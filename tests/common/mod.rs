@@ -47,6 +47,7 @@ impl Outlet for Collect {
             News::Samples { flow, story, fresh, lag } => self.ledger.on_samples(flow, story, fresh, lag),
             News::Name { at, address, name } => self.ledger.on_name(at, address, name),
             News::Claim(located) => self.ledger.on_claim(located),
+            News::Asked { .. } | News::Answered { .. } => {}
         }
     }
 }

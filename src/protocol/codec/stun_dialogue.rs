@@ -1,7 +1,7 @@
 //! STUN between two ends: which request an answer belongs to, and what the attributes say.
 //!
 //! Reads: messages, those that TURN carries included. Emits: attributes, the link that joins the flows of one ICE
-//! session, and the round trip of each answered transaction, as many as a long call's account can hold. Does not:
+//! session, and the round trip of each answered transaction for as long as the call lasts. Does not:
 //! name the flow, or allocate once everything has been said.
 //!
 //! An answer names its request by 96 random bits, so a loop is never guessed (RFC 8489 section 6.3.1). It errs upward
@@ -9,9 +9,8 @@
 
 use super::stun::{Class, Dialect, Message, attribute, method, plain_address};
 use super::text::printable;
-use crate::base::{Direction, Ends, Events, Key, Layer, Link, Reader, Timestamp};
+use crate::base::{Direction, Events, Key, Layer, Link, Reader, Timestamp};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 const SOFTWARE: Key = "stun.software";
 const CLIENT_SOFTWARE: Key = "stun.client_software";
@@ -46,40 +45,6 @@ struct Request {
     dir: Direction,
     at: Timestamp,
     repeated: bool,
-}
-
-/// How often a loop is told: the first ones, then about as often as the call doubles in age, and any that is shorter.
-/// A record holds 64 round trips, and their minimum over time is what counts.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pace {
-    told: u8,
-    first: Option<Timestamp>,
-    last: Timestamp,
-    least: Option<Duration>,
-}
-
-/// Loops told without waiting.
-const AT_ONCE: u8 = 6;
-/// Loops told in all, but for shorter ones.
-const USUAL: u8 = 14;
-/// Loops told in all.
-const MOST: u8 = 17;
-
-impl Pace {
-    /// Whether a loop that closed now is told.
-    fn tells(&mut self, at: Timestamp, rtt: Duration) -> bool {
-        let first = *self.first.get_or_insert(at);
-        let shorter = self.least.is_none_or(|least| rtt < least);
-        let age = at.since(first).unwrap_or_default();
-        let due = at.since(self.last).is_some_and(|since| since >= age / 2);
-        let tells = self.told < AT_ONCE || self.told < USUAL && due || self.told < MOST && shorter;
-        if tells {
-            self.told += 1;
-            self.last = at;
-            self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
-        }
-        tells
-    }
 }
 
 /// What is said once.
@@ -121,8 +86,6 @@ pub struct Shown<'a> {
 #[derive(Debug, Default)]
 pub struct Dialogue {
     open: [Option<Request>; OPEN],
-    pace: Ends<Pace>,
-    relayed_pace: Pace,
     told: Told,
     /// The client of TURN, once it has shown itself.
     turn_client: Option<Direction>,
@@ -207,14 +170,11 @@ impl Dialogue {
             |r: &Request| r.transaction == message.transaction && r.dir == dir.flip() && r.method == message.method;
         let slot = self.open.iter_mut().find(|slot| slot.as_ref().is_some_and(fits));
         let Some(request) = slot.and_then(Option::take) else { return false };
-        let Some(rtt) = at.since(request.at) else { return true };
         // What a peer behind the relay answers has made the way twice over.
         let through = way == Way::Relayed && self.turn_client != Some(dir);
         let method = if through { Some("binding-through-relay") } else { loop_name(message.method) };
-        let pace = if through { &mut self.relayed_pace } else { self.pace.of_mut(dir) };
         if let Some(method) = method
             && (way == Way::Direct || self.turn_client.is_some())
-            && pace.tells(at, rtt)
         {
             events.ask(request.at, request.dir, Layer::Stun, method);
             if request.repeated {
@@ -522,18 +482,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_call_tells_few_of_its_loops_over_its_whole_length() {
+    fn a_long_call_tells_all_its_loops() {
         let mut turns = Vec::new();
         for i in 0..2_000i64 {
             let transaction = u8::try_from(i % 250).unwrap();
             turns.push((i * 2_500, Orig, Way::Direct, message(1, transaction, &[])));
             turns.push((i * 2_500 + 40, Resp, Way::Direct, message(0x0101, transaction, &[])));
         }
-        // The shortest of all comes late.
-        turns.push((5_000_000, Orig, Way::Direct, message(1, 251, &[])));
-        turns.push((5_000_030, Resp, Way::Direct, message(0x0101, 251, &[])));
-        let told = methods(&events(&turns)).len();
-        assert!((usize::from(USUAL) - 2..=usize::from(MOST)).contains(&told), "{told}");
+        assert_eq!(methods(&events(&turns)).len(), 2_000);
     }
 
     #[test]
