@@ -133,7 +133,11 @@ impl Bench {
             (Some(from), Some(to)) => ledger.claims().between(address, from, to),
             _ => Vec::new(),
         };
-        let case = Case { people: &people, ..Case::new(account, place.as_ref(), &self.site) };
+        let at_once = match (account.first_seen, account.last_seen) {
+            (Some(from), Some(to)) => ledger.claims().people_at_once(address, from, to),
+            _ => None,
+        };
+        let case = Case { people: &people, at_once, ..Case::new(account, place.as_ref(), &self.site) };
         let mut findings = judge_all(address, &case, &self.site, told);
         findings.iter_mut().for_each(|finding| self.note(finding, &people));
         (findings, place)

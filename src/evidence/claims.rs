@@ -5,7 +5,8 @@
 //! Bounded: [`ClaimLimits`]; what is over is counted. Does not: believe; each stay keeps who said it and what it is
 //! worth.
 
-use crate::base::{Identity, Located, Stay, Sureness, Timestamp};
+use super::facts::at_once;
+use crate::base::{Identity, IdentityKind, Located, Stay, Sureness, Timestamp};
 use crate::intel::Pseudonyms;
 use dashmap::DashMap;
 use foldhash::fast::{FixedState, RandomState};
@@ -256,6 +257,33 @@ impl Claims {
         })
     }
 
+    /// The most people that are said to have been at `address` at one moment between; a person said to be there in
+    /// several ways counts once. None if no claim of a person tells of a stay's beginning or end.
+    #[must_use]
+    pub fn people_at_once(&self, address: IpAddr, from: Timestamp, to: Timestamp) -> Option<usize> {
+        let mut stays: Vec<(Arc<Identity>, Timestamp, Timestamp)> = Vec::new();
+        for place in [Some(address), prefix_of(address)].into_iter().flatten() {
+            let Some(spans) = self.stays.get(&place) else { continue };
+            let told = spans.iter().filter(|(name, span)| {
+                name.identity.kind == IdentityKind::User
+                    && (span.begun || span.ended)
+                    && span.from <= to
+                    && span.to >= from
+            });
+            stays.extend(told.map(|(name, span)| (Arc::clone(&name.identity), span.from, span.to)));
+        }
+        stays.sort();
+        // One person's stays that meet are one.
+        let mut merged: Vec<(Arc<Identity>, Timestamp, Timestamp)> = Vec::new();
+        for (who, begin, end) in stays {
+            match merged.last_mut() {
+                Some((known, _, until)) if *known == who && begin <= *until => *until = (*until).max(end),
+                _ => merged.push((who, begin, end)),
+            }
+        }
+        (!merged.is_empty()).then(|| at_once(merged.into_iter().map(|(_, from, to)| (from, to))))
+    }
+
     fn of(&self, address: IpAddr, wanted: impl Fn(&Span) -> bool) -> Vec<Arc<Identity>> {
         let mut found: Vec<(std::cmp::Reverse<Sureness>, Arc<Identity>)> = Vec::new();
         for place in [Some(address), prefix_of(address)].into_iter().flatten() {
@@ -386,7 +414,7 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Claim, IdentityKind, Whereabouts};
+    use crate::base::{Claim, Whereabouts};
     use proptest::prelude::*;
 
     fn t(seconds: i64) -> Timestamp {
@@ -421,6 +449,21 @@ mod tests {
         assert!(claims.at(ip(1), t(1_000 + 13 * 3_600)).is_empty());
         assert_eq!(names(&claims.between(ip(1), t(0), t(2_000))), ["alice", "bob"]);
         assert!(claims.at(ip(2), t(500)).is_empty());
+    }
+
+    #[test]
+    fn people_are_counted_once_and_only_while_they_are_there() {
+        let claims = Claims::new(ClaimLimits::default());
+        for (name, session, from, to) in
+            [("a", "1", 0, 100), ("a", "2", 50, 150), ("b", "3", 90, 200), ("c", "4", 160, 300)]
+        {
+            claims.add(said(from, 1, name, Stay::Begins, Some(session)));
+            claims.add(said(to, 1, name, Stay::Ends, Some(session)));
+        }
+        claims.add(said(95, 1, "told-of-no-stay", Stay::Goes, None));
+        assert_eq!(claims.people_at_once(ip(1), t(0), t(400)), Some(2));
+        assert_eq!(claims.people_at_once(ip(1), t(301), t(400)), None);
+        assert_eq!(claims.people_at_once(ip(2), t(0), t(400)), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
-use super::{ClaimLimits, Claims};
+use super::{ClaimLimits, Claims, Facts};
 use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::{FiveTuple, Flow};
@@ -76,7 +76,7 @@ pub struct Lag {
 }
 
 /// A flow to cite, ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CitedFlow {
     orig: (IpAddr, u16),
     resp: (IpAddr, u16),
@@ -84,7 +84,7 @@ pub struct CitedFlow {
 }
 
 impl CitedFlow {
-    fn of(tuple: &FiveTuple) -> Self {
+    pub(super) fn of(tuple: &FiveTuple) -> Self {
         Self { orig: (tuple.orig.ip, tuple.orig.port), resp: (tuple.resp.ip, tuple.resp.port), proto: tuple.proto.0 }
     }
 
@@ -123,6 +123,8 @@ pub struct Account {
     pub ladder: Ladder,
     /// Its path.
     pub path: Path,
+    /// What its sessions tell beside: behind a box, because there may be a million endpoints.
+    pub facts: Box<Facts>,
     /// Handshakes measured at two layers; at most 64, chosen by hash.
     pub gaps: BTreeSet<Gap>,
     /// All such handshakes, also those not kept.
@@ -392,6 +394,7 @@ impl Account {
         self.on_time(session.start, session.end);
         self.sessions += 1;
         self.bytes += session.ends.orig.bytes + session.ends.resp.bytes;
+        self.facts.on_session(session, program(&session.attributes));
         self.path.add(&session.ends.orig, session.tuple.orig.ip.is_ipv6());
     }
 }
@@ -406,6 +409,6 @@ fn program(attributes: &[(Key, String)]) -> u64 {
 }
 
 /// A hash that is the same in every run: it decides what a report holds.
-fn fixed_hash(value: &impl Hash) -> u64 {
+pub(super) fn fixed_hash(value: &impl Hash) -> u64 {
     FixedState::with_seed(0x6661_726d).hash_one(value)
 }

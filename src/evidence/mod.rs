@@ -6,6 +6,7 @@
 //! or a calibration run.
 
 mod claims;
+mod facts;
 mod habits;
 mod hypothesis;
 mod judge;
@@ -16,6 +17,7 @@ pub mod rules;
 mod verdict;
 
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
+pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use judge::{Case, Site, expected_ms, judge, judge_all};
 pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};

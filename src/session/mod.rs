@@ -11,6 +11,7 @@ mod roster;
 mod signs;
 mod story;
 
+pub use crate::protocol::Category;
 pub use connection::{Budget, Connection, Ended, News};
 pub use join::Join;
 pub use record::{Confidence, RttSummary, Session};

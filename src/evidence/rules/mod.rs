@@ -4,14 +4,37 @@
 //! A rule that has too little to go by says nothing.
 
 mod absolute_excess;
+mod ack_echo;
+mod always_on;
 mod cross_layer_gap;
+mod crowded_address;
+mod exit_reputation;
 mod hello_lag;
+mod obfuscated_tunnel;
+mod remote_tool;
+mod rtt_bimodality;
+mod shift_hours;
+mod too_fast;
 mod tunnel_tax;
 
 use super::{Case, Hypothesis, Question};
 
 /// All rules.
-pub static RULES: &[&Rule] = &[&absolute_excess::RULE, &cross_layer_gap::RULE, &hello_lag::RULE, &tunnel_tax::RULE];
+pub static RULES: &[&Rule] = &[
+    &absolute_excess::RULE,
+    &too_fast::RULE,
+    &cross_layer_gap::RULE,
+    &hello_lag::RULE,
+    &tunnel_tax::RULE,
+    &rtt_bimodality::RULE,
+    &exit_reputation::RULE,
+    &obfuscated_tunnel::RULE,
+    &remote_tool::RULE,
+    &ack_echo::RULE,
+    &always_on::RULE,
+    &shift_hours::RULE,
+    &crowded_address::RULE,
+];
 
 /// What the measurements of several rules have in common (science note 6): within a family they are not independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

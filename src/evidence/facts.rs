@@ -1,0 +1,283 @@
+//! What the sessions of an endpoint tell beside their round trips: programs, remote-control tools, tunnels, hours.
+//!
+//! Reads: finished sessions. Emits: [`Facts`], which depend on the set of sessions only, not on their order. Bounded;
+//! where too much is seen, what stays is chosen by a hash of the content. Does not: judge.
+
+use super::ledger::{CitedFlow, fixed_hash};
+use crate::base::{Layer, Side, Timestamp};
+use crate::session::{Category, Confidence, Session};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Distinct programs, tunnels and measured loops kept of an endpoint.
+const PROGRAMS: usize = 16;
+const TUNNELS: usize = 64;
+const REACHES: usize = 32;
+/// Hours kept: five weeks; the latest stay.
+const HOURS: usize = 24 * 35;
+/// Flows that are cited of a tool.
+const CITED: usize = 3;
+
+/// One hour, in nanoseconds.
+const HOUR: i64 = 3_600_000_000_000;
+
+/// What is known of one endpoint beside its ladder and its path.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Programs by a hash of their fingerprint, ascending, with the shortest TCP round trip of each. A vector, as
+    /// `hours`: nearly every endpoint has one or two, and there may be a million endpoints.
+    pub programs: Vec<(u64, Program)>,
+    /// Sessions of remote-control tools, KVM boxes and tunnels of its own, by tool.
+    pub tools: BTreeMap<&'static str, ToolUse>,
+    /// VPN sessions.
+    pub tunnels: BTreeSet<Tunnel>,
+    /// Loops that were closed at whoever works the endpoint's machine.
+    pub reaches: BTreeSet<Reach>,
+    /// Packets by hour since 1970, ascending.
+    pub hours: Vec<(i64, u64)>,
+}
+
+/// One program's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// TCP handshakes measured.
+    pub n: u64,
+    /// The shortest round trip of them, in microseconds.
+    pub least_us: u32,
+    /// A flow of it: that of the shortest.
+    pub flow: CitedFlow,
+}
+
+/// The use of one tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolUse {
+    /// What it is for.
+    pub category: Category,
+    /// How sure its name is, at best.
+    pub confidence: Confidence,
+    /// Sessions.
+    pub sessions: u64,
+    /// Sessions in which the endpoint's machine was the one that was worked.
+    pub worked: u64,
+    /// The longest of those.
+    pub longest: Duration,
+    /// All of those together.
+    pub total: Duration,
+    /// Flows to cite: of those in which it was worked, if there are any.
+    pub flows: BTreeSet<(bool, CitedFlow)>,
+}
+
+/// One VPN session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tunnel {
+    rank: u64,
+    /// First packet.
+    pub from: Timestamp,
+    /// Last packet.
+    pub to: Timestamp,
+    /// The flow.
+    pub flow: CitedFlow,
+}
+
+/// A loop through a remote-control session, and the part of it up to where the session itself ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reach {
+    rank: u64,
+    /// Whole loops that were measured.
+    pub n: u32,
+    /// The shortest of them, in microseconds.
+    pub whole_us: u32,
+    /// The shortest round trip to the session's other end, in microseconds.
+    pub relay_us: u32,
+    /// The layer at which the loop is closed.
+    pub layer: Layer,
+    /// The flow.
+    pub flow: CitedFlow,
+}
+
+impl Reach {
+    /// From the session's other end to who works the machine and back, in milliseconds.
+    #[must_use]
+    pub fn leg_ms(&self) -> f64 {
+        (f64::from(self.whole_us) - f64::from(self.relay_us)).max(0.0) / 1e3
+    }
+}
+
+impl Facts {
+    /// Takes a session in; `program` is a hash of the program's fingerprint, 0 if it has none.
+    pub fn on_session(&mut self, session: &Session, program: u64) {
+        let flow = CitedFlow::of(&session.tuple);
+        self.on_program(session, program, flow);
+        self.on_hours(session);
+        let Some((protocol, category, confidence)) = named(session) else { return };
+        match category {
+            Category::Vpn => self.on_tunnel(session, flow),
+            Category::RemoteDesktop | Category::Kvm | Category::Proxy => {
+                let name = session.application.unwrap_or(protocol);
+                self.on_tool(name, category, confidence, session, flow);
+            }
+            Category::RemoteShell if is_reverse_forward(session) => {
+                self.on_tool("ssh-reverse-tunnel", category, confidence, session, flow);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_program(&mut self, session: &Session, program: u64, flow: CitedFlow) {
+        let least = least(session, Side::Client, |layer| layer == Layer::TcpHandshake);
+        let (Some((least_us, n)), true) = (least, program != 0) else { return };
+        let seen = entry(&mut self.programs, program, || Program { n: 0, least_us, flow });
+        if let Some(seen) = seen {
+            seen.n += u64::from(n);
+            if (least_us, flow) < (seen.least_us, seen.flow) {
+                (seen.least_us, seen.flow) = (least_us, flow);
+            }
+        }
+        self.programs.truncate(PROGRAMS);
+    }
+
+    fn on_hours(&mut self, session: &Session) {
+        let (from, to) = (session.start.nanos().div_euclid(HOUR), session.end.nanos().div_euclid(HOUR));
+        let from = from.max(to.saturating_sub(i64::try_from(HOURS).unwrap_or(i64::MAX)));
+        let hours = u64::try_from(to - from).unwrap_or_default() + 1;
+        let packets = session.ends.orig.packets + session.ends.resp.packets;
+        for hour in from..=to {
+            if let Some(known) = entry(&mut self.hours, hour, || 0) {
+                *known += packets.div_ceil(hours);
+            }
+        }
+        let over = self.hours.len().saturating_sub(HOURS);
+        self.hours.drain(..over);
+    }
+
+    fn on_tunnel(&mut self, session: &Session, flow: CitedFlow) {
+        let (from, to) = (session.start, session.end);
+        self.tunnels.insert(Tunnel { rank: fixed_hash(&(from, to, flow)), from, to, flow });
+        if self.tunnels.len() > TUNNELS {
+            self.tunnels.pop_last();
+        }
+    }
+
+    fn on_tool(
+        &mut self,
+        name: &'static str,
+        category: Category,
+        confidence: Confidence,
+        session: &Session,
+        flow: CitedFlow,
+    ) {
+        let worked = is_worked(session);
+        let lasted = session.end.since(session.start).unwrap_or_default();
+        let tool = self.tools.entry(name).or_insert_with(|| ToolUse {
+            category,
+            confidence,
+            sessions: 0,
+            worked: 0,
+            longest: Duration::ZERO,
+            total: Duration::ZERO,
+            flows: BTreeSet::new(),
+        });
+        tool.confidence = tool.confidence.max(confidence);
+        tool.sessions += 1;
+        tool.flows.insert((!worked, flow));
+        if tool.flows.len() > CITED {
+            tool.flows.pop_last();
+        }
+        if worked {
+            tool.worked += 1;
+            tool.longest = tool.longest.max(lasted);
+            tool.total += lasted;
+            self.on_reach(session, flow);
+        }
+    }
+
+    /// Who works the machine is at the other end, as seen from the endpoint.
+    fn on_reach(&mut self, session: &Session, flow: CitedFlow) {
+        let echo = |layer: Layer| layer == Layer::Stun || layer.name() == "remote-echo";
+        let Some((whole_us, n)) = least(session, Side::Server, echo) else { return };
+        let tcp = least(session, Side::Server, |layer| layer == Layer::TcpHandshake);
+        // Without a connection that ends earlier, the session's other end is who works the machine.
+        let relay_us = tcp.map_or(0, |(us, _)| us);
+        let layer = if tcp.is_some() { Layer::TcpHandshake } else { Layer::Stun };
+        let rank = fixed_hash(&(whole_us, relay_us, n, flow));
+        self.reaches.insert(Reach { rank, n, whole_us, relay_us, layer, flow });
+        if self.reaches.len() > REACHES {
+            self.reaches.pop_last();
+        }
+    }
+
+    /// The most VPN sessions that were up at once.
+    #[must_use]
+    pub fn tunnels_at_once(&self) -> usize {
+        at_once(self.tunnels.iter().map(|tunnel| (tunnel.from, tunnel.to)))
+    }
+}
+
+/// The value of a key in an ascending list, put there if it is not.
+fn entry<K: Ord, V>(list: &mut Vec<(K, V)>, key: K, value: impl FnOnce() -> V) -> Option<&mut V> {
+    let place = list.binary_search_by(|(known, _)| known.cmp(&key)).unwrap_or_else(|place| {
+        if list.is_empty() {
+            list.reserve_exact(1);
+        }
+        list.insert(place, (key, value()));
+        place
+    });
+    list.get_mut(place).map(|(_, value)| value)
+}
+
+/// The most of some spans of time that cover one moment.
+pub(super) fn at_once(spans: impl Iterator<Item = (Timestamp, Timestamp)>) -> usize {
+    // At equal times an end goes before a beginning: who leaves makes room.
+    let mut steps: Vec<(Timestamp, bool)> = spans.flat_map(|(from, to)| [(from, true), (to, false)]).collect();
+    steps.sort_unstable();
+    let (mut now, mut most) = (0usize, 0);
+    for (_, begins) in steps {
+        now = if begins { now + 1 } else { now.saturating_sub(1) };
+        most = most.max(now);
+    }
+    most
+}
+
+fn named(session: &Session) -> Option<(&'static str, Category, Confidence)> {
+    let confidence = session.confidence.filter(|sure| *sure > Confidence::PortOnly)?;
+    Some((session.protocol?, session.category?, confidence))
+}
+
+/// The shortest of a session's unambiguous round trips to one side at some layers, in microseconds, and how many.
+fn least(session: &Session, side: Side, wanted: impl Fn(Layer) -> bool) -> Option<(u32, u32)> {
+    let rtt = session.rtt();
+    let fitting = rtt.iter().filter(|s| s.side == side && !s.ambiguous && wanted(s.layer));
+    fitting.fold(None, |known: Option<(u32, u32)>, s| {
+        let us = u32::try_from(s.min.as_micros()).unwrap_or(u32::MAX);
+        let n = u32::try_from(s.n).unwrap_or(u32::MAX);
+        Some(known.map_or((us, n), |(least, count)| (least.min(us), count.saturating_add(n))))
+    })
+}
+
+fn is_reverse_forward(session: &Session) -> bool {
+    session.attributes.iter().any(|(key, value)| *key == "ssh.behaviour" && value == "reverse-forward")
+}
+
+/// Whether the endpoint, who opened the session, is the one whose machine is worked: it sends the picture, which is
+/// most of the bytes (science note S17), or lets the other end open connections to it.
+fn is_worked(session: &Session) -> bool {
+    const A_PICTURE: u64 = 50_000;
+    let (sent, got) = (session.ends.orig.bytes, session.ends.resp.bytes);
+    is_reverse_forward(session) || (sent > A_PICTURE && sent > got.saturating_mul(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(seconds: i64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn what_ends_when_another_begins_is_not_there_at_once() {
+        let spans = [(0, 10), (10, 20), (12, 30), (19, 21), (40, 50)];
+        assert_eq!(at_once(spans.iter().map(|(from, to)| (t(*from), t(*to)))), 3);
+        assert_eq!(at_once(std::iter::empty()), 0);
+    }
+}
