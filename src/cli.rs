@@ -448,6 +448,8 @@ impl Level {
 /// What the options of a run mean.
 #[derive(Debug)]
 pub struct RunConfig {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
     /// Directory for the files, if any.
     pub out: Option<PathBuf>,
     /// Format of standard output.
@@ -540,6 +542,7 @@ impl RunArgs {
         }
         let effective = serde_json::to_value(&merged).unwrap_or_default();
         Ok(RunConfig {
+            file: merged.config,
             site,
             own,
             workers,
@@ -561,7 +564,11 @@ impl RunArgs {
         })
     }
 
-    fn load(path: &Path) -> Result<Self, UsageError> {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// It can't be read or understood.
+    pub fn load(path: &Path) -> Result<Self, UsageError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| UsageError::Unreadable { path: path.to_owned(), error })?;
         toml::from_str(&text).map_err(|error| UsageError::Config { path: path.to_owned(), error })

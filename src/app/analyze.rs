@@ -10,15 +10,18 @@ use crate::pipeline::{Engine, EngineConfig, Limits};
 use crate::sink::Spool;
 use crate::source::{Filter, Inputs, Next, Source};
 use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) fn run(args: Analyze, quiet: bool) -> anyhow::Result<Outcome> {
     let config = args.run.resolve()?;
-    let bench = Bench::of(&config)?;
+    let mut bench = Bench::of(&config)?;
     let filter = config.filter.as_deref().map(Filter::new).transpose().map_err(|e| Wrong(format!("--filter: {e}")))?;
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop)?;
+    stop_on(&[SIGINT, SIGTERM, SIGHUP], &stop)?;
     if args.inputs.iter().any(|path| path.as_os_str() == "-") {
         stdin::ends_on(&stop).context("standard input")?;
     }
@@ -27,13 +30,13 @@ pub(super) fn run(args: Analyze, quiet: bool) -> anyhow::Result<Outcome> {
         // Found out now, not after an hour of reading.
         std::fs::create_dir_all(dir).map_err(|e| Wrong(format!("--out {}: {e}", dir.display())))?;
     }
-    read_all(&config, &bench, &mut inputs, &stop, quiet)
+    read_all(&config, &mut bench, &mut inputs, &stop, quiet)
 }
 
 /// What is read until Ctrl-C is reported all the same.
 fn read_all(
     config: &RunConfig,
-    bench: &Bench,
+    bench: &mut Bench,
     inputs: &mut Inputs,
     stop: &AtomicBool,
     quiet: bool,
@@ -41,6 +44,7 @@ fn read_all(
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
     let ledger = bench.ledger(config, LedgerLimits::default());
+    let bench = &*bench;
     let join = SharedJoin::default();
     let records = || {
         let spooled = config.out.as_deref().map(|dir| Sessions::Spooled(Spool::new(dir)));
@@ -83,16 +87,12 @@ pub(super) fn engine_config(config: &RunConfig) -> EngineConfig {
     EngineConfig { workers: config.workers, limits: Limits { flows: config.max_flows, ..Limits::default() } }
 }
 
-/// Raises `stop` on Ctrl-C, SIGTERM and SIGHUP; a second one ends the program at once.
-pub(super) fn stop_on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let flag = Arc::clone(stop);
-    let set = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    match set {
-        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(()),
-        Err(error) => Err(error.into()),
+/// Raises `stop` on these signals; a second one ends the program at once.
+pub(super) fn stop_on(signals: &[i32], stop: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in signals {
+        // In this order: only the second one finds the flag raised.
+        flag::register_conditional_shutdown(*signal, 130, Arc::clone(stop))?;
+        flag::register(*signal, Arc::clone(stop))?;
     }
+    Ok(())
 }

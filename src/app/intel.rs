@@ -19,6 +19,9 @@ pub(super) const TOOLS: &str = "tools.csv";
 /// See [`TOOLS`].
 pub(super) const NETWORKS: &str = "networks.csv";
 
+/// Both.
+pub(super) const TABLES: [&str; 2] = [TOOLS, NETWORKS];
+
 /// Rejected lines that are printed; more are counted.
 const SHOWN: usize = 40;
 

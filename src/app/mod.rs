@@ -8,6 +8,7 @@ mod geo;
 mod intel;
 mod outlet;
 mod progress;
+mod reload;
 mod report;
 mod simulate;
 mod stdin;

@@ -8,7 +8,7 @@ use crate::session::{Ended, Join, News, Roster, Session};
 use crate::sink::{Key, SessionRecord, Spool};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A file that all workers write lines to, in the order they come.
 pub(super) type SharedFile = Arc<Mutex<BufWriter<File>>>;
@@ -56,14 +56,39 @@ impl Sessions {
 }
 
 /// What the user's files add to a record.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Notes {
     /// Remote tools by host name, imported.
-    pub(super) tools: Tools,
+    pub(super) tools: Arc<Tools>,
     /// What is known to be all right.
-    pub(super) allow: AllowList,
+    pub(super) allow: Arc<AllowList>,
     /// Names go out as these only.
     pub(super) pseudonyms: Option<Pseudonyms>,
+}
+
+/// A value that all read and that one may put another in the place of. Whoever reads keeps what he has got.
+#[derive(Debug, Default)]
+pub(super) struct Current<T>(RwLock<Arc<T>>);
+
+impl<T: Clone> Current<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(RwLock::new(Arc::new(value)))
+    }
+
+    /// What it is now.
+    pub(super) fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes another one of it, or leaves it as it is. Only one thread may do that, else the work of one would be lost.
+    pub(super) fn renew(&self, change: impl FnOnce(&mut T) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut value = (*self.get()).clone();
+        change(&mut value)?;
+        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), Arc::new(value));
+        // Not while the lock is held: it may be large.
+        drop(old);
+        Ok(())
+    }
 }
 
 impl Notes {
@@ -94,12 +119,12 @@ pub(super) struct Records {
     pub(super) sessions: Sessions,
     pub(super) count: u64,
     pub(super) roster: Roster,
-    notes: Arc<Notes>,
+    notes: Arc<Current<Notes>>,
     ledger: Arc<Ledger>,
 }
 
 impl Records {
-    pub(super) fn new(sessions: Sessions, notes: &Arc<Notes>, ledger: &Arc<Ledger>) -> Self {
+    pub(super) fn new(sessions: Sessions, notes: &Arc<Current<Notes>>, ledger: &Arc<Ledger>) -> Self {
         let (notes, ledger) = (Arc::clone(notes), Arc::clone(ledger));
         Self { sessions, count: 0, roster: Roster::default(), notes, ledger }
     }
@@ -107,7 +132,7 @@ impl Records {
     fn add(&mut self, session: &Session) {
         self.count += 1;
         self.roster.add(session);
-        self.sessions.write(session, &self.notes, &self.ledger);
+        self.sessions.write(session, &self.notes.get(), &self.ledger);
     }
 
     /// Takes in the sessions of several flows: all that wait, or those that are over by `now`.

@@ -1,8 +1,8 @@
 //! The end of a run: every endpoint judged, files written, standard output served.
 
 use super::Outcome;
-use super::outlet::{Notes, Records, Sessions};
-use crate::base::{Identity, Timestamp};
+use super::outlet::{Current, Notes, Records, Sessions};
+use crate::base::{Identity, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
     Account, Case, Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
@@ -16,9 +16,11 @@ use crate::sink::{
 };
 use crate::source::InputReport;
 use anyhow::Context as _;
-use std::collections::BTreeMap;
+use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
+use std::hash::BuildHasher as _;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::Path;
@@ -28,16 +30,32 @@ use std::time::Instant;
 /// What judging needs besides the ledger.
 #[derive(Debug)]
 pub(super) struct Bench {
-    pub(super) places: Places,
-    /// Where people say that they work from.
-    pub(super) homes: Homes,
+    /// Where addresses and people are.
+    pub(super) known: Current<Known>,
     /// What goes beside sessions.
-    pub(super) notes: Arc<Notes>,
+    pub(super) notes: Arc<Current<Notes>>,
+    /// Names go out as these only.
+    pub(super) pseudonyms: Option<Pseudonyms>,
     /// The lines that the licences of databases in use want.
     attribution: Vec<&'static str>,
-    /// Who is where, as the user's files say.
+    /// Who is where, as the user's files say; given to the ledger.
     rolls: Vec<Roll>,
+    /// What they said, as hashes.
+    pub(super) said: HashSet<u64>,
     pub(super) site: Site,
+}
+
+/// Where addresses and people are, as the user's files say now.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) places: Places,
+    /// Where people say that they work from.
+    pub(super) homes: Arc<Homes>,
+}
+
+/// What tells one claim of a file from another, so that a file may be read again.
+pub(super) fn claim_hash(located: &Located) -> u64 {
+    FixedState::default().hash_one(located)
 }
 
 /// What a run leaves behind.
@@ -106,17 +124,23 @@ impl Bench {
         let mut attribution: Vec<_> =
             city.iter().chain(asn).chain(&config.geo_kind).filter_map(|p| inspect(p).ok()?.attribution).collect();
         attribution.dedup();
-        Ok(Self { places, homes, site, notes: Arc::new(Notes { tools, allow, pseudonyms }), attribution, rolls })
+        let notes = Notes { tools: Arc::new(tools), allow: Arc::new(allow), pseudonyms: pseudonyms.clone() };
+        let known = Current::new(Known { places, homes: Arc::new(homes) });
+        let notes = Arc::new(Current::new(notes));
+        Ok(Self { known, notes, pseudonyms, attribution, rolls, said: HashSet::new(), site })
     }
 
     /// An empty ledger that knows what the user's files say of who is where.
-    pub(super) fn ledger(&self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
-        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.notes.pseudonyms.clone());
-        for roll in &self.rolls {
+    pub(super) fn ledger(&mut self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
+        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.pseudonyms.clone());
+        for roll in std::mem::take(&mut self.rolls) {
             for (line, reason) in &roll.left_out {
                 tracing::warn!("--identities: line {line} left out: {reason}");
             }
-            roll.claims.iter().cloned().for_each(|located| ledger.on_claim(located));
+            for located in roll.claims {
+                self.said.insert(claim_hash(&located));
+                ledger.on_claim(located);
+            }
         }
         Arc::new(ledger)
     }
@@ -145,13 +169,14 @@ impl Bench {
 
     /// Where an endpoint is: at the declared home of whoever a server has accepted there, else where the address is.
     fn place_of(&self, ledger: &Ledger, address: IpAddr, account: &Account) -> Option<Place> {
-        let place = self.places.lookup(address);
-        if self.homes.is_empty() {
+        let known = self.known.get();
+        let place = known.places.lookup(address);
+        if known.homes.is_empty() {
             return place;
         }
         let (Some(from), Some(to)) = (account.first_seen, account.last_seen) else { return place };
         let identities = ledger.claims().accepted_between(address, from, to);
-        match self.homes.shared_by(identities.iter().map(|identity| identity.name.as_str())) {
+        match known.homes.shared_by(identities.iter().map(|identity| identity.name.as_str())) {
             Some(home) => Some(place.unwrap_or_default().at_home(home)),
             None => place,
         }
@@ -162,8 +187,8 @@ impl Bench {
         finding.identities = people.to_vec();
         if finding.verdict.is_finding() {
             let names: Vec<&str> = people.iter().map(|identity| identity.name.as_str()).collect();
-            let entry = self.notes.allow.of_endpoint(finding.endpoint, &names, to);
-            finding.suppressed = entry.map(|entry| Suppressed {
+            let allow = Arc::clone(&self.notes.get().allow);
+            finding.suppressed = allow.of_endpoint(finding.endpoint, &names, to).map(|entry| Suppressed {
                 allow: entry.allow.name(),
                 reason: entry.reason.clone(),
                 owner: entry.owner.clone(),
@@ -261,7 +286,7 @@ impl Run<'_> {
         let record = self.ledger.look(finding.endpoint, |account| {
             let record = EndpointRecord::of(account, finding, place, name, expected);
             let record = record.with_identities(&finding.identities).with_tunnels(self.ledger.claims());
-            record.under(self.bench.notes.pseudonyms.as_ref())
+            record.under(self.bench.pseudonyms.as_ref())
         });
         record.map_or(Ok(()), |record| lines.write(&record))
     }
@@ -365,7 +390,7 @@ impl Run<'_> {
             (0, _) => Some("unused"),
             _ => None,
         };
-        let uses = self.bench.notes.allow.uses().into_iter();
+        let uses = self.bench.notes.get().allow.uses().into_iter();
         uses.filter_map(|usage| {
             let state = state(&usage)?;
             Some(AllowRecord { entry: usage.number, reason: usage.reason, owner: usage.owner, state })

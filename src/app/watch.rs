@@ -1,7 +1,8 @@
 //! `farmlight watch`: a live interface in, findings as they change.
 
-use super::analyze::{engine_config, stop_on_signal};
+use super::analyze::{engine_config, stop_on};
 use super::outlet::{Records, Sessions, SharedFile, SharedJoin, WorkerOutlet};
+use super::reload::Files;
 use super::report::{Bench, Run, create, look, print_finding};
 use super::{Outcome, Wrong};
 use crate::base::Timestamp;
@@ -10,8 +11,9 @@ use crate::evidence::{Finding, Hypothesis, Ledger, LedgerLimits, Question, Sever
 use crate::pipeline::Engine;
 use crate::sink::{FindingRecord, JsonLines, Table};
 use crate::source::{Live, LiveOptions, Next, Source, interfaces};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,9 +27,16 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
         return list_interfaces();
     }
     let config = args.run.resolve()?;
-    let bench = Bench::of(&config)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop)?;
+    let files = Files::of(&config);
+    let mut bench = Bench::of(&config)?;
+    let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    stop_on(&[SIGINT, SIGTERM], &stop)?;
+    if io::stdout().is_terminal() {
+        // It means that the terminal is gone, and nobody reads any more.
+        stop_on(&[SIGHUP], &stop)?;
+    } else {
+        signal_hook::flag::register(SIGHUP, Arc::clone(&reload))?;
+    }
     let options = LiveOptions {
         filter: config.filter.clone(),
         stop: Arc::clone(&stop),
@@ -37,8 +46,13 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     if !quiet {
         let _ = writeln!(io::stderr(), "farmlight: watching {}; Ctrl-C ends and reports", args.interface);
     }
+    let limits = LedgerLimits { track_changes: true, ..LedgerLimits::default() };
+    let ledger = bench.ledger(&config, limits);
+    let said = std::mem::take(&mut bench.said);
+    let bench = Arc::new(bench);
+    let _reloader = files.watch(&bench, &ledger, (said, config.identities.1), reload)?;
     let limit = args.duration.map(Duration::from_secs);
-    watch(&config, &bench, &mut live, limit, &stop)
+    watch(&config, (&bench, &ledger), &mut live, limit, &stop)
 }
 
 fn list_interfaces() -> anyhow::Result<Outcome> {
@@ -54,15 +68,13 @@ fn list_interfaces() -> anyhow::Result<Outcome> {
 
 fn watch(
     config: &RunConfig,
-    bench: &Bench,
+    (bench, ledger): (&Bench, &Arc<Ledger>),
     live: &mut Live,
     limit: Option<Duration>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Outcome> {
     #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
     let began = std::time::Instant::now();
-    let limits = LedgerLimits { track_changes: true, ..LedgerLimits::default() };
-    let ledger = bench.ledger(config, limits);
     let sessions: Option<SharedFile> = match &config.out {
         Some(dir) => Some(Arc::new(Mutex::new(create(dir, "sessions.jsonl")?))),
         None => None,
@@ -70,11 +82,11 @@ fn watch(
     let join = SharedJoin::default();
     let written = || {
         let streamed = sessions.clone().map_or(Sessions::Counted, Sessions::Streamed);
-        Records::new(streamed, &bench.notes, &ledger)
+        Records::new(streamed, &bench.notes, ledger)
     };
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
     let mut joined = written();
-    let mut teller = Teller { config, bench, ledger: &ledger, told: HashMap::new() };
+    let mut teller = Teller { config, bench, ledger, told: HashMap::new() };
     let mut looked = Timestamp::MIN;
     loop {
         let now = match live.next() {
@@ -111,7 +123,7 @@ fn watch(
     {
         file.flush()?;
     }
-    Run { config, bench, ledger: &ledger, totals, records, inputs, began, live: true }.report()
+    Run { config, bench, ledger, totals, records, inputs, began, live: true }.report()
 }
 
 /// The time between two moments, whichever was first: a clock set back must not silence the watch.

@@ -7,7 +7,7 @@ use super::{Direction, Timestamp};
 use std::net::IpAddr;
 
 /// One statement that an identity is at an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Where.
     pub place: Whereabouts,
@@ -124,7 +124,7 @@ impl Claim {
 }
 
 /// A claim whose address is known, and when it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Located {
     /// When.
     pub at: Timestamp,

@@ -41,7 +41,7 @@ impl Allowed {
 }
 
 /// One table `[[allow]]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AllowEntry {
     /// What it allows.
@@ -127,6 +127,19 @@ impl AllowList {
             Rule { entry, networks, over, used: AtomicU64::new(0), refused: AtomicU64::new(0) }
         });
         Self { rules: rules.collect() }
+    }
+
+    /// The list as it is now written; an entry that was there before keeps what became of it.
+    #[must_use]
+    pub fn replaced_by(&self, entries: Vec<AllowEntry>, pseudonyms: Option<&Pseudonyms>) -> Self {
+        let new = Self::new(entries, pseudonyms);
+        for rule in &new.rules {
+            if let Some(old) = self.rules.iter().find(|old| old.entry == rule.entry) {
+                rule.used.store(old.used.load(Ordering::Relaxed), Ordering::Relaxed);
+                rule.refused.store(old.refused.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        new
     }
 
     /// The entry that covers a finding about an endpoint: an exit, a traveller, a shared office.
@@ -258,6 +271,9 @@ expires = "2027-06-30"
         assert!(list.of_session(&["tls", "TeamViewer"], home, &["helpdesk"], before).is_some());
         let uses: Vec<_> = list.uses().iter().map(|u| (u.number, u.used, u.expired)).collect();
         assert_eq!(uses, [(1, 1, 0), (2, 1, 1), (3, 1, 0)]);
+        let again = entries(&TEXT.replacen("ticket 4711", "ticket 4712", 1)).unwrap();
+        let uses: Vec<_> = list.replaced_by(again, None).uses().iter().map(|u| (u.used, u.expired)).collect();
+        assert_eq!(uses, [(1, 0), (0, 0), (1, 0)], "an entry that has changed begins anew");
     }
 
     #[test]

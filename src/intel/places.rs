@@ -1,7 +1,7 @@
 //! The place of an address, from all sources together.
 //!
 //! Reads: the user's CSV, a City and an ASN database, each optional. Emits: [`Place`].
-//! Does not: change once opened; tell which source is right: the user's CSV goes before the databases.
+//! Does not: change once opened (with a source read anew it is another value); tell which source is right: the user's CSV goes before the databases.
 
 pub use super::place::{Origin, Place, PlaceError};
 
@@ -10,15 +10,30 @@ use super::mmdb::{AsnDatabase, CityDatabase, KindDatabase};
 use super::{Kind, Label, Listed, Lists};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Everything that is known of places.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Places {
-    table: Option<Table>,
-    city: Option<CityDatabase>,
-    asn: Option<AsnDatabase>,
-    kinds: Vec<KindDatabase>,
-    lists: Lists,
+    // Shared, so that one source can be replaced and the others stay where they are.
+    table: Option<Arc<Table>>,
+    city: Option<Arc<CityDatabase>>,
+    asn: Option<Arc<AsnDatabase>>,
+    kinds: Vec<Arc<KindDatabase>>,
+    lists: Arc<Lists>,
+}
+
+/// One source of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlacePart {
+    /// The user's CSV.
+    Csv,
+    /// The City database.
+    City,
+    /// The ASN database.
+    Asn,
+    /// A database of kinds, counted from 0.
+    Kind(usize),
 }
 
 impl Places {
@@ -28,12 +43,31 @@ impl Places {
     /// If one cannot be read, is broken, or is something else than it should be: nothing of it is used then.
     pub fn open(geo_csv: Option<&Path>, city: Option<&Path>, asn: Option<&Path>) -> Result<Self, PlaceError> {
         Ok(Self {
-            table: geo_csv.map(Table::open).transpose()?,
-            city: city.map(CityDatabase::open).transpose()?,
-            asn: asn.map(AsnDatabase::open).transpose()?,
-            kinds: Vec::new(),
-            lists: Lists::default(),
+            table: geo_csv.map(Table::open).transpose()?.map(Arc::new),
+            city: city.map(CityDatabase::open).transpose()?.map(Arc::new),
+            asn: asn.map(AsnDatabase::open).transpose()?.map(Arc::new),
+            ..Self::default()
         })
+    }
+
+    /// The same, with one source read anew; this one stays as it is.
+    ///
+    /// # Errors
+    /// If it cannot be read, is broken, or is something else than it should be.
+    pub fn with(&self, part: PlacePart, path: &Path) -> Result<Self, PlaceError> {
+        let mut new = self.clone();
+        match part {
+            PlacePart::Csv => new.table = Some(Arc::new(Table::open(path)?)),
+            PlacePart::City => new.city = Some(Arc::new(CityDatabase::open(path)?)),
+            PlacePart::Asn => new.asn = Some(Arc::new(AsnDatabase::open(path)?)),
+            PlacePart::Kind(at) => {
+                let database = Arc::new(KindDatabase::open(path)?);
+                if let Some(kind) = new.kinds.get_mut(at) {
+                    *kind = database;
+                }
+            }
+        }
+        Ok(new)
     }
 
     /// The same, with databases that say what networks are used for: Anonymous-IP, Connection-Type, Enterprise.
@@ -41,14 +75,14 @@ impl Places {
     /// # Errors
     /// If one cannot be read, is broken, or is something else.
     pub fn with_kinds(mut self, paths: &[PathBuf]) -> Result<Self, PlaceError> {
-        self.kinds = paths.iter().map(|path| KindDatabase::open(path)).collect::<Result<_, _>>()?;
+        self.kinds = paths.iter().map(|path| KindDatabase::open(path).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(self)
     }
 
     /// The same, with lists of networks whose label names the kind of an address that no other source names.
     #[must_use]
     pub fn with_lists(mut self, lists: Lists) -> Self {
-        self.lists = lists;
+        self.lists = Arc::new(lists);
         self
     }
 
@@ -72,7 +106,7 @@ impl Places {
     #[must_use]
     pub fn lookup(&self, ip: IpAddr) -> Option<Place> {
         let ip = ip.to_canonical();
-        let mut place = self.table.as_ref().and_then(|table| table.lookup(ip)).cloned().unwrap_or_default();
+        let mut place = self.table.as_deref().and_then(|table| table.lookup(ip)).cloned().unwrap_or_default();
         if let Some(found) = self.city.as_ref().and_then(|city| city.lookup(ip)) {
             place.fill_location(found);
         }

@@ -56,8 +56,22 @@ const MAX_LEFT_OUT: usize = 1_000;
 /// # Errors
 /// The file can't be read, a row of a CSV is wrong, or nothing in it says who is where.
 pub fn read_roll(path: &Path, year: Option<i16>) -> Result<Roll, RollError> {
+    read(path, year, false)
+}
+
+/// The same of a file that may still grow: a last line without its end is being written and is left for later.
+///
+/// # Errors
+/// As of [`read_roll`].
+pub fn read_growing_roll(path: &Path, year: Option<i16>) -> Result<Roll, RollError> {
+    read(path, year, true)
+}
+
+fn read(path: &Path, year: Option<i16>, growing: bool) -> Result<Roll, RollError> {
     let bytes = std::fs::read(path).map_err(|source| RollError::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8_lossy(&bytes);
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+    let bytes = if growing { bytes.get(..whole).unwrap_or_default() } else { &bytes };
+    let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     let head = text.lines().next().unwrap_or_default().to_ascii_lowercase().replace(' ', "");
     let roll = if head.starts_with("time,address,identity") { csv(path, text)? } else { logs(text, year) };
@@ -128,7 +142,8 @@ fn csv(path: &Path, text: &str) -> Result<Roll, RollError> {
             let claim = Claim {
                 stay,
                 inner,
-                session: (stay != Stay::Goes).then(|| format!("line {line}")),
+                // The same when lines are added before it and the file is read again.
+                session: (stay != Stay::Goes).then(|| format!("from {}", at.nanos())),
                 ..Claim::new("identities-csv", Whereabouts::Address(address), kind, field("identity"))
                     .worth(Sureness::Accepted)
             };
@@ -186,6 +201,9 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "time,address,identity\n2026-11-24T09:00:01Z,198.51.100.7,a\n2026-11-2").unwrap();
+        assert_eq!(read_growing_roll(file.path(), None).unwrap().claims.len(), 1);
         let roll = read("Nov 24 09:00:01 fw %ASA-6-113039: Group <G> User <a> IP <198.51.100.7> started\n").unwrap();
         assert_eq!(roll.left_out, [(1, "its time stamp says no year")]);
     }
