@@ -8,6 +8,7 @@ use crate::simulate::{Access, Vantage};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Shows from packet timing alone whether somebody far away works through a remote worker's connection.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ pub struct Watch {
     /// Stop after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub duration: Option<u64>,
+    /// Forget endpoints, names and identities not heard of for so many days [default: never].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retention: Option<u32>,
     /// Options of the run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -321,6 +325,9 @@ pub struct RunArgs {
     /// The table for `farmlight geo`.
     #[arg(skip)]
     pub geo: GeoSettings,
+    /// Days after which a watch forgets.
+    #[arg(skip)]
+    pub retention: Option<u32>,
     /// The table "policy": how common relays are, and from which odds on to speak.
     #[arg(skip)]
     pub policy: PolicySettings,
@@ -478,6 +485,8 @@ pub struct RunConfig {
     pub fail_on: Option<Severity>,
     /// Filter.
     pub filter: Option<String>,
+    /// How long a watch remembers.
+    pub retention: Option<Duration>,
     /// Whether all endpoints are told.
     pub all: bool,
     /// Flows at once; 0 for the default.
@@ -557,6 +566,7 @@ impl RunArgs {
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
+            retention: merged.retention.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
             all: merged.all,
             max_flows: merged.max_flows.unwrap_or(0),
             policy: merged.policy.policy()?,
@@ -587,6 +597,7 @@ impl RunArgs {
             geo_kind: if self.geo_kind.is_empty() { file.geo_kind } else { self.geo_kind },
             allow: file.allow,
             geo: file.geo,
+            retention: self.retention.or(file.retention),
             policy: file.policy,
             identities: if self.identities.is_empty() { file.identities } else { self.identities },
             homes: self.homes.or(file.homes),

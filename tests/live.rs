@@ -333,6 +333,58 @@ fn ctrl_c_on_a_quiet_link_ends_with_a_full_report() {
     }
 }
 
+/// Homes, identities and the allow-list change while the watch runs: what is broken is told and not used, what is sound
+/// is used from then on, whether somebody asks (SIGHUP) or not.
+#[test]
+fn files_are_read_again_when_they_change_and_when_somebody_asks() {
+    let Some(namespace) = Namespace::new("reload") else { return };
+    let desk = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = desk.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let somebody = "time,address,identity,until\n2000-01-01T00:00:00Z,203.0.113.200,zoe,2200-01-01T00:00:00Z\n";
+    let (who, homes) =
+        (file("who.csv", somebody), file("homes.csv", "identity,lat,lon,city\nalice,41.3,-95.9,Omaha\n"));
+    let config = file("farmlight.toml", "retention = 30\n");
+    let out = tempfile::tempdir().unwrap();
+    let words = ["--identities", &who, "--homes", &homes, "--config", &config];
+    let mut watch = namespace.watch(&[&KNOWN[..], &words].concat(), out.path());
+    let mut told = || {
+        let mut line = String::new();
+        watch.stderr.read_line(&mut line).unwrap();
+        line
+    };
+
+    file("homes.csv", "identity,lat,lon,city\nalice,north,-95.9,Omaha\n");
+    let line = told();
+    assert!(line.contains("homes.csv:2: lat: 'north' is not a number; what was read before stays in use"), "{line}");
+    file("farmlight.toml", "retention = 30\n[[allow]]\nallow = \"everything\"\n");
+    let line = told();
+    assert!(line.contains("--config") && line.contains("farmlight.toml"), "{line}");
+    // The parser's message has several lines.
+    while !told().contains("what was read before stays in use") {}
+
+    let alice = "2000-01-01T00:00:00Z,198.18.1.120,alice,2200-01-01T00:00:00Z";
+    file("who.csv", &format!("{somebody}{alice}\n2000-01-01T00:00:00Z,198.51.100.1,cut off"));
+    file("homes.csv", "identity,lat,lon,city\nalice,47.6,-122.3,Seattle\n");
+    file("farmlight.toml", "retention = 30\n");
+    watch.signal("HUP");
+    std::thread::sleep(Duration::from_secs(1));
+    namespace.replay(&capture("home-proxy"), Duration::ZERO);
+    watch.signal("INT");
+    let (_, code, _) = watch.end(Duration::from_secs(60));
+    assert_eq!(code, Some(0));
+    let endpoints = lines(&out.path().join("endpoints.jsonl"));
+    let endpoint = endpoints.iter().find(|line| line["ip"] == "198.18.1.120").unwrap();
+    assert_eq!((&endpoint["place"]["city"], &endpoint["identities"][0]), (&"Seattle".into(), &"alice".into()));
+    let identities = lines(&out.path().join("identities.jsonl"));
+    let claims: Vec<_> = identities.iter().map(|line| (&line["identity"], &line["claims"])).collect();
+    assert_eq!(claims.len(), 2, "a line without its end is not taken, and none twice: {claims:?}");
+    assert!(claims.iter().all(|(_, claims)| **claims == 2), "{claims:?}");
+}
+
 #[test]
 fn the_duration_ends_a_watch_of_a_quiet_link() {
     let Some(namespace) = Namespace::new("duration") else { return };

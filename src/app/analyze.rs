@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::report::{Bench, Run};
 use super::{Outcome, Wrong, stdin};
 use crate::cli::{Analyze, RunConfig};
-use crate::evidence::LedgerLimits;
+use crate::evidence::{Forgotten, LedgerLimits};
 use crate::pipeline::{Engine, EngineConfig, Limits};
 use crate::sink::Spool;
 use crate::source::{Filter, Inputs, Next, Source};
@@ -73,7 +73,18 @@ fn read_all(
     records.push(joined);
     let inputs = inputs.reports();
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
-    let outcome = Run { config, bench, ledger: &ledger, totals, records, inputs, began, live: false }.report()?;
+    let outcome = Run {
+        config,
+        bench,
+        ledger: &ledger,
+        totals,
+        records,
+        inputs,
+        began,
+        live: false,
+        forgotten: Forgotten::default(),
+    }
+    .report()?;
     // The process is about to end: giving a million accounts back one by one would only take time.
     std::mem::forget(ledger);
     if interrupted {

@@ -5,7 +5,7 @@ use super::outlet::{Current, Notes, Records, Sessions};
 use crate::base::{Identity, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
-    Account, Case, Finding, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
+    Account, Case, Finding, Forgotten, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -69,6 +69,8 @@ pub(super) struct Run<'a> {
     pub(super) began: Instant,
     /// Findings have been printed and filed while the run went on.
     pub(super) live: bool,
+    /// What was dropped because it was too old.
+    pub(super) forgotten: Forgotten,
 }
 
 /// The findings on one endpoint, what matters most first, and its place.
@@ -422,7 +424,12 @@ impl Run<'_> {
             allow: self.allow_records(),
             attribution: self.bench.attribution.clone(),
             verdicts: judged.verdicts.clone(),
-            evicted: BTreeMap::from([("flows", totals.workers.evicted)]),
+            evicted: BTreeMap::from([
+                ("flows", totals.workers.evicted),
+                ("endpoints", self.forgotten.endpoints),
+                ("names", self.forgotten.names),
+                ("claims", self.forgotten.claims),
+            ]),
             dropped: BTreeMap::from([
                 ("kernel", kernel),
                 ("ledger", self.ledger.turned_away()),

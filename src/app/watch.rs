@@ -6,8 +6,8 @@ use super::reload::Files;
 use super::report::{Bench, Run, create, look, print_finding};
 use super::{Outcome, Wrong};
 use crate::base::Timestamp;
-use crate::cli::{Format, RunConfig, Watch};
-use crate::evidence::{Finding, Hypothesis, Ledger, LedgerLimits, Question, Severity, Verdict};
+use crate::cli::{Format, RunArgs, RunConfig, Watch};
+use crate::evidence::{Finding, Forgotten, Hypothesis, Ledger, LedgerLimits, Question, Severity, Verdict};
 use crate::pipeline::Engine;
 use crate::sink::{FindingRecord, JsonLines, Table};
 use crate::source::{Live, LiveOptions, Next, Source, interfaces};
@@ -21,12 +21,14 @@ use std::time::Duration;
 
 /// Capture time between two looks at the endpoints that have news.
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
+/// Capture time between two looks at what is too old.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     if args.interface == "list" {
         return list_interfaces();
     }
-    let config = args.run.resolve()?;
+    let config = RunArgs { retention: args.retention, ..args.run }.resolve()?;
     let files = Files::of(&config);
     let mut bench = Bench::of(&config)?;
     let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -87,7 +89,8 @@ fn watch(
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
     let mut joined = written();
     let mut teller = Teller { config, bench, ledger, told: HashMap::new() };
-    let mut looked = Timestamp::MIN;
+    let (mut looked, mut swept) = (Timestamp::MIN, Timestamp::MIN);
+    let mut forgotten = Forgotten::default();
     loop {
         let now = match live.next() {
             Next::Frame(frame) => {
@@ -104,6 +107,11 @@ fn watch(
             looked = now;
             engine.tick(now);
             joined.add_joined(&join, Some(now));
+            if let Some(kept) = config.retention.filter(|_| apart(now, swept) >= FORGET_EVERY) {
+                swept = now;
+                forgotten += ledger.forget_before(now.minus(kept));
+                teller.told.retain(|(address, _), _| ledger.look(*address, |_| ()).is_some());
+            }
             if !teller.tell()? {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -123,7 +131,7 @@ fn watch(
     {
         file.flush()?;
     }
-    Run { config, bench, ledger, totals, records, inputs, began, live: true }.report()
+    Run { config, bench, ledger, totals, records, inputs, began, live: true, forgotten }.report()
 }
 
 /// The time between two moments, whichever was first: a clock set back must not silence the watch.

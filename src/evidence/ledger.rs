@@ -135,12 +135,32 @@ pub struct Account {
     pub quickest: Vec<(Layer, u32, CitedFlow)>,
 }
 
+/// What was dropped because it was too old.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Stays of somebody at an address.
+    pub claims: u64,
+    /// Names of addresses.
+    pub names: u64,
+    /// Endpoints, with all that was measured.
+    pub endpoints: u64,
+}
+
+impl std::ops::AddAssign for Forgotten {
+    fn add_assign(&mut self, other: Self) {
+        self.claims += other.claims;
+        self.names += other.names;
+        self.endpoints += other.endpoints;
+    }
+}
+
 /// Accounts and names.
 #[derive(Debug)]
 pub struct Ledger {
     /// Boxed: a hash table keeps up to half its places free, and an account is large.
     accounts: DashMap<IpAddr, Box<Account>, foldhash::fast::RandomState>,
-    names: DashMap<IpAddr, BTreeMap<String, Timestamp>, foldhash::fast::RandomState>,
+    /// When each name was first and last heard.
+    names: DashMap<IpAddr, BTreeMap<String, (Timestamp, Timestamp)>, foldhash::fast::RandomState>,
     claims: Claims,
     own: Networks,
     limits: LedgerLimits,
@@ -211,13 +231,32 @@ impl Ledger {
             return;
         }
         let mut names = self.names.entry(address).or_default();
-        let first = names.entry(name).or_insert(at);
+        let (first, last) = names.entry(name).or_insert((at, at));
+        *last = (*last).max(at);
         *first = (*first).min(at);
         if names.len() > NAMES {
             // The latest to be heard goes; of equals the one last in the alphabet.
-            let last = names.iter().max_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone());
+            let last =
+                names.iter().max_by_key(|(name, (first, _))| (*first, (*name).clone())).map(|(name, _)| name.clone());
             last.and_then(|name| names.remove(&name));
         }
+    }
+
+    /// Drops what was last heard of before that time, and says how much it was.
+    pub fn forget_before(&self, before: Timestamp) -> Forgotten {
+        let mut forgotten = Forgotten { claims: self.claims.forget_before(before), ..Forgotten::default() };
+        self.names.retain(|_, names| {
+            let kept = names.len();
+            names.retain(|_, (_, last)| *last >= before);
+            forgotten.names += u64::try_from(kept - names.len()).unwrap_or(u64::MAX);
+            !names.is_empty()
+        });
+        self.accounts.retain(|_, account| {
+            let keep = account.last_seen.is_none_or(|last| last >= before);
+            forgotten.endpoints += u64::from(!keep);
+            keep
+        });
+        forgotten
     }
 
     /// Somebody is said to be at an address.
@@ -235,7 +274,7 @@ impl Ledger {
     #[must_use]
     pub fn name_of(&self, address: IpAddr) -> Option<String> {
         let names = self.names.get(&address)?;
-        names.iter().min_by_key(|(name, at)| (**at, (*name).clone())).map(|(name, _)| name.clone())
+        names.iter().min_by_key(|(name, (first, _))| (*first, (*name).clone())).map(|(name, _)| name.clone())
     }
 
     /// All endpoints in the order they were first seen; of equal times, by address.
@@ -411,4 +450,30 @@ fn program(attributes: &[(Key, String)]) -> u64 {
 /// A hash that is the same in every run: it decides what a report holds.
 pub(super) fn fixed_hash(value: &impl Hash) -> u64 {
     FixedState::with_seed(0x6661_726d).hash_one(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Claim, IdentityKind, Whereabouts};
+
+    #[test]
+    fn what_was_not_heard_of_for_long_is_forgotten_and_counted() {
+        let ledger = Ledger::new(Networks::default(), LedgerLimits::default());
+        let t = |seconds: i64| Timestamp::from_parts(seconds, 0);
+        for (at, last) in [(100, 1u8), (5_000, 2)] {
+            let address = IpAddr::from([198, 51, 100, last]);
+            ledger.with(address, |account| account.on_time(t(at), t(at + 10)));
+            ledger.on_name(t(at), address, "a.example".to_owned());
+            let claim = Claim::new("dhcp", Whereabouts::Address(address), IdentityKind::Host, "a");
+            ledger.on_claim(Located { at: t(at), address, claim });
+        }
+        // A name that is heard again is not old.
+        ledger.on_name(t(9_000), [198, 51, 100, 1].into(), "a.example".to_owned());
+        assert_eq!(ledger.forget_before(t(1_000)), Forgotten { claims: 1, names: 0, endpoints: 1 });
+        assert_eq!((ledger.len(), ledger.claims().len()), (1, 1));
+        assert_eq!(ledger.name_of([198, 51, 100, 1].into()).as_deref(), Some("a.example"));
+        assert_eq!(ledger.forget_before(t(10_000)), Forgotten { claims: 1, names: 2, endpoints: 1 });
+        assert!(ledger.is_empty());
+    }
 }

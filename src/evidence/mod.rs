@@ -20,6 +20,6 @@ pub use claims::{ClaimLimits, Claims, Leg, StayOf};
 pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use judge::{Case, Site, expected_ms, judge, judge_all};
-pub use ledger::{Account, CitedFlow, Gap, Lag, Ledger, LedgerLimits};
+pub use ledger::{Account, CitedFlow, Forgotten, Gap, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
 pub use verdict::{Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};
