@@ -2,10 +2,11 @@
 
 use super::Outcome;
 use super::outlet::{Current, Notes, Records, Sessions};
-use crate::base::{Identity, Located, Timestamp};
+use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
-    Account, Case, Finding, Forgotten, Ledger, LedgerLimits, Site, Suppressed, Verdict, expected_ms, judge_all,
+    Account, Case, Finding, Forgotten, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict, expected_ms,
+    judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -163,10 +164,31 @@ impl Bench {
             (Some(from), Some(to)) => ledger.claims().people_at_once(address, from, to),
             _ => None,
         };
-        let case = Case { people: &people, at_once, ..Case::new(account, place.as_ref(), &self.site) };
+        let journey = self.fastest_journey(ledger, &people, address);
+        let case = Case {
+            people: &people,
+            at_once,
+            journey: journey.as_ref(),
+            ..Case::new(account, place.as_ref(), &self.site)
+        };
         let mut findings = judge_all(address, &case, &self.site, told);
         findings.iter_mut().for_each(|finding| self.note(finding, &people));
         (findings, place)
+    }
+
+    /// The fastest way that one of those at `address` would have had to travel, as servers accepted them.
+    fn fastest_journey(&self, ledger: &Ledger, people: &[Arc<Identity>], address: IpAddr) -> Option<Journey> {
+        let known = self.known.get();
+        let stop = |(address, from, to): (IpAddr, Timestamp, Timestamp)| {
+            let place = known.places.lookup(address)?;
+            Some(Stop { address, point: place.point?, kind: place.kind, from, to })
+        };
+        let users = people.iter().filter(|who| who.kind == IdentityKind::User);
+        let journeys = users.filter_map(|who| {
+            let stops: Vec<Stop> = ledger.claims().accepted_stays(who).into_iter().filter_map(stop).collect();
+            Journey::fastest(who, &stops, address)
+        });
+        journeys.max_by(|a, b| a.speed().total_cmp(&b.speed()).then(b.who.cmp(&a.who)))
     }
 
     /// Where an endpoint is: at the declared home of whoever a server has accepted there, else where the address is.

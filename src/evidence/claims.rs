@@ -10,7 +10,7 @@ use crate::base::{Identity, IdentityKind, Located, Stay, Sureness, Timestamp};
 use crate::intel::Pseudonyms;
 use dashmap::DashMap;
 use foldhash::fast::{FixedState, RandomState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -37,6 +37,9 @@ impl Default for ClaimLimits {
 const DAY: i64 = 86_400 * 1_000_000_000;
 /// A stay whose end nobody told is taken to go on for so long after it was last heard of.
 const UNHEARD: Duration = Duration::from_secs(12 * 3_600);
+
+/// Addresses that are kept of one identity, to see whether it travels.
+const ADDRESSES: usize = 32;
 
 /// What tells one stay from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +125,8 @@ pub struct Claims {
     stays: DashMap<IpAddr, BTreeMap<Name, Span>, RandomState>,
     /// By the address inside a tunnel: those outside, each with the number of its stays that say so.
     tunnels: DashMap<IpAddr, BTreeMap<IpAddr, u32>, RandomState>,
-    names: DashMap<Arc<Identity>, (), RandomState>,
+    /// Where each has been, so far as is kept.
+    names: DashMap<Arc<Identity>, BTreeSet<IpAddr>, RandomState>,
     kept: AtomicUsize,
     turned_away: AtomicU64,
     limits: ClaimLimits,
@@ -166,7 +170,7 @@ impl Claims {
             sureness: claim.sureness,
             claims: 1,
         };
-        let name = Name { identity: self.shared(claim.identity), source: claim.source, session, inner };
+        let name = Name { identity: self.shared(claim.identity, address), source: claim.source, session, inner };
         let mut stays = self.stays.entry(address).or_default();
         if let Some(known) = stays.get_mut(&name) {
             known.merge(new);
@@ -221,20 +225,27 @@ impl Claims {
         for (address, inner) in &old {
             self.gone(*address, *inner);
         }
-        self.names.retain(|identity, ()| Arc::strong_count(identity) > 1);
+        self.names.retain(|identity, _| Arc::strong_count(identity) > 1);
         u64::try_from(old.len()).unwrap_or(u64::MAX)
     }
 
-    /// One copy of each name, whoever says it.
-    fn shared(&self, mut identity: Identity) -> Arc<Identity> {
+    /// One copy of each name, whoever says it; notes where it has been.
+    fn shared(&self, mut identity: Identity, address: IpAddr) -> Arc<Identity> {
         if let Some(pseudonyms) = &self.pseudonyms {
             identity.name = pseudonyms.of(&identity.name);
         }
-        if let Some(known) = self.names.get(&identity) {
-            return Arc::clone(known.key());
+        let known = self.names.get(&identity).map(|known| (Arc::clone(known.key()), known.contains(&address)));
+        let shared = match known {
+            Some((shared, true)) => return shared,
+            Some((shared, false)) => shared,
+            None => Arc::new(identity),
+        };
+        let mut entry = self.names.entry(shared).or_default();
+        entry.insert(address);
+        if entry.len() > ADDRESSES {
+            entry.pop_last();
         }
-        let shared = Arc::new(identity);
-        Arc::clone(self.names.entry(shared).or_insert(()).key())
+        Arc::clone(entry.key())
     }
 
     /// Who is said to be at `address` at that time, most worth first; of equals in alphabetical order.
@@ -255,6 +266,21 @@ impl Claims {
         self.of(address, |span| {
             span.sureness == Sureness::Accepted && span.from <= to && span.covers(span.from.max(from))
         })
+    }
+
+    /// Where and when servers have accepted somebody: address, first and last time, in order.
+    #[must_use]
+    pub fn accepted_stays(&self, who: &Arc<Identity>) -> Vec<(IpAddr, Timestamp, Timestamp)> {
+        let addresses: Vec<IpAddr> =
+            self.names.get(who).map(|known| known.iter().copied().collect()).unwrap_or_default();
+        let mut found = Vec::new();
+        for address in addresses {
+            let Some(stays) = self.stays.get(&address) else { continue };
+            let own = stays.iter().filter(|(name, span)| name.identity == *who && span.sureness == Sureness::Accepted);
+            found.extend(own.map(|(_, span)| (address, span.from, span.to)));
+        }
+        found.sort_unstable_by_key(|(address, from, to)| (*from, *to, *address));
+        found
     }
 
     /// The most people that are said to have been at `address` at one moment between; a person said to be there in

@@ -10,6 +10,7 @@ mod cross_layer_gap;
 mod crowded_address;
 mod exit_reputation;
 mod hello_lag;
+mod impossible_travel;
 mod obfuscated_tunnel;
 mod remote_tool;
 mod rtt_bimodality;
@@ -28,6 +29,7 @@ pub static RULES: &[&Rule] = &[
     &tunnel_tax::RULE,
     &rtt_bimodality::RULE,
     &exit_reputation::RULE,
+    &impossible_travel::RULE,
     &obfuscated_tunnel::RULE,
     &remote_tool::RULE,
     &ack_echo::RULE,
