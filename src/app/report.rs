@@ -6,7 +6,7 @@ use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
     Account, Case, Finding, Forgotten, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict, expected_ms,
-    judge_all,
+    false_discovery_rates, judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -99,6 +99,19 @@ impl Judged {
         self.suppressed += findings.iter().map(|finding| u64::from(finding.suppressed.is_some())).sum::<u64>();
         if leading.verdict.is_finding() || all {
             self.to_tell.push((leading.first_seen, leading.endpoint));
+        }
+    }
+}
+
+impl Judged {
+    /// Says of what is raised how much of such a list is expected to be wrong.
+    fn rate(&mut self) {
+        let mut raised: Vec<&mut Finding> =
+            self.told.iter_mut().map(|(finding, _)| finding).filter(|finding| finding.verdict.is_finding()).collect();
+        let strengths: Vec<f64> = raised.iter().map(|finding| finding.ln_bayes).collect();
+        for (finding, rate) in raised.iter_mut().zip(false_discovery_rates(&strengths, self.endpoints)) {
+            // Three digits are more than it is worth.
+            finding.false_discovery_rate = Some((rate * 1e3).ceil() / 1e3);
         }
     }
 }
@@ -296,6 +309,7 @@ impl Run<'_> {
             let wanted = |finding: &Finding| finding.verdict.is_finding() || self.config.all;
             judged.told.extend(findings.into_iter().filter(wanted).map(|finding| (finding, place.clone())));
         }
+        judged.rate();
         Ok(judged)
     }
 

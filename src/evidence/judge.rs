@@ -139,6 +139,12 @@ impl<'a> Weighing<'a> {
         (best, ln_sum(weighed.iter().map(|(weight, _)| *weight)))
     }
 
+    /// The log of what all of one sort were believed to weigh before anything was seen.
+    fn ln_prior(&self, malicious: bool) -> f64 {
+        let of_sort = |h: &Hypothesis| h.is_malicious() == malicious && h.question() == self.question;
+        Hypothesis::ALL.iter().filter(|h| of_sort(h)).map(|h| h.prior(self.kind, self.distant)).sum::<f64>().ln()
+    }
+
     /// Whether something was measured that can decide.
     fn is_measured(&self) -> bool {
         self.seen.iter().any(|s| !s.rule.weak)
@@ -199,6 +205,7 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
     let account = case.account;
     let ((suspect, guilt), (innocent, innocence)) = (weighing.best(true), weighing.best(false));
     let score = guilt + site.policy.prior_scale.ln() - innocence;
+    let ln_bayes = (guilt - weighing.ln_prior(true)) - (innocence - weighing.ln_prior(false));
     let llr = weighing.fit(suspect) - weighing.fit(innocent);
     let raised = weighing.is_measured() && score >= site.policy.relayed_from;
     let verdict = if raised {
@@ -220,9 +227,11 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
         question: weighing.question,
         verdict,
         hypothesis,
-        severity: if raised { severity(score, &said) } else { Severity::Info },
+        severity: if raised { severity(score, ln_bayes, &said, &site.policy) } else { Severity::Info },
         score,
         llr,
+        ln_bayes,
+        false_discovery_rate: None,
         innocent: Innocent {
             hypothesis: innocent,
             llr: -llr,
@@ -253,13 +262,16 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
 }
 
 /// How urgent something raised is. Several families of evidence that agree cannot all have the same innocent cause.
-fn severity(score: f64, said: &[(&Seen, f64)]) -> Severity {
+/// Evidence that an honest endpoint shows more often than the site has time for is never more than low: by Markov's
+/// inequality a Bayes factor of 1 / b or more comes up by chance at most in a share b of them.
+fn severity(score: f64, ln_bayes: f64, said: &[(&Seen, f64)], policy: &Policy) -> Severity {
     const SAYS_SOMETHING: f64 = 2.0;
     let mut families: Vec<Family> =
         said.iter().filter(|(_, llr)| *llr >= SAYS_SOMETHING).map(|(s, _)| s.rule.family).collect();
     families.sort_unstable();
     families.dedup();
     match score {
+        _ if ln_bayes < -policy.alert_budget.ln() => Severity::Low,
         score if score >= 99f64.ln() && families.len() > 1 => Severity::Critical,
         score if score >= 99f64.ln() => Severity::High,
         score if score >= 9f64.ln() => Severity::Medium,

@@ -6,6 +6,7 @@
 //! or a calibration run.
 
 mod claims;
+mod discovery;
 mod facts;
 mod habits;
 mod hypothesis;
@@ -18,6 +19,7 @@ pub mod rules;
 mod verdict;
 
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
+pub use discovery::false_discovery_rates;
 pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use journey::{Journey, Stop};

@@ -160,6 +160,12 @@ pub struct Finding {
     pub score: f64,
     /// Best malicious minus best innocent, priors left out.
     pub llr: f64,
+    /// The log of how much likelier what was seen is under the malicious answers than under the innocent ones: the
+    /// score without what was believed before.
+    pub ln_bayes: f64,
+    /// The rate of false discoveries among this finding and all stronger ones of the run, because so many endpoints were
+    /// looked at; known at the end of a run only.
+    pub false_discovery_rate: Option<f64>,
     /// The best innocent story.
     pub innocent: Innocent,
     /// Round trip between home and operator as far as it can be read off, in ms; less where loops pass it twice, a few

@@ -501,6 +501,8 @@ pub struct FindingRecord<'a> {
     severity: &'static str,
     score: f64,
     llr: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    false_discovery_rate: Option<f64>,
     innocent: InnocentRecord<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_leg_ms: Option<f64>,
@@ -580,6 +582,7 @@ impl<'a> FindingRecord<'a> {
             severity: finding.severity.name(),
             score: milli(finding.score),
             llr: milli(finding.llr),
+            false_discovery_rate: finding.false_discovery_rate,
             innocent: InnocentRecord {
                 hypothesis: finding.innocent.hypothesis.name(),
                 llr: milli(finding.innocent.llr),
