@@ -6,7 +6,9 @@
 
 use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
-use super::{Account, Evidence, Facts, Finding, Hypothesis, Innocent, Policy, Question, Severity, Verdict, signed};
+use super::{
+    Account, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Policy, Question, Severity, Verdict, signed,
+};
 use crate::base::{Identity, Layer};
 use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
 use ring::digest::{SHA256, digest};
@@ -38,6 +40,8 @@ pub struct Case<'a> {
     pub people: &'a [Arc<Identity>],
     /// The most of them who are said to have been there at once, if somebody keeps account of that.
     pub at_once: Option<usize>,
+    /// What is known of the traffic inside its tunnel, by address.
+    pub inner: &'a [Inner],
     /// Names of rules that are not asked (for measuring what each is worth).
     pub without: &'a [&'a str],
 }
@@ -47,7 +51,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(account: &'a Account, place: Option<&'a Place>, site: &Site) -> Self {
         let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
-        Self { account, place, expected, people: &[], at_once: None, without: &[] }
+        Self { account, place, expected, people: &[], at_once: None, inner: &[], without: &[] }
     }
 
     /// What its sessions tell beside their round trips.

@@ -6,6 +6,7 @@
 //! or a calibration run.
 
 mod claims;
+mod covariation;
 mod facts;
 mod habits;
 mod hypothesis;
@@ -14,12 +15,15 @@ mod ledger;
 mod likelihood;
 mod policy;
 pub mod rules;
+mod series;
+mod tunnels;
 mod verdict;
 
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
 pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use judge::{Case, Site, expected_ms, judge, judge_all};
-pub use ledger::{Account, CitedFlow, Forgotten, Gap, Lag, Ledger, LedgerLimits};
+pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
+pub use tunnels::{Joined, Joins};
 pub use verdict::{Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};
