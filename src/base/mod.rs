@@ -11,6 +11,7 @@ mod rtt;
 mod shape;
 mod sign;
 mod time;
+mod volume;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use digest::{Digest, FlowDigest, WideDigest};
@@ -21,6 +22,7 @@ pub use rtt::{Layer, RttKind, RttPart, RttSample, Side, TcpTally, Window};
 pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;
+pub use volume::{TunnelSide, Volume};
 
 /// Who of the two ends of a flow sent something (Zeek's `is_orig`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ mod shape;
 mod tcp_data;
 mod tcp_handshake;
 mod turnaround;
+mod volume;
 
 pub use across::Across;
 pub use key_echo::KeyEcho;
@@ -18,3 +19,4 @@ pub use shape::ShapeMeter;
 pub use tcp_data::TcpData;
 pub use tcp_handshake::TcpHandshake;
 pub use turnaround::Turnaround;
+pub use volume::VolumeMeter;
