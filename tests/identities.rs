@@ -80,7 +80,9 @@ fn the_outside_radius_captures_say_what_tshark_shows() {
 }
 
 /// `rdp.rt_cookie` and `rdp.client.name`; `dhcp.hw.mac_addr` and `dhcp.ip.your` of the acknowledgement (and the request
-/// before it); an IKE aggressive exchange whose identities are addresses names nobody.
+/// before it); `nbns.name` of registrations, refreshes and releases with `nbns.addr`, and the node status's unit; `dns.a` with
+/// the cache-flush bit of mDNS; `ntlmssp.auth.*` in HTTP; `x509sat` of the client's certificate; an IKE aggressive exchange
+/// whose identities are addresses names nobody.
 #[test]
 fn names_in_clear_are_what_tshark_shows() {
     let Some(folder) = shared() else { return };
@@ -93,6 +95,32 @@ fn names_in_clear_are_what_tshark_shows() {
             ][..],
         ),
         ("mixed/ws__dhcp.pcap", &["device 00:0b:82:01:fc:42 at 192.168.0.10 by dhcp accepted x2"]),
+        ("mixed/arkime__nbns.pcap", &["host MDJR98 at 192.168.239.129 by netbios said x12"]),
+        (
+            "mixed/ndpi__netbios.pcap",
+            &[
+                "device 00:1c:c4:10:79:0f at 10.0.4.24 by netbios said x4",
+                "host GUNNAR at 10.0.4.24 by netbios said x5",
+                "host GURU at 10.0.5.1 by netbios said x1",
+            ],
+        ),
+        (
+            "mixed/ndpi__webdav.pcap",
+            &[
+                "host ivan-Latitude-E6540 at 192.168.16.173 by ntlm said x7",
+                "user www.dlp-test.com\\WebDAV at 192.168.16.173 by ntlm accepted x7",
+            ],
+        ),
+        (
+            "vpn/ndpi__anyconnect-vpn.pcap",
+            &[
+                "host 79d88e83-725c-b71b-bad0-5862d5b22386 at 10.0.0.149 by mdns said x2",
+                "host LP-B043053-W764 at 10.0.0.227 by netbios said ended x6",
+                "host LP-RKERUR-OSX at 10.0.0.227 by netbios said ended x3",
+                "host nDPI at 10.0.0.227 by mdns said x2",
+                "user lp-rkerur-osx at 10.0.0.227 by tls-client-certificate asked x1",
+            ],
+        ),
         ("mixed/ppp__Dhcp4.pcap", &[]),
         ("vpn/cl-ipsec__ipsec-ikev1-isakmp-aggressive-mode.pcap", &[]),
     ] {
