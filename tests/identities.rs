@@ -31,7 +31,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// `captures/protocols/how/radius.sh` says what was done: alice accepted and accounted for, mallory rejected, bob's
-/// accounting with a device.
+/// accounting with a device, carol's with octets.
 #[test]
 fn freeradius_and_radclient_are_read_claim_by_claim() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/protocols/radius.pcapng");
@@ -41,6 +41,8 @@ fn freeradius_and_radclient_are_read_claim_by_claim() {
         "user alice at 198.51.100.7 inside 10.8.0.5 by radius-accounting accepted began ended x3",
         "user alice at 10.8.0.5 by radius-accounting accepted began ended x3",
     ];
+    expected.push("user carol at 198.51.100.9 inside 10.8.0.7 by radius-accounting accepted began ended x3");
+    expected.push("user carol at 10.8.0.7 by radius-accounting accepted began ended x3");
     for (kind, name) in [("user", "bob"), ("device", "02-00-5e-10-00-01")] {
         for place in ["198.51.100.8 inside 10.8.0.6", "10.8.0.6", "2001:db8:8:6::"] {
             let line = format!("{kind} {name} at {place} by radius-accounting accepted began x1");
@@ -49,6 +51,18 @@ fn freeradius_and_radclient_are_read_claim_by_claim() {
     }
     expected.sort_unstable();
     assert_eq!(lines(&path), expected);
+    // Acct-Input-Octets, Acct-Output-Octets and Acct-Output-Gigawords of the Stop, as tshark shows them.
+    let ledger = analyze(&path, 1).ledger;
+    let carol = |stay: &StayOf| (stay.identity.name == "carol").then_some(stay.octets);
+    let octets: Vec<_> = ledger.claims().in_order().iter().filter_map(carol).collect();
+    assert_eq!(octets, [[90_000, (1 << 32) + 1_000]; 2]);
+    // Both ends of her tunnel name each other.
+    let inner = ledger.claims().insides_of([198, 51, 100, 9].into());
+    let outer = ledger.claims().outsides_of([10, 8, 0, 7].into());
+    assert_eq!(
+        (inner[0].address.to_string(), outer[0].address.to_string()),
+        ("10.8.0.7".into(), "198.51.100.9".into())
+    );
 }
 
 /// Those of the outside RADIUS captures that name a user and an address together: User-Name, Calling-Station-Id,
