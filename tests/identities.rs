@@ -31,7 +31,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// `captures/protocols/how/radius.sh` says what was done: alice accepted and accounted for, mallory rejected, bob's
-/// accounting with a device.
+/// accounting with a device, carol's with octets.
 #[test]
 fn freeradius_and_radclient_are_read_claim_by_claim() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/protocols/radius.pcapng");
@@ -41,6 +41,8 @@ fn freeradius_and_radclient_are_read_claim_by_claim() {
         "user alice at 198.51.100.7 inside 10.8.0.5 by radius-accounting accepted began ended x3",
         "user alice at 10.8.0.5 by radius-accounting accepted began ended x3",
     ];
+    expected.push("user carol at 198.51.100.9 inside 10.8.0.7 by radius-accounting accepted began ended x3");
+    expected.push("user carol at 10.8.0.7 by radius-accounting accepted began ended x3");
     for (kind, name) in [("user", "bob"), ("device", "02-00-5e-10-00-01")] {
         for place in ["198.51.100.8 inside 10.8.0.6", "10.8.0.6", "2001:db8:8:6::"] {
             let line = format!("{kind} {name} at {place} by radius-accounting accepted began x1");
@@ -49,6 +51,18 @@ fn freeradius_and_radclient_are_read_claim_by_claim() {
     }
     expected.sort_unstable();
     assert_eq!(lines(&path), expected);
+    // Acct-Input-Octets, Acct-Output-Octets and Acct-Output-Gigawords of the Stop, as tshark shows them.
+    let ledger = analyze(&path, 1).ledger;
+    let carol = |stay: &StayOf| (stay.identity.name == "carol").then_some(stay.octets);
+    let octets: Vec<_> = ledger.claims().in_order().iter().filter_map(carol).collect();
+    assert_eq!(octets, [[90_000, (1 << 32) + 1_000]; 2]);
+    // Both ends of her tunnel name each other.
+    let inner = ledger.claims().insides_of([198, 51, 100, 9].into());
+    let outer = ledger.claims().outsides_of([10, 8, 0, 7].into());
+    assert_eq!(
+        (inner[0].address.to_string(), outer[0].address.to_string()),
+        ("10.8.0.7".into(), "198.51.100.9".into())
+    );
 }
 
 /// Those of the outside RADIUS captures that name a user and an address together: User-Name, Calling-Station-Id,
@@ -80,7 +94,9 @@ fn the_outside_radius_captures_say_what_tshark_shows() {
 }
 
 /// `rdp.rt_cookie` and `rdp.client.name`; `dhcp.hw.mac_addr` and `dhcp.ip.your` of the acknowledgement (and the request
-/// before it); an IKE aggressive exchange whose identities are addresses names nobody.
+/// before it); `nbns.name` of registrations, refreshes and releases with `nbns.addr`, and the node status's unit; `dns.a` with
+/// the cache-flush bit of mDNS; `ntlmssp.auth.*` in HTTP; `x509sat` of the client's certificate; an IKE aggressive exchange
+/// whose identities are addresses names nobody.
 #[test]
 fn names_in_clear_are_what_tshark_shows() {
     let Some(folder) = shared() else { return };
@@ -93,6 +109,32 @@ fn names_in_clear_are_what_tshark_shows() {
             ][..],
         ),
         ("mixed/ws__dhcp.pcap", &["device 00:0b:82:01:fc:42 at 192.168.0.10 by dhcp accepted x2"]),
+        ("mixed/arkime__nbns.pcap", &["host MDJR98 at 192.168.239.129 by netbios said x12"]),
+        (
+            "mixed/ndpi__netbios.pcap",
+            &[
+                "device 00:1c:c4:10:79:0f at 10.0.4.24 by netbios said x4",
+                "host GUNNAR at 10.0.4.24 by netbios said x5",
+                "host GURU at 10.0.5.1 by netbios said x1",
+            ],
+        ),
+        (
+            "mixed/ndpi__webdav.pcap",
+            &[
+                "host ivan-Latitude-E6540 at 192.168.16.173 by ntlm said x7",
+                "user www.dlp-test.com\\WebDAV at 192.168.16.173 by ntlm accepted x7",
+            ],
+        ),
+        (
+            "vpn/ndpi__anyconnect-vpn.pcap",
+            &[
+                "host 79d88e83-725c-b71b-bad0-5862d5b22386 at 10.0.0.149 by mdns said x2",
+                "host LP-B043053-W764 at 10.0.0.227 by netbios said ended x6",
+                "host LP-RKERUR-OSX at 10.0.0.227 by netbios said ended x3",
+                "host nDPI at 10.0.0.227 by mdns said x2",
+                "user lp-rkerur-osx at 10.0.0.227 by tls-client-certificate asked x1",
+            ],
+        ),
         ("mixed/ppp__Dhcp4.pcap", &[]),
         ("vpn/cl-ipsec__ipsec-ikev1-isakmp-aggressive-mode.pcap", &[]),
     ] {

@@ -23,6 +23,8 @@ pub struct Claim {
     pub session: Option<String>,
     /// The address that it has inside a tunnel, where `place` is the one outside.
     pub inner: Option<IpAddr>,
+    /// Octets carried in the stay so far, where its sayer counts them: from whoever is there, and to him.
+    pub octets: Option<[u64; 2]>,
 }
 
 /// An address, or an end of the flow that made the claim.
@@ -112,6 +114,7 @@ impl Claim {
             sureness: Sureness::Said,
             session: None,
             inner: None,
+            octets: None,
         }
     }
 

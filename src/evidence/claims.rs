@@ -62,6 +62,8 @@ struct Span {
     begun: bool,
     sureness: Sureness,
     claims: u32,
+    /// The most that was counted: counts only grow.
+    octets: [u64; 2],
 }
 
 impl Span {
@@ -96,6 +98,8 @@ pub struct StayOf {
     pub sureness: Sureness,
     /// Claims.
     pub claims: u32,
+    /// Octets carried, from whoever is there and to him; 0 where nobody counts them.
+    pub octets: [u64; 2],
 }
 
 /// One end of a tunnel, seen from the other: when which address was there.
@@ -169,6 +173,7 @@ impl Claims {
             begun: claim.stay == Stay::Begins,
             sureness: claim.sureness,
             claims: 1,
+            octets: claim.octets.unwrap_or_default(),
         };
         let name = Name { identity: self.shared(claim.identity, address), source: claim.source, session, inner };
         let mut stays = self.stays.entry(address).or_default();
@@ -394,6 +399,7 @@ impl Claims {
                 source: name.source,
                 sureness: span.sureness,
                 claims: span.claims,
+                octets: span.octets,
             }));
         }
         all.sort_by(|a, b| {
@@ -443,6 +449,8 @@ impl Span {
         self.begun |= other.begun;
         self.sureness = self.sureness.max(other.sureness);
         self.claims = self.claims.saturating_add(other.claims);
+        let ([from, to], [other_from, other_to]) = (self.octets, other.octets);
+        self.octets = [from.max(other_from), to.max(other_to)];
     }
 }
 

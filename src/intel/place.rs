@@ -41,7 +41,7 @@ pub enum Origin {
     CityDatabase,
     /// The ASN database.
     AsnDatabase,
-    /// The built-in table of satellite operators.
+    /// The built-in table of operators.
     AsnTable,
     /// A database of what networks are used for (Anonymous-IP, Connection-Type, Enterprise).
     KindDatabase,
@@ -120,10 +120,21 @@ impl Place {
         fill(&mut self.owned_by, other.owned_by);
     }
 
-    /// Names the kind from the number, where no source was as exact.
+    /// Names a satellite's orbit from the number, where no source was as exact.
     pub(super) fn refine_kind(&mut self) {
-        if let Some(kind) = self.asn.and_then(Kind::of_asn)
+        let satellite = |kind: &Kind| matches!(kind, Kind::SatelliteGeo | Kind::SatelliteLeo);
+        if let Some(kind) = self.asn.and_then(Kind::of_asn).filter(satellite)
             && self.kind.yields_to(kind)
+        {
+            self.kind = kind;
+            self.kind_by = Some(Origin::AsnTable);
+        }
+    }
+
+    /// Names the kind from the number, where no source said any.
+    pub(super) fn guess_kind(&mut self) {
+        if self.kind == Kind::Unknown
+            && let Some(kind) = self.asn.and_then(Kind::of_asn)
         {
             self.kind = kind;
             self.kind_by = Some(Origin::AsnTable);

@@ -126,6 +126,7 @@ impl Places {
             place.kind = kind;
             place.kind_by = Some(Origin::List);
         }
+        place.guess_kind();
         (!place.is_unknown()).then_some(place)
     }
 }
@@ -207,8 +208,8 @@ mod tests {
         assert_eq!((elsewhere.point, elsewhere.city), (None, None));
         let far = lookup("10.0.0.0/8,41.8,123.43,,,,,,\n", "10.1.2.3").unwrap();
         assert_eq!((far.country, far.city), (None, None));
-        let other_network = lookup("10.0.0.0/8,,,,,,7922,,\n", "10.1.2.3").unwrap();
-        assert_eq!((other_network.asn, other_network.org), (Some(7922), None));
+        let other_network = lookup("10.0.0.0/8,,,,,,64500,,\n", "10.1.2.3").unwrap();
+        assert_eq!((other_network.asn, other_network.org), (Some(64500), None));
         assert_eq!((other_network.kind, other_network.city.as_deref()), (Kind::Unknown, Some("Berlin")));
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Reads: codes, identifiers and the attributes that name a user, a device or an address, of access, accounting and
 //! dynamic authorization. Emits: claims (`radius-access`, `radius-accounting`), the service and the access server.
-//! Does not: read passwords or EAP, verify authenticators (the secret is not known), or see RADIUS over TLS (RFC 6614).
+//! Times are those of the capture, less the delay that an accounting request tells: Event-Timestamp is the clock of the
+//! access server, which may be wrong, and what is claimed is compared with captured flows.
+//! Does not: read passwords, or of EAP more than an identity; verify authenticators (the secret is not known), or see RADIUS over TLS (RFC 6614).
 //!
 //! References: RFC 2865 (access), RFC 2866 (accounting), RFC 2868 (tunnels), RFC 3162 (IPv6), RFC 5176 (dynamic
 //! authorization).
@@ -151,6 +153,24 @@ struct Asked {
     session: Option<String>,
     status: Option<u32>,
     delay: u32,
+    carried: Carried,
+}
+
+/// Octets from the user and to him: the low words (RFC 2866, 5.3 and 5.4), and how often they have wrapped (RFC 2869,
+/// 5.1 and 5.2).
+#[derive(Debug, Clone, Copy, Default)]
+struct Carried {
+    from: Option<u32>,
+    to: Option<u32>,
+    wraps_from: u32,
+    wraps_to: u32,
+}
+
+impl Carried {
+    fn octets(self) -> Option<[u64; 2]> {
+        let whole = |low: u32, wraps: u32| u64::from(wraps) << 32 | u64::from(low);
+        Some([whole(self.from?, self.wraps_from), whole(self.to?, self.wraps_to)])
+    }
 }
 
 impl Asked {
@@ -174,6 +194,10 @@ impl Asked {
             31 => self.caller(&printable(value)),
             40 => self.status = number(),
             41 => self.delay = number().unwrap_or(0),
+            42 => self.carried.from = number(),
+            43 => self.carried.to = number(),
+            52 => self.carried.wraps_from = number().unwrap_or(0),
+            53 => self.carried.wraps_to = number().unwrap_or(0),
             44 => self.session = Some(printable(value)).filter(|name| !name.is_empty()),
             // A tag may stand before the text (RFC 2868, 3.3).
             66 => {
@@ -194,7 +218,8 @@ impl Asked {
         }
     }
 
-    /// Cisco's attribute-value pairs of its VPN client (`mdm-tlv=device-mac=…`).
+    /// Cisco's attribute-value pairs of its VPN gateways (`ip:source-ip=…`, the address outside) and of its VPN client
+    /// (`mdm-tlv=device-mac=…`).
     fn vendor(&mut self, value: &[u8]) {
         let mut reader = Reader::new(value);
         if reader.u32() != Some(9) || reader.u8() != Some(1) {
@@ -202,6 +227,9 @@ impl Asked {
         }
         let Some(len) = reader.u8().and_then(|len| usize::from(len).checked_sub(2)) else { return };
         let text = printable(reader.take(len).unwrap_or_default());
+        if let Some(outside) = text.strip_prefix("ip:source-ip=").and_then(address) {
+            self.outside = self.outside.or(Some(outside));
+        }
         let Some((key, said)) = text.strip_prefix("mdm-tlv=").and_then(|pair| pair.split_once('=')) else { return };
         match key {
             "device-mac" | "device-uid" if self.devices.len() < 4 => self.devices.push(said.to_owned()),
@@ -219,6 +247,7 @@ impl Asked {
                 stay,
                 inner,
                 session: self.session.clone(),
+                octets: self.carried.octets(),
                 ..Claim::new(source, Whereabouts::Address(place), kind, name.as_str()).worth(sureness)
             };
             if let Some(outside) = self.outside {
@@ -319,7 +348,9 @@ impl Radius {
             let name = packet.attributes().find(|(kind, _)| *kind == 32).map(|(_, value)| printable(value));
             let number = packet.attributes().find(|(kind, _)| *kind == 4).and_then(|(_, v)| v.first_chunk::<4>());
             let number = number.map(|bytes| Ipv4Addr::from(*bytes).to_string());
-            if let Some(nas) = name.or(number) {
+            // Called-Station-Id is what the user dialled: the gateway's name or address.
+            let called = || packet.attributes().find(|(kind, _)| *kind == 30).map(|(_, value)| printable(value));
+            if let Some(nas) = name.or(number).or_else(called) {
                 events.attribute(pdu.at, pdu.dir, NAS, nas);
             }
         }

@@ -514,12 +514,22 @@ pub struct IdentityRecord<'a> {
     source: &'static str,
     confidence: &'static str,
     claims: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    octets_from: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    octets_to: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl<'a> IdentityRecord<'a> {
     /// The record of a stay.
     #[must_use]
     pub fn of(stay: &'a StayOf) -> Self {
+        let [from, to] = stay.octets;
         Self {
             kind: "identity",
             schema: SCHEMA,
@@ -534,6 +544,8 @@ impl<'a> IdentityRecord<'a> {
             source: stay.source,
             confidence: stay.sureness.name(),
             claims: stay.claims,
+            octets_from: from,
+            octets_to: to,
         }
     }
 }

@@ -2,7 +2,8 @@
 # radius.pcapng: FreeRADIUS and radclient (Debian 12: freeradius 3.2.1, freeradius-utils 3.2.1, tcpdump 4.99.3), in two
 # network namespaces: a gateway (192.0.2.1) that asks, a RADIUS server (192.0.2.10) that answers.
 # alice signs on (accepted), mallory does not (rejected); then accounting for alice: start, interim, stop, with the
-# address outside and the one inside; bob's accounting names a device of Cisco's VPN client.
+# address outside and the one inside; bob's accounting names a device of Cisco's VPN client;
+# carol's counts octets.
 # Usage: radius.sh OUT.pcapng, as root.
 set -euo pipefail
 out=$(realpath "$1")
@@ -59,6 +60,13 @@ done
 ask 1813 acct <<'PAIRS'
 User-Name = "bob", NAS-IP-Address = 192.0.2.1, Acct-Status-Type = Start, Acct-Session-Id = "5F00A2", Framed-IP-Address = 10.8.0.6, Framed-IPv6-Prefix = "2001:db8:8:6::/64", Tunnel-Client-Endpoint:0 = "198.51.100.8", Cisco-AVPair = "mdm-tlv=device-mac=02-00-5e-10-00-01"
 PAIRS
+# An access server that counts beyond 32 bits, with its own clock, and the address outside in a pair of Cisco's.
+for step in "Start 0 0 0" "Interim-Update 1500 4000000000 0" "Stop 90000 1000 1"; do
+    read -r status in out_low out_high <<<"$step"
+    ask 1813 acct <<PAIRS
+User-Name = "carol", NAS-IP-Address = 192.0.2.1, Called-Station-Id = "192.0.2.1", Acct-Status-Type = $status, Acct-Session-Id = "5F00A3", Framed-IP-Address = 10.8.0.7, Event-Timestamp = $(date +%s), Acct-Input-Octets = $in, Acct-Output-Octets = $out_low, Acct-Output-Gigawords = $out_high, Cisco-AVPair = "ip:source-ip=198.51.100.9"
+PAIRS
+done
 sleep 1
 kill "${pids[1]}"
 sleep 1
