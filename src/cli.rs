@@ -32,6 +32,10 @@ pub enum Command {
     Analyze(Analyze),
     /// Judge the remote endpoints of a live interface, such as a SPAN port's.
     Watch(Watch),
+    /// Say why: the latency ladder, each piece of evidence, the best innocent story, what to do.
+    Explain(Explain),
+    /// Write the packets behind a finding to a pcapng file, with comments.
+    Slice(Slice),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
     /// Tell of the databases of places, or fetch newer ones.
@@ -75,6 +79,46 @@ pub struct Watch {
     /// Options of the run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `farmlight explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// An endpoint's address, or a finding's id (its beginning is enough).
+    #[arg(value_name = "IP|FINDING-ID")]
+    pub what: String,
+    /// The folder that analyze or watch wrote with --out.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// What goes to standard output.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PageFormat,
+}
+
+/// `farmlight slice`.
+#[derive(Debug, Args)]
+pub struct Slice {
+    /// A finding's id (its beginning is enough): the flows that it cites. An address: all its flows.
+    #[arg(value_name = "IP|FINDING-ID")]
+    pub what: String,
+    /// The folder that analyze or watch wrote with --out.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The file to write; - for standard output.
+    #[arg(short, long, value_name = "OUT.pcapng")]
+    pub out: PathBuf,
+    /// Captures, directories of captures, or - for standard input. Several are merged by time.
+    #[arg(required = true, value_name = "PCAP|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+}
+
+/// What `explain` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PageFormat {
+    /// For people.
+    Table,
+    /// The same as one JSON object.
+    Json,
 }
 
 /// `farmlight simulate`.

@@ -174,6 +174,11 @@ fn wrong_usage_exits_with_2_and_names_the_place() {
         (&["simulate", "home-proxy", "--operator", "Atlantis", "-o", "/nowhere"], &["Atlantis", "Shenyang"]),
         (&["simulate", "home-proxy", "--loss", "0.9", "-o", "/nowhere"], &["loss", "0.9", "0.2"]),
         (&["completions", "tish"], &["tish"]),
+        (&["explain", "--from", "/nowhere"], &["IP|FINDING-ID"]),
+        (&["explain", "192.0.2.1"], &["--from"]),
+        (&["explain", "192.0.2.1", "--from", "/nowhere", "--format", "jsonl"], &["--format", "jsonl"]),
+        (&["slice", "192.0.2.1", "--from", "/nowhere", good], &["--out"]),
+        (&["slice", "192.0.2.1", "--from", "/nowhere", "-o", "x.pcapng"], &["PCAP"]),
     ];
     for (words, named) in cases {
         let output = farmlight().args(*words).output().unwrap();
@@ -580,7 +585,14 @@ fn completions_the_manual_page_and_help_print_something() {
     let man = farmlight().arg("man").output().unwrap();
     exits(&man, 0);
     assert!(stdout(&man).contains(".TH farmlight"), "{}", stdout(&man));
-    for words in [&["--help"][..], &["analyze", "--help"], &["watch", "--help"], &["simulate", "--help"]] {
+    for words in [
+        &["--help"][..],
+        &["analyze", "--help"],
+        &["watch", "--help"],
+        &["simulate", "--help"],
+        &["explain", "--help"],
+        &["slice", "--help"],
+    ] {
         let output = farmlight().args(words).output().unwrap();
         exits(&output, 0);
         for line in stdout(&output).lines() {

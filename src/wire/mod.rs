@@ -19,5 +19,5 @@ mod transport;
 mod tunnel;
 
 pub use decoder::Decoder;
-pub use fragment::{FragmentCounters, FragmentLimits};
+pub use fragment::{FragmentCounters, FragmentLimits, FragmentedPacket};
 pub use packet::{Decoded, Encapsulation, Packet, TcpFlags, TcpHeader, TcpOptions, Transport, Unread, Wrapper};
