@@ -171,7 +171,7 @@ mod tests {
         let mut all = Vec::new();
         while !bytes.is_empty() {
             let length = word(bytes, 4) as usize;
-            assert!(length % 4 == 0 && word(bytes, length - 4) as usize == length);
+            assert!(length.is_multiple_of(4) && word(bytes, length - 4) as usize == length);
             all.push((word(bytes, 0), bytes[8..length - 4].to_vec()));
             bytes = &bytes[length..];
         }

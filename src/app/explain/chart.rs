@@ -62,11 +62,11 @@ impl Chart {
         let (end, known) = (self.column(ms).max(1), self.column(known_ms));
         let mut cells: Vec<char> =
             (0..end).map(|at| if at < known { self.glyphs.known } else { self.glyphs.beyond }).collect();
-        if let Some(mark) = mark_ms.map(|ms| self.column(ms).saturating_sub(1)) {
-            if mark >= cells.len() {
-                cells.resize(mark, ' ');
-                cells.push(self.glyphs.mark);
-            }
+        if let Some(mark) = mark_ms.map(|ms| self.column(ms).saturating_sub(1))
+            && mark >= cells.len()
+        {
+            cells.resize(mark, ' ');
+            cells.push(self.glyphs.mark);
         }
         cells.into_iter().collect()
     }

@@ -69,7 +69,7 @@ fn of_finding(case: &Case, finding: &FindingView, dir: &Path) -> Vec<String> {
 fn slice_command(case: &Case, finding: &FindingView, dir: &Path) -> String {
     let inputs = case.inputs();
     let mut named: Vec<&str> = inputs.iter().take(NAMED).copied().collect();
-    if inputs.is_empty() || inputs.iter().any(|input| *input == "-") {
+    if inputs.is_empty() || inputs.contains(&"-") {
         named = vec!["CAPTURE"];
     } else if inputs.len() > NAMED {
         named.push("...");

@@ -78,7 +78,7 @@ impl<W: Write> Page<W> {
                 let side = if finding.score >= 0.0 { "for" } else { "against" };
                 format!("likeliest {}, odds {odds} {side} a relay", finding.hypothesis)
             } else {
-                format!("{}, severity {}, odds {odds} for it", finding.hypothesis, finding.severity)
+                format!("{}, severity {}, odds {odds}", finding.hypothesis, finding.severity)
             };
             self.labelled("finding", &format!("{} {text}", finding.id))?;
         }
