@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(CHART.bar(25.0, 50.0, Some(50.0)), "█████    ┊");
         assert_eq!(CHART.mark(50.0), "         ┊");
         assert_eq!(CHART.step(50.0, 100.0), format!("{}├{}┤", " ".repeat(10), "─".repeat(8)));
-        assert_eq!(CHART.axis(), "0        50       100       150       200 ms");
+        assert_eq!(CHART.axis(), "0       50       100       150       200 ms");
     }
 
     proptest! {
