@@ -4,6 +4,7 @@
 //! usage or configuration; 3 done and `--fail-on` was met. A closed pipe is not an error.
 
 mod analyze;
+mod config;
 mod explain;
 mod folder;
 mod geo;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Slice(args) => slice::run(&args, quiet),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Config(args) => config::run(args),
         Command::Geo(args) => geo::run(&args),
         Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {

@@ -9,6 +9,7 @@ mod reader;
 mod rtt;
 mod shape;
 mod sign;
+mod spelling;
 mod time;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
@@ -18,6 +19,7 @@ pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
 pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
+pub use spelling::edits;
 pub use time::Timestamp;
 
 /// Who of the two ends of a flow sent something (Zeek's `is_orig`).

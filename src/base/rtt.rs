@@ -143,13 +143,14 @@ impl Layer {
                 "the far end of the tunnel"
             }
             Self::Quic => "the program that speaks QUIC",
-            Self::RdpUdp | Self::Rdp | Self::Spice | Self::RustDesk => "the remote-desktop program",
+            Self::RdpUdp | Self::Rdp | Self::Spice | Self::RustDesk | Self::Rfb => "the remote-desktop program",
             Self::Stun => "the program in the call",
             Self::Dtls => "the program that holds the DTLS keys",
             Self::Tls => "the program that holds the TLS keys",
             Self::Ssh => "the SSH program",
             Self::X11 | Self::Xdmcp => "the X display, or its program",
             Self::Telnet => "the terminal program",
+            Self::RemoteEcho => "whoever looks at the remote screen",
         }
     }
 }

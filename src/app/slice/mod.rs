@@ -6,7 +6,7 @@
 
 mod pick;
 
-use super::analyze::stop_on_signal;
+use super::analyze::stop_on;
 use super::folder::{FindingView, Folder, Found, Wanted};
 use super::progress::Progress;
 use super::{Outcome, Wrong, stdin};
@@ -19,6 +19,7 @@ use crate::sink::PcapNg;
 use crate::source::{CaptureReader, InputReport, Inputs, Next, Source as _};
 use anyhow::{Context as _, bail};
 use pick::{Picker, Wants};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write};
@@ -35,7 +36,7 @@ pub(super) fn run(args: &Slice, quiet: bool) -> anyhow::Result<Outcome> {
     let found = folder.find(&Wanted::parse(&args.what))?;
     let wants = wants(&found)?;
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop)?;
+    stop_on(&[SIGINT, SIGTERM, SIGHUP], &stop)?;
     if args.inputs.iter().any(|path| path.as_os_str() == "-") {
         stdin::ends_on(&stop).context("standard input")?;
     }
