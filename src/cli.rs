@@ -2,6 +2,12 @@
 //!
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
+mod check;
+mod schema;
+
+pub use check::{Problem, Sort, problems, rendered};
+pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, Shape};
+
 use crate::evidence::{Policy, Severity};
 use crate::intel::{AllowEntry, GeoPoint, Networks, Premises};
 use crate::simulate::{Access, Vantage};
@@ -32,11 +38,18 @@ pub enum Command {
     Analyze(Analyze),
     /// Judge the remote endpoints of a live interface, such as a SPAN port's.
     Watch(Watch),
+    /// Say why: the latency ladder, each piece of evidence, the best innocent story, what to do.
+    Explain(Explain),
+    /// Write the packets behind a finding to a pcapng file, with comments.
+    Slice(Slice),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
     /// Tell of the databases of places, or fetch newer ones.
     #[command(subcommand)]
     Geo(Geo),
+    /// Check a configuration file, or show the configuration in effect.
+    #[command(subcommand)]
+    Config(Config),
     /// Import and look up what the outside knows: remote tools, networks.
     #[command(subcommand)]
     Intel(Intel),
@@ -75,6 +88,47 @@ pub struct Watch {
     /// Options of the run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `farmlight explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// An endpoint's address, or a finding's id (its beginning is enough).
+    #[arg(value_name = "IP|FINDING-ID")]
+    pub what: String,
+    /// The folder that analyze or watch wrote with --out.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// What goes to standard output.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PageFormat,
+}
+
+/// `farmlight slice`.
+#[derive(Debug, Args)]
+#[command(override_usage = "farmlight slice <IP|FINDING-ID> --from DIR -o OUT.pcapng PCAP|DIR|-...")]
+pub struct Slice {
+    /// A finding's id (its beginning is enough): the flows that it cites. An address: all its flows.
+    #[arg(value_name = "IP|FINDING-ID")]
+    pub what: String,
+    /// The folder that analyze or watch wrote with --out.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The file to write; - for standard output.
+    #[arg(short, long, value_name = "OUT.pcapng")]
+    pub out: PathBuf,
+    /// Captures, directories of captures, or - for standard input. Several are merged by time.
+    #[arg(required = true, value_name = "PCAP|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+}
+
+/// What `explain` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PageFormat {
+    /// For people.
+    Table,
+    /// The same as one JSON object.
+    Json,
 }
 
 /// `farmlight simulate`.
@@ -217,6 +271,39 @@ impl GeoSettings {
     }
 }
 
+/// `farmlight config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Tell everything that is wrong with a file, with line and column.
+    Check(ConfigCheck),
+    /// Print what a run with these options would go by, as a file with comments.
+    Print(Box<RunArgs>),
+}
+
+/// `farmlight config check`.
+#[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// A table `[[sensors]]` of the configuration file: a capture point.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Sensor {
+    /// What it is called.
+    pub name: String,
+    /// Where it is, in degrees.
+    pub site: Option<String>,
+    /// Own networks seen there.
+    pub internal: Vec<String>,
+    /// VPN pools seen there.
+    pub vpn_pool: Vec<String>,
+    /// Gateways seen there.
+    pub gateway: Vec<String>,
+}
+
 /// `farmlight intel`.
 #[derive(Debug, Subcommand)]
 pub enum Intel {
@@ -356,6 +443,15 @@ pub struct RunArgs {
     /// [default: every private address that opens connections may be one].
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub vpn_pool: Vec<String>,
+    /// The site's VPN gateways and remote-access servers: never judged either.
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub gateway: Vec<String>,
+    /// Which of the configuration's tables "sensors" took the captures.
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
+    /// Capture points.
+    #[arg(skip)]
+    pub sensors: Vec<Sensor>,
     /// Worker threads; 1 runs all on one [default: 1].
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -510,13 +606,8 @@ pub enum UsageError {
         error: std::io::Error,
     },
     /// It isn't what it should be; the message points at the line.
-    #[error("{path}: {error}")]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        error: toml::de::Error,
-    },
+    #[error("{0}")]
+    Config(String),
     /// An option's value can't be understood.
     #[error("{option}: {reason}")]
     Value {
@@ -533,18 +624,22 @@ impl RunArgs {
     /// # Errors
     /// The file can't be read, or a value can't be understood.
     pub fn resolve(self) -> Result<RunConfig, UsageError> {
-        let merged = match self.config.clone() {
-            Some(path) => self.over(Self::load(&path)?),
-            None => self,
-        };
+        let typed_site = self.site.clone();
+        let merged = self.merged()?;
         let value = |option, reason: String| UsageError::Value { option, reason };
-        let site = merged.site.as_deref().map(str::parse::<GeoPoint>).transpose();
+        let sensor = merged.chosen_sensor()?.cloned().unwrap_or_default();
+        let site = typed_site.or(sensor.site).or(merged.site.clone());
+        let site = site.as_deref().map(str::parse::<GeoPoint>).transpose();
         let site = site.map_err(|e| value("--site", e.to_string()))?;
-        let networks = |option, list: &[String]| {
-            list.join(",").parse::<Networks>().map_err(|error| value(option, error.to_string()))
+        let networks = |option, lists: [&[String]; 2]| {
+            let all: Vec<&str> = lists.into_iter().flatten().map(|item| item.trim()).collect();
+            all.join(",").parse::<Networks>().map_err(|error| value(option, error.to_string()))
         };
-        let premises =
-            Premises::new(networks("--internal", &merged.internal)?, networks("--vpn-pool", &merged.vpn_pool)?);
+        let own = [&*merged.internal, &*merged.gateway, &*sensor.internal, &*sensor.gateway].concat();
+        let premises = Premises::new(
+            networks("--internal, --gateway", [&own, &[]])?,
+            networks("--vpn-pool", [&merged.vpn_pool, &sensor.vpn_pool])?,
+        );
         let workers = merged.workers.unwrap_or(1);
         if !(1..=64).contains(&workers) {
             return Err(value("--workers", format!("{workers} is not between 1 and 64")));
@@ -574,6 +669,34 @@ impl RunArgs {
         })
     }
 
+    /// What was typed, and the configuration file where nothing was.
+    ///
+    /// # Errors
+    /// The file can't be read or understood.
+    pub fn merged(self) -> Result<Self, UsageError> {
+        match self.config.clone() {
+            Some(path) => Ok(self.over(Self::load(&path)?)),
+            None => Ok(self),
+        }
+    }
+
+    /// The capture point that was named, or the only one there is.
+    fn chosen_sensor(&self) -> Result<Option<&Sensor>, UsageError> {
+        match (&self.sensor, self.sensors.as_slice()) {
+            (Some(name), sensors) => match sensors.iter().find(|sensor| sensor.name == *name) {
+                Some(sensor) => Ok(Some(sensor)),
+                None => {
+                    let names: Vec<&str> = sensors.iter().map(|sensor| sensor.name.as_str()).collect();
+                    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                    let reason = format!("no sensor is called '{name}'; the configuration has {known}");
+                    Err(UsageError::Value { option: "--sensor", reason })
+                }
+            },
+            (None, [only]) => Ok(Some(only)),
+            (None, _) => Ok(None),
+        }
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors
@@ -581,7 +704,13 @@ impl RunArgs {
     pub fn load(path: &Path) -> Result<Self, UsageError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| UsageError::Unreadable { path: path.to_owned(), error })?;
-        toml::from_str(&text).map_err(|error| UsageError::Config { path: path.to_owned(), error })
+        // Files that aren't there and entries that have expired are told by those who need them.
+        let wrong: Vec<Problem> =
+            problems(&text, jiff::civil::Date::MIN).into_iter().filter(|problem| problem.sort == Sort::Wrong).collect();
+        if !wrong.is_empty() {
+            return Err(UsageError::Config(rendered(path, &text, &wrong)));
+        }
+        toml::from_str(&text).map_err(|error| UsageError::Config(format!("{}: {error}", path.display())))
     }
 
     /// These options where they were given, those of `file` elsewhere.
@@ -599,6 +728,9 @@ impl RunArgs {
             geo: file.geo,
             retention: self.retention.or(file.retention),
             policy: file.policy,
+            sensors: file.sensors,
+            sensor: self.sensor.or(file.sensor),
+            gateway: list(self.gateway, file.gateway),
             identities: if self.identities.is_empty() { file.identities } else { self.identities },
             homes: self.homes.or(file.homes),
             log_year: self.log_year.or(file.log_year),

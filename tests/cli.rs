@@ -174,6 +174,19 @@ fn wrong_usage_exits_with_2_and_names_the_place() {
         (&["simulate", "home-proxy", "--operator", "Atlantis", "-o", "/nowhere"], &["Atlantis", "Shenyang"]),
         (&["simulate", "home-proxy", "--loss", "0.9", "-o", "/nowhere"], &["loss", "0.9", "0.2"]),
         (&["completions", "tish"], &["tish"]),
+        (&["config"], &["check", "print"]),
+        (&["config", "check"], &["FILE"]),
+        (&["config", "check", "/nowhere/farmlight.toml"], &["/nowhere/farmlight.toml", "No such file"]),
+        (&["config", "check", &text(&key)], &["key.toml", "line 2, column 1", "sight = \"39,-77\"", "'site'"]),
+        (&["config", "print", "--config", &text(&kind)], &["kind.toml", "line 1, column 11", "^^^^^^"]),
+        (&["config", "print", "--workers", "65"], &["--workers", "65"]),
+        (&["analyze", "--sensor", "rome", good], &["--sensor", "rome"]),
+        (&["analyze", "--gateway", "pool", good], &["--gateway", "pool"]),
+        (&["explain", "--from", "/nowhere"], &["IP|FINDING-ID"]),
+        (&["explain", "192.0.2.1"], &["--from"]),
+        (&["explain", "192.0.2.1", "--from", "/nowhere", "--format", "jsonl"], &["--format", "jsonl"]),
+        (&["slice", "192.0.2.1", "--from", "/nowhere", good], &["--out"]),
+        (&["slice", "192.0.2.1", "--from", "/nowhere", "-o", "x.pcapng"], &["PCAP"]),
     ];
     for (words, named) in cases {
         let output = farmlight().args(*words).output().unwrap();
@@ -201,6 +214,82 @@ fn options_of_a_file_are_those_of_the_command_line() {
     let findings = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap()["findings"].clone();
     assert_eq!(findings(&filed), findings(&typed));
     assert_eq!(findings(&filed).as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_configuration_is_checked_whole_and_printed_as_one_that_gives_the_same() {
+    let out = Out::new();
+    let wrong = "workers = 65\nsight = 1\ngeo-city = \"/nowhere/city.mmdb\"\n\n[[allow]]\nallow = \"exit\"\n\
+                 networks = [\"203.0.113.0/24\", \"x\"]\nreason = \"r\"\nowner = \"o\"\nexpires = \"2020-01-31\"\n";
+    let path = out.file("wrong.toml", wrong.as_bytes());
+    let output = farmlight().args(["config", "check"]).arg(&path).output().unwrap();
+    exits(&output, 2);
+    assert!(output.stdout.is_empty());
+    for said in
+        ["line 1, column 11", "line 2, column 1", "line 3, column 12", "line 7, column 31", "line 10, column 11"]
+    {
+        assert!(stderr(&output).contains(&format!("wrong.toml: {said}: ")), "{said}: {}", stderr(&output));
+    }
+    // A run tells what no run could use, and leaves the rest to those who need it.
+    let output = farmlight().arg("analyze").arg(capture("home-direct")).arg("--config").arg(&path).output().unwrap();
+    exits(&output, 2);
+    assert!(stderr(&output).contains("line 7") && !stderr(&output).contains("line 10"), "{}", stderr(&output));
+
+    let good = "site = \"39.0438,-77.4874\"\ninternal = [\"192.0.2.0/24\"]\n[policy]\nrelayed-from = 9.0\n";
+    let path = out.file("good.toml", good.as_bytes());
+    let output = farmlight().args(["config", "check"]).arg(&path).output().unwrap();
+    exits(&output, 0);
+    assert!(stdout(&output).contains("nothing is wrong"));
+    let print = |path: &Path| {
+        let output = farmlight().args(["config", "print", "--gateway", "198.51.100.1", "--config"]).arg(path).output();
+        let output = output.unwrap();
+        exits(&output, 0);
+        stdout(&output).to_owned()
+    };
+    let printed = print(&path);
+    for line in ["gateway = [\"198.51.100.1\"]", "relayed-from = 9.0", "# workers = 1", "# [[sensors]]"] {
+        assert!(printed.lines().any(|l| l == line), "no {line}:\n{printed}");
+    }
+    let again = out.file("again.toml", printed.as_bytes());
+    assert_eq!(print(&again), printed);
+    exits(&farmlight().args(["config", "check"]).arg(&again).output().unwrap(), 0);
+}
+
+#[test]
+fn a_site_decides_from_which_odds_on_it_wants_to_hear() {
+    let out = Out::new();
+    for (text, verdict) in [("", "relayed"), ("[policy]\nrelayed-from = 19.5\n", "insufficient")] {
+        let path = out.file("policy.toml", text.as_bytes());
+        let output = analyze_own("home-proxy", &["--all", "--format", "json", "--config", path.to_str().unwrap()]);
+        let findings = serde_json::from_slice::<Value>(&output.stdout).unwrap()["findings"].clone();
+        let of = findings.as_array().unwrap().iter().find(|f| f["endpoint"] == "198.18.1.120").unwrap();
+        assert_eq!(of["verdict"], verdict, "{text}");
+    }
+}
+
+#[test]
+fn sensors_share_a_file_and_each_has_its_place() {
+    let out = Out::new();
+    let text = "internal = [\"192.0.2.0/24\"]\n[[sensors]]\nname = \"ashburn\"\nsite = \"39.0438,-77.4874\"\n\
+                internal = [\"2001:db8:c0::/48\"]\n[[sensors]]\nname = \"sydney\"\nsite = \"-33.87,151.21\"\n";
+    let path = out.file("sensors.toml", text.as_bytes());
+    let at = |more: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = farmlight();
+        command.arg("analyze").arg(capture("home-proxy")).arg("--geo-csv").arg(geo_csv("home-proxy")).args(more);
+        exits(&command.arg("--out").arg(dir.path()).output().unwrap(), 0);
+        lines(&dir.path().join("endpoints.jsonl"))
+    };
+    let config = path.to_str().unwrap();
+    assert_eq!(at(&["--config", config, "--sensor", "ashburn"]), at(&SITE));
+    let expected = |endpoints: &[Value]| endpoints[0]["ladder"][0]["expected_ms"].as_f64().unwrap();
+    assert!(expected(&at(&["--config", config, "--sensor", "sydney"])) > 150.0);
+    // What is typed wins.
+    let typed = at(&["--config", config, "--sensor", "sydney", "--site", "39.0438,-77.4874"]);
+    assert!(expected(&typed) < 100.0);
+    let output = analyze(["--config", config, "--sensor", "rome", capture("home-direct").to_str().unwrap()]);
+    exits(&output, 2);
+    assert!(stderr(&output).contains("ashburn, sydney"), "{}", stderr(&output));
 }
 
 // What cannot be read.
@@ -479,8 +568,14 @@ fn a_closed_pipe_is_no_error_and_hides_no_exit_code() {
         assert!(output.stderr.is_empty(), "{}", stderr(&output));
         assert_eq!(out.summary()["findings"], 1);
     }
-    for words in [&["completions", "bash"][..], &["man"], &["simulate", "list"], &["--help"], &["watch", "-i", "list"]]
-    {
+    for words in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["simulate", "list"],
+        &["config", "print"],
+        &["--help"],
+        &["watch", "-i", "list"],
+    ] {
         let mut child = std::process::Command::new(BINARY)
             .args(words)
             .stdout(Stdio::piped())
@@ -580,7 +675,14 @@ fn completions_the_manual_page_and_help_print_something() {
     let man = farmlight().arg("man").output().unwrap();
     exits(&man, 0);
     assert!(stdout(&man).contains(".TH farmlight"), "{}", stdout(&man));
-    for words in [&["--help"][..], &["analyze", "--help"], &["watch", "--help"], &["simulate", "--help"]] {
+    for words in [
+        &["--help"][..],
+        &["analyze", "--help"],
+        &["watch", "--help"],
+        &["simulate", "--help"],
+        &["explain", "--help"],
+        &["slice", "--help"],
+    ] {
         let output = farmlight().args(words).output().unwrap();
         exits(&output, 0);
         for line in stdout(&output).lines() {

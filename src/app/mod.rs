@@ -4,13 +4,18 @@
 //! usage or configuration; 3 done and `--fail-on` was met. A closed pipe is not an error.
 
 mod analyze;
+mod config;
+mod explain;
+mod folder;
 mod geo;
 mod intel;
 mod outlet;
 mod progress;
 mod reload;
 mod report;
+mod screen;
 mod simulate;
+mod slice;
 mod stdin;
 mod watch;
 
@@ -36,7 +41,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Analyze(args) => analyze::run(args, quiet),
         Command::Watch(args) => watch::run(args, quiet),
+        Command::Explain(args) => explain::run(&args),
+        Command::Slice(args) => slice::run(&args, quiet),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Config(args) => config::run(args),
         Command::Geo(args) => geo::run(&args),
         Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {

@@ -10,6 +10,7 @@ mod reader;
 mod rtt;
 mod shape;
 mod sign;
+mod spelling;
 mod time;
 mod volume;
 
@@ -21,6 +22,7 @@ pub use reader::Reader;
 pub use rtt::{Layer, RttKind, RttPart, RttSample, Side, TcpTally, Window};
 pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
+pub use spelling::edits;
 pub use time::Timestamp;
 pub use volume::{TunnelSide, Volume};
 

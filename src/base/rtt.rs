@@ -137,6 +137,26 @@ impl Layer {
             Self::RemoteEcho => "remote-echo",
         }
     }
+
+    /// Who closes the loop (who answers), for a reader who is no specialist.
+    #[must_use]
+    pub const fn closed_by(self) -> &'static str {
+        match self {
+            Self::TcpHandshake | Self::TcpData => "whatever ends TCP (machine or proxy)",
+            Self::WireGuard | Self::OpenVpn | Self::Ike | Self::L2tp | Self::Pptp | Self::Overlay => {
+                "the far end of the tunnel"
+            }
+            Self::Quic => "the program that speaks QUIC",
+            Self::RdpUdp | Self::Rdp | Self::Spice | Self::RustDesk | Self::Rfb => "the remote-desktop program",
+            Self::Stun => "the program in the call",
+            Self::Dtls => "the program that holds the DTLS keys",
+            Self::Tls => "the program that holds the TLS keys",
+            Self::Ssh => "the SSH program",
+            Self::X11 | Self::Xdmcp => "the X display, or its program",
+            Self::Telnet => "the terminal program",
+            Self::RemoteEcho => "whoever looks at the remote screen",
+        }
+    }
 }
 
 /// One round trip. It is never shorter than the path's true round trip; `method` says what may make it longer.

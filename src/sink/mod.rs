@@ -4,11 +4,13 @@
 //! accounts, counts. Does not: judge, or choose what is a finding.
 
 mod jsonl;
+mod pcapng;
 mod records;
 mod spool;
 mod table;
 
 pub use jsonl::JsonLines;
+pub use pcapng::PcapNg;
 pub use records::{
     AllowRecord, EndpointRecord, ErrorRecord, FindingRecord, FramesRecord, IdentityRecord, InputRecord,
     RecognisedRecord, SessionRecord, SummaryRecord, Verdicts, rfc3339,

@@ -5,7 +5,7 @@
 //! A tunnel whose inside isn't an IP packet is given as the packet that carries it, so that nothing is lost.
 //! Inside means: no IP, cut off, contradicting itself, or wrapped too often.
 
-use super::fragment::{FragmentCounters, FragmentLimits, Fragments, Piece};
+use super::fragment::{FragmentCounters, FragmentLimits, FragmentedPacket, Fragments, Piece};
 use super::ip::{self, IpHeader};
 use super::span::Span;
 use super::{Decoded, Encapsulation, Packet, Transport, Unread, Wrapper};
@@ -18,6 +18,15 @@ pub struct Decoder {
     fragments: Fragments,
     /// The last reassembled payloads, the outermost first, one for each fragmented packet in a fragmented packet.
     whole: [Vec<u8>; MAX_FRAGMENTED],
+    trail: Trail,
+}
+
+/// The fragmented packets that the last frame was a piece of, the outermost first.
+#[derive(Debug, Default)]
+struct Trail {
+    packets: [Option<FragmentedPacket>; MAX_FRAGMENTED],
+    /// How many of them are of the last frame.
+    len: usize,
 }
 
 impl Default for Decoder {
@@ -30,11 +39,12 @@ impl Decoder {
     /// A decoder that holds as much of unfinished packets as `limits` allow.
     #[must_use]
     pub fn new(limits: FragmentLimits) -> Self {
-        Self { fragments: Fragments::new(limits), whole: std::array::from_fn(|_| Vec::new()) }
+        Self { fragments: Fragments::new(limits), whole: std::array::from_fn(|_| Vec::new()), trail: Trail::default() }
     }
 
     /// The innermost IP packet of a frame. Its payload is in the frame or, if it was reassembled, in the decoder.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
+        self.trail.len = 0;
         let mut walk = Walk {
             at: frame.at,
             nesting: Nesting { encapsulation: Encapsulation::default(), left: MAX_WRAPPERS },
@@ -42,11 +52,17 @@ impl Decoder {
             outer: None,
             fragments: &mut self.fragments,
             whole: &mut self.whole,
+            trail: &mut self.trail,
         };
         match walk.run(frame.link, Span::new(frame.bytes, frame.orig_len)) {
             Ok(decoded) => decoded,
             Err(unread) => walk.outer.map_or(Decoded::NotUnderstood(unread), Decoded::Packet),
         }
+    }
+
+    /// The fragmented packets that the last frame was a piece of; whoever keeps frames finds the other pieces by it.
+    pub fn fragmented(&self) -> impl Iterator<Item = FragmentedPacket> + '_ {
+        self.trail.packets.iter().take(self.trail.len).flatten().copied()
     }
 
     /// What became of the fragments so far.
@@ -106,6 +122,7 @@ struct Walk<'a> {
     outer: Option<Packet<'a>>,
     fragments: &'a mut Fragments,
     whole: &'a mut [Vec<u8>],
+    trail: &'a mut Trail,
 }
 
 impl<'a> Walk<'a> {
@@ -174,6 +191,10 @@ impl<'a> Walk<'a> {
     fn reassemble(&mut self, ip: IpHeader, piece: &Piece<'_>) -> Result<Option<Step<'a>>, Unread> {
         let (out, rest) = std::mem::take(&mut self.whole).split_first_mut().ok_or(Unread::TooDeep)?;
         self.whole = rest;
+        if let Some(free) = self.trail.packets.get_mut(self.trail.len) {
+            *free = Some(piece.key);
+            self.trail.len += 1;
+        }
         let whole = self.fragments.insert(self.at, piece, out)?;
         Ok(whole.map(|whole| {
             // IPv6 says in a header of its own, 8 bytes long, that it is a piece.

@@ -58,9 +58,9 @@ pub struct FragmentCounters {
     pub held: u64,
 }
 
-/// To which packet a fragment belongs. IPv6 tells the protocol only in the first one.
+/// The packet that a fragment belongs to. IPv6 tells the protocol only in the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub struct FragmentedPacket {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
     pub(super) id: u32,
@@ -70,7 +70,7 @@ pub(super) struct Key {
 /// One fragment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'a> {
-    pub(super) key: Key,
+    pub(super) key: FragmentedPacket,
     /// Of what is behind the header, if this is the first piece.
     pub(super) protocol: u8,
     /// Bytes of payload before it.
@@ -96,7 +96,7 @@ pub(super) struct Whole {
 pub(super) struct Fragments {
     limits: FragmentLimits,
     counters: FragmentCounters,
-    packets: HashMap<Key, Unfinished, RandomState>,
+    packets: HashMap<FragmentedPacket, Unfinished, RandomState>,
     /// What they cost together.
     bytes: usize,
     /// Numbers packets in the order of their first pieces.
@@ -176,7 +176,7 @@ impl Fragments {
     }
 
     /// A packet with this key that is too old has nothing to do with the fragment that came.
-    fn forget_if_over(&mut self, at: Timestamp, key: &Key) {
+    fn forget_if_over(&mut self, at: Timestamp, key: &FragmentedPacket) {
         let Some(packet) = self.packets.get(key) else { return };
         if packet.is_over(at, self.limits.age) {
             self.counters.expired += u64::from(packet.done.is_none());
@@ -184,7 +184,7 @@ impl Fragments {
         }
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &FragmentedPacket) {
         if let Some(packet) = self.packets.remove(key) {
             self.bytes -= packet.cost();
             self.keep(packet);
@@ -423,8 +423,13 @@ mod tests {
         Timestamp::from_nanos(millis * 1_000_000)
     }
 
-    fn key(id: u32) -> Key {
-        Key { src: IpAddr::from([192, 0, 2, 1]), dst: IpAddr::from([192, 0, 2, 2]), id, protocol: Some(17) }
+    fn key(id: u32) -> FragmentedPacket {
+        FragmentedPacket {
+            src: IpAddr::from([192, 0, 2, 1]),
+            dst: IpAddr::from([192, 0, 2, 2]),
+            id,
+            protocol: Some(17),
+        }
     }
 
     fn piece(id: u32, offset: u32, more: bool, bytes: &[u8]) -> Piece<'_> {

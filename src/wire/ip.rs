@@ -6,7 +6,7 @@
 
 use super::Unread;
 use super::decoder::Step;
-use super::fragment::{Key, Piece};
+use super::fragment::{FragmentedPacket, Piece};
 use super::span::Span;
 use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice};
 use std::net::IpAddr;
@@ -63,7 +63,7 @@ pub(super) fn v4(span: Span<'_>) -> Result<Step<'_>, Unread> {
     if !header.is_fragmenting_payload() {
         return Ok(Step::Payload(ip, protocol, payload));
     }
-    let key = Key { src: ip.src, dst: ip.dst, id: u32::from(ip.id), protocol: Some(protocol) };
+    let key = FragmentedPacket { src: ip.src, dst: ip.dst, id: u32::from(ip.id), protocol: Some(protocol) };
     let offset = u32::from(header.fragments_offset().value()) * 8;
     Ok(Step::Fragment(ip, Piece { key, protocol, offset, more: header.more_fragments(), payload }))
 }
@@ -120,7 +120,7 @@ fn fragment(ip: IpHeader, span: Span<'_>) -> Result<Step<'_>, Unread> {
         // An atomic fragment (RFC 6946) stands for itself.
         return Ok(Step::Payload(IpHeader { len: ip.len + 8, ..ip }, protocol, payload));
     }
-    let key = Key { src: ip.src, dst: ip.dst, id: header.identification(), protocol: None };
+    let key = FragmentedPacket { src: ip.src, dst: ip.dst, id: header.identification(), protocol: None };
     let offset = u32::from(header.fragment_offset().value()) * 8;
     Ok(Step::Fragment(ip, Piece { key, protocol, offset, more: header.more_fragments(), payload }))
 }

@@ -19,7 +19,7 @@ mod transport;
 mod tunnel;
 
 pub use decoder::Decoder;
-pub use fragment::{FragmentCounters, FragmentLimits};
+pub use fragment::{FragmentCounters, FragmentLimits, FragmentedPacket};
 pub use packet::{
     Decoded, Encapsulation, OptionKinds, Packet, TcpFlags, TcpHeader, TcpOptions, Transport, Unread, Wrapper,
 };
