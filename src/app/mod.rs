@@ -4,6 +4,7 @@
 //! usage or configuration; 3 done and `--fail-on` was met. A closed pipe is not an error.
 
 mod analyze;
+mod evaluate;
 mod geo;
 mod intel;
 mod outlet;
@@ -13,6 +14,8 @@ mod report;
 mod simulate;
 mod stdin;
 mod watch;
+
+pub(crate) use evaluate::Matrix;
 
 use crate::cli::{Cli, Command, UsageError, command};
 use std::io::{self, Write as _};
@@ -37,6 +40,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Analyze(args) => analyze::run(args, quiet),
         Command::Watch(args) => watch::run(args, quiet),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Geo(args) => geo::run(&args),
         Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {

@@ -163,11 +163,23 @@ impl Bench {
 
     /// The judgement on one endpoint.
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
-        ledger.look(address, |account| self.judge_account(ledger, address, account, told))
+        ledger.look(address, |account| self.judge_account(ledger, address, account, told, &[]))
+    }
+
+    /// The bare judgement on one endpoint when these rules are not asked.
+    pub(super) fn judge_without(&self, ledger: &Ledger, address: IpAddr, rules: &[&str]) -> Option<Judgement> {
+        ledger.look(address, |account| self.judge_account(ledger, address, account, false, rules))
     }
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
-    fn judge_account(&self, ledger: &Ledger, address: IpAddr, account: &Account, told: bool) -> Judgement {
+    fn judge_account(
+        &self,
+        ledger: &Ledger,
+        address: IpAddr,
+        account: &Account,
+        told: bool,
+        without: &[&str],
+    ) -> Judgement {
         let place = self.place_of(ledger, address, account);
         let people = match (account.first_seen, account.last_seen) {
             (Some(from), Some(to)) => ledger.claims().between(address, from, to),
@@ -181,6 +193,7 @@ impl Bench {
         let case = Case {
             people: &people,
             at_once,
+            without,
             journey: journey.as_ref(),
             ..Case::new(account, place.as_ref(), &self.site)
         };
@@ -299,7 +312,7 @@ impl Run<'_> {
         } else {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
-                let (findings, _) = self.bench.judge_account(self.ledger, address, account, false);
+                let (findings, _) = self.bench.judge_account(self.ledger, address, account, false, &[]);
                 judged.count(&findings, self.config.all);
             });
         }
