@@ -15,7 +15,7 @@ FUZZ_TARGETS ?= frame file pdu_tcp pdu_udp
 # What they are seeded from: captures, and folders of captures.
 FUZZ_CAPTURES ?= captures
 
-.PHONY: help demo test check fmt clippy doc bench fuzz deps clean
+.PHONY: help demo test check fmt clippy doc bench calibrate evaluation fuzz deps clean
 
 ## help     this list
 help:
@@ -46,6 +46,16 @@ doc: deps
 ## bench    measure the speed
 bench: deps
 	cargo bench --locked
+
+## calibrate  what the numbers of the rules may be taken from (minutes)
+calibrate: deps
+	cargo run --release --locked -- evaluate --matrix fit --quantities
+
+## evaluation  docs/evaluation.md anew (a quarter of an hour)
+evaluation: deps
+	cargo build --release --locked
+	target/release/farmlight evaluate --matrix report --markdown --plot docs/evaluation.svg > docs/evaluation.md.new
+	mv docs/evaluation.md.new docs/evaluation.md
 
 # Coverage counters come from LLVM's pass, which the stable compiler has; sanitizers would need a nightly one, and
 # there is no unsafe code to sanitize. What is found stays in tests/fuzz/artifacts.

@@ -8,6 +8,7 @@ mod schema;
 pub use check::{Problem, Sort, problems, rendered};
 pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, Shape};
 
+use crate::app::Matrix;
 use crate::evidence::{Policy, Severity};
 use crate::intel::{AllowEntry, GeoPoint, Networks, Premises};
 use crate::simulate::{Access, Vantage};
@@ -44,6 +45,8 @@ pub enum Command {
     Slice(Slice),
     /// Make a capture with known truth, for fire drills and tuning.
     Simulate(Simulate),
+    /// Compare verdicts with the truth: recall, false alarms, errors of the ladder.
+    Evaluate(Evaluate),
     /// Tell of the databases of places, or fetch newer ones.
     #[command(subcommand)]
     Geo(Geo),
@@ -192,6 +195,38 @@ pub struct Simulate {
 /// One of the names of a table.
 fn named<T>(table: &[(&'static str, T)]) -> clap::builder::PossibleValuesParser {
     table.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()
+}
+
+/// `farmlight evaluate`.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// Folders with truth.json, captures and geo.csv, or folders of such folders.
+    #[arg(value_name = "DIR", required_unless_present = "matrix")]
+    pub dirs: Vec<PathBuf>,
+    /// Simulate a built-in matrix instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "dirs", value_parser = named(&Matrix::ALL))]
+    pub matrix: Option<String>,
+    /// Moves all seeds of the matrix [default: 0].
+    #[arg(long, value_name = "N", requires = "matrix")]
+    pub seed: Option<u64>,
+    /// Honest endpoint-days of the matrix "fleet" [default: 30000].
+    #[arg(long, value_name = "N", requires = "matrix", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub honest: Option<u32>,
+    /// Leave out judging again without each rule.
+    #[arg(long)]
+    pub no_ablation: bool,
+    /// Tell the spread of the quantities that the rules weigh, too.
+    #[arg(long)]
+    pub quantities: bool,
+    /// Tables in Markdown.
+    #[arg(long, conflicts_with = "format")]
+    pub markdown: bool,
+    /// Draw recall over false alarms, and what was believed against what was observed.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// Options of the run; what a folder's truth says is used where nothing is given.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// `farmlight geo`.

@@ -5,6 +5,7 @@
 
 mod analyze;
 mod config;
+mod evaluate;
 mod explain;
 mod folder;
 mod geo;
@@ -18,6 +19,8 @@ mod simulate;
 mod slice;
 mod stdin;
 mod watch;
+
+pub(crate) use evaluate::Matrix;
 
 use crate::cli::{Cli, Command, UsageError, command};
 use std::io::{self, Write as _};
@@ -45,6 +48,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Slice(args) => slice::run(&args, quiet),
         Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Geo(args) => geo::run(&args),
         Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {

@@ -165,7 +165,13 @@ impl Bench {
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
         // Not while the account is locked: these are accounts, too.
         let inner = ledger.inner_of(address);
-        ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, told))
+        ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, (told, &[])))
+    }
+
+    /// The bare judgement on one endpoint when these rules are not asked.
+    pub(super) fn judge_without(&self, ledger: &Ledger, address: IpAddr, rules: &[&str]) -> Option<Judgement> {
+        let inner = ledger.inner_of(address);
+        ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, (false, rules)))
     }
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
@@ -175,7 +181,7 @@ impl Bench {
         address: IpAddr,
         account: &Account,
         inner: &[Inner],
-        told: bool,
+        (told, without): (bool, &[&str]),
     ) -> Judgement {
         let place = self.place_of(ledger, address, account);
         let people = match (account.first_seen, account.last_seen) {
@@ -190,6 +196,7 @@ impl Bench {
         let case = Case {
             people: &people,
             at_once,
+            without,
             journey: journey.as_ref(),
             inner,
             ..Case::new(account, place.as_ref(), &self.site)
@@ -323,8 +330,8 @@ impl Run<'_> {
         } else {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
-                let (findings, _) =
-                    self.bench.judge_account(self.ledger, address, account, &self.ledger.inner_of(address), false);
+                let inner = self.ledger.inner_of(address);
+                let (findings, _) = self.bench.judge_account(self.ledger, address, account, &inner, (false, &[]));
                 judged.count(&findings, self.config.all);
             });
         }

@@ -12,7 +12,7 @@ use crate::simulate::script::{Dialogue, Step};
 use crate::simulate::tls_hello::Program;
 use crate::simulate::webrtc::{self, Kind, Stream};
 use crate::simulate::world::{Reflex, World};
-use crate::simulate::{ssh, tls};
+use crate::simulate::{dtls, ssh, tls};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -96,9 +96,11 @@ pub(super) fn wire(world: &mut World, ends: Ends, tool: Tool, lasts: i64, chance
     let credit = if tool == Tool::Rfb { 0 } else { 2 };
     let screen = Screen { tool, credit, dirty: 0, video: video.clone(), chance: branch("screen") };
     let screen = Rc::new(RefCell::new(screen));
-    let (laptop, operator) = greet(tool, &mut branch("greeting"));
-    world.script(ends.laptop, if tool == Tool::WebRtc { checks(lasts, &mut branch("checks")) } else { laptop });
-    let mut acts = operator;
+    let (mut laptop, mut acts) = greet(tool, ends.laptop_at, &mut branch("greeting"));
+    if tool == Tool::WebRtc {
+        laptop.extend(checks(lasts, &mut branch("checks")));
+    }
+    world.script(ends.laptop, laptop);
     acts.extend(works(tool, lasts, &mut branch("operator")));
     world.script(ends.operator, acts);
     world.react(ends.laptop, at_laptop(ends, tool, Rc::clone(&screen), branch("laptop")));
@@ -278,7 +280,7 @@ fn request(incremental: bool) -> Vec<u8> {
 }
 
 /// The handshake of the laptop and the operator.
-fn greet(tool: Tool, chance: &mut Random) -> (Vec<Step>, Vec<Step>) {
+fn greet(tool: Tool, laptop_at: SocketAddr, chance: &mut Random) -> (Vec<Step>, Vec<Step>) {
     let mut talk = Dialogue::default();
     match tool {
         Tool::Rfb => greet_rfb(&mut talk, chance),
@@ -290,7 +292,13 @@ fn greet(tool: Tool, chance: &mut Random) -> (Vec<Step>, Vec<Step>) {
             requests: 0,
         }
         .shake(&mut talk, chance),
-        Tool::WebRtc => {}
+        Tool::WebRtc => {
+            let check = webrtc::check(chance);
+            let answer = webrtc::check_answer(&check, laptop_at, chance);
+            talk.client_says(chance.between(MS / 5, MS), check);
+            talk.server_says(chance.between(MS / 5, MS), answer);
+            dtls::shake(&mut talk, chance);
+        }
     }
     (talk.client, talk.server)
 }

@@ -8,11 +8,12 @@ use crate::simulate::frame::{Face, Faces, GATEWAY_HOPS};
 use crate::simulate::leg::MS;
 use crate::simulate::random::Random;
 use crate::simulate::script::{Dialogue, Step};
-use crate::simulate::ssh;
 use crate::simulate::stack::LINUX;
+use crate::simulate::tls_hello::Program;
 use crate::simulate::webrtc::{self, Kind, Stream};
 use crate::simulate::worker::{MSS4, Paths, Traffic, Worker};
 use crate::simulate::world::{Hop, Reflex, World};
+use crate::simulate::{ssh, tls};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Lays the worker's connections out and names their protocols.
@@ -71,7 +72,24 @@ fn driven(
     control::wire(world, ends, tool, lasts, &mut worker.chance);
     world.open_at(laptop, begin);
     world.open_at(shell, begin.saturating_add(3_000 * MS));
+    if paths.beyond.len() > 1 {
+        signals(worker, world, paths, port.wrapping_add(2));
+        return vec![name, "ssh", "tls1.3"];
+    }
     if seen { vec![name, "ssh"] } else { vec!["ssh"] }
+}
+
+/// The box tells its maker's service where it is.
+fn signals(worker: &mut Worker, world: &mut World, paths: &Paths, port: u16) {
+    let faces = worker.faces_to(port, SERVICE, 443, RELAY_HOPS);
+    let ends = [worker.tcp(worker.stack, MSS4), worker.tcp(&LINUX, MSS4)];
+    let [client, server] = world.add_connection(paths.seen(), faces, ends);
+    let mut talk = Dialogue::default();
+    let (program, server_name) = (Program::Curl, "api.jetkvm.com");
+    tls::Session { program, server_name, newest: true, retry: false, requests: 3 }.play(&mut talk, &mut worker.chance);
+    world.script(client, talk.client);
+    world.script(server, talk.server);
+    world.open_at(client, worker.begins);
 }
 
 /// The shell is the laptop's, also where a box beside it carries the picture.
@@ -195,5 +213,7 @@ const fn at(face: &Face) -> SocketAddr {
 /// Where tools' relays are, in a hosting network of `geo.csv`.
 const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 24, 77));
 const RELAY_HOPS: u8 = 9;
+/// An IP-KVM maker's service.
+const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 24, 80));
 /// The laptop beside an IP-KVM.
 const LAPTOP_IN_LAN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 20));

@@ -8,6 +8,7 @@
 mod access;
 mod catalogue;
 mod control;
+mod dtls;
 mod frame;
 mod ike;
 mod leg;
@@ -83,6 +84,18 @@ pub enum SimulateError {
 /// Every city that [`Options::home`] and [`Options::operator`] can name.
 pub fn places() -> impl Iterator<Item = &'static str> {
     place::names()
+}
+
+/// The place of every network that can occur, as `geo.csv` has it.
+#[must_use]
+pub fn geography() -> String {
+    place::geo_csv()
+}
+
+/// Latitude and longitude of the tap.
+#[must_use]
+pub fn tap() -> String {
+    format!("{},{}", place::ASHBURN.lat, place::ASHBURN.lon)
 }
 
 /// Plays a scenario.

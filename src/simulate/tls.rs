@@ -193,7 +193,7 @@ const APPLICATION: u8 = 23;
 const FIRST: u16 = 0x0301;
 const TLS_12: u16 = 0x0303;
 /// CN portal.example.com, ECDSA P-256.
-const PORTAL: &[u8] = include_bytes!("certificates/portal.der");
+pub(super) const PORTAL: &[u8] = include_bytes!("certificates/portal.der");
 /// Its issuer.
 const ISSUER: &[u8] = include_bytes!("certificates/issuer.der");
 
