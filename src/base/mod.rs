@@ -20,7 +20,7 @@ pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Lin
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttKind, RttPart, RttSample, Side, TcpTally, Window};
-pub use shape::{Gait, Sent, Shape};
+pub use shape::{Burst, Bursts, Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use spelling::edits;
 pub use time::Timestamp;
