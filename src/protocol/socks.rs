@@ -48,6 +48,7 @@ const LINK: &str = "socks";
 const INBOX_LIMIT: usize = 16 * 1024;
 /// Bytes that a proxy which calls back may say of itself.
 const PREAMBLE_LIMIT: usize = 32;
+
 fn probe(opening: &Opening<'_>) -> Probe {
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
     if opening.carrier == Carrier::Datagram {
@@ -105,48 +106,64 @@ const fn verdict<T>(part: &Part<T>) -> Probe {
 
 /// Version 5: the greeting, one of the methods it offers as answer, and what that method asks for next. One end's bytes
 /// alone tell enough only with the request or the reply in them.
+///
+/// Each end rules the protocol out by its own bytes, or by what both have settled; never by what the other has not said
+/// yet, for it may still come.
 fn roles_5(client: &[u8], server: &[u8]) -> Probe {
-    let greeting = Greeting::read(client);
-    let method = match (server, &greeting) {
-        ([first, ..], _) if *first != 5 => return Probe::NoMatch,
-        (_, Part::Wrong) => return Probe::NoMatch,
-        ([_, method, ..], Part::Whole(greeting)) if !greeting.allows(*method) => return Probe::NoMatch,
-        ([_, method, ..], _) => Some(*method),
-        _ => None,
-    };
-    let Part::Whole(greeting) = greeting else {
-        return match server.get(2..) {
-            // The client is not heard: an unconditional method and a reply.
-            Some(rest) if client.is_empty() => match method {
-                Some(NO_AUTH) => verdict(&Request::read(rest, false)),
-                Some(PASSWORD) => sub_reply(rest),
-                _ => Probe::NoMatch,
-            },
-            _ => Probe::NeedMore,
-        };
+    let (greeting, told) = (Greeting::read(client), answer_5(server));
+    let greeting = match greeting {
+        Part::Wrong => return Probe::NoMatch,
+        _ if told == Probe::NoMatch => return Probe::NoMatch,
+        Part::More if client.is_empty() => return told,
+        Part::More => return Probe::NeedMore,
+        Part::Whole(greeting) => greeting,
     };
     let rest = client.get(greeting.size..).unwrap_or_default();
-    match (method, rest) {
-        (Some(NONE_ACCEPTABLE), []) => Probe::Match,
-        (Some(NONE_ACCEPTABLE), _) | (None, [2..=4 | 6.., ..] | [0, ..]) => Probe::NoMatch,
-        (Some(NO_AUTH), [5, ..]) => match Request::read(rest.get(..4).unwrap_or(rest), true) {
-            Part::More if rest.len() >= 4 => Probe::Match,
-            begun => verdict(&begun),
-        },
-        // Alone, it must be whole.
-        (None, [5, ..]) => verdict(&Request::read(rest, true)),
-        (Some(PASSWORD | GSSAPI | 3..), [1, ..]) => Probe::Match,
-        (Some(NO_AUTH | PASSWORD | GSSAPI), [_, ..]) => Probe::NoMatch,
-        (Some(3..), [_, ..]) => Probe::Match,
-        _ => Probe::NeedMore,
+    match server.get(1) {
+        Some(method) if greeting.allows(*method) => behind_method(*method, rest),
+        Some(_) => Probe::NoMatch,
+        None if greeting.methods.iter().all(|method| behind_method(*method, rest) == Probe::NoMatch) => Probe::NoMatch,
+        // Alone, the request must be whole.
+        None if greeting.allows(NO_AUTH) && !rest.is_empty() && Request::read(rest, true).is_whole() => Probe::Match,
+        None => Probe::NeedMore,
     }
 }
 
-/// A sub-negotiation's success and the reply behind it.
+/// What a client says behind its greeting, once a method is chosen.
+fn behind_method(method: u8, rest: &[u8]) -> Probe {
+    match (method, rest) {
+        (NONE_ACCEPTABLE, []) => Probe::Match,
+        (NONE_ACCEPTABLE, _) => Probe::NoMatch,
+        (_, []) => Probe::NeedMore,
+        (NO_AUTH, _) => match Request::read(rest.get(..4).unwrap_or(rest), true) {
+            Part::More if rest.len() >= 4 => Probe::Match,
+            begun => verdict(&begun),
+        },
+        (PASSWORD | GSSAPI, [1, ..]) | (3.., _) => Probe::Match,
+        (PASSWORD | GSSAPI, _) => Probe::NoMatch,
+    }
+}
+
+/// What a server of version 5 says, whether or not its client is heard: a method, and behind one whose messages are
+/// known the reply to the request.
+fn answer_5(server: &[u8]) -> Probe {
+    match server {
+        [] | [5] => Probe::NeedMore,
+        [5, NO_AUTH, rest @ ..] => verdict(&Request::read(rest, false)),
+        [5, PASSWORD, rest @ ..] => sub_reply(rest),
+        // Behind a refusal the connection is closed; nobody offers the methods that are not assigned.
+        [5, NONE_ACCEPTABLE] => Probe::NeedMore,
+        [5, NONE_ACCEPTABLE | 10..=0x7f, ..] => Probe::NoMatch,
+        [5, _, ..] => Probe::NeedMore,
+        _ => Probe::NoMatch,
+    }
+}
+
+/// A sub-negotiation's status, with its own version or, of some servers, that of SOCKS; and behind success the reply.
 fn sub_reply(bytes: &[u8]) -> Probe {
     match bytes {
-        [] | [1] => Probe::NeedMore,
-        [1, 0, rest @ ..] => verdict(&Request::read(rest, false)),
+        [] | [1 | 5] | [1 | 5, _] => Probe::NeedMore,
+        [1 | 5, 0, rest @ ..] => verdict(&Request::read(rest, false)),
         _ => Probe::NoMatch,
     }
 }
@@ -734,7 +751,37 @@ mod tests {
         assert_eq!(roles(b"\x04\x01\x01\xbb\xc6\x33\x64\x01\0", b"\x04\x01"), Probe::NoMatch);
     }
 
+    /// What the other end has not said yet may still come.
+    #[test]
+    fn a_refusal_does_not_rest_on_silence() {
+        // A method whose messages are not read, and something behind it, before the client is heard.
+        assert_eq!(roles(b"", &[5, 3, 9]), Probe::NeedMore);
+        assert_eq!(roles(&[5, 1, 3, 9], &[5, 3, 9]), Probe::Match);
+        // One that nobody offers, and a reply that is none.
+        assert_eq!((roles(b"", &[5, 40]), roles(&[5, 1, 0], &[5, 40])), (Probe::NoMatch, Probe::NoMatch));
+        assert_eq!((roles(b"", &[5, 0, 9]), roles(&[5], &[5, 0, 9])), (Probe::NoMatch, Probe::NoMatch));
+        // What is no request may be the message of another method on offer.
+        assert_eq!(roles(&[5, 2, 0, 3, 9], b""), Probe::NeedMore);
+        assert_eq!(roles(&[5, 2, 0, 3, 9], &[5, 3]), Probe::Match);
+        assert_eq!(roles(&[5, 2, 0, 2, 9], b""), Probe::NoMatch);
+    }
+
     proptest! {
+        /// With so few different bytes, messages that are nearly right are frequent.
+        #[test]
+        fn a_probe_that_said_no_stays_with_it(
+            said in proptest::collection::vec((any::<bool>(), prop_oneof![4 => 0u8..6, 1 => any::<u8>()]), 0..24),
+        ) {
+            let mut sent = Ends { orig: Vec::new(), resp: Vec::new() };
+            let mut refused = false;
+            for (from_orig, byte) in said {
+                if from_orig { sent.orig.push(byte) } else { sent.resp.push(byte) }
+                let answer = probe(&sent.orig, &sent.resp);
+                prop_assert!(!refused || answer == Probe::NoMatch, "{sent:?}: {answer:?} after no");
+                refused = answer == Probe::NoMatch;
+            }
+        }
+
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..30, password: bool, tail in proptest::collection::vec(any::<u8>(), 0..20)) {
             let login = b"\x01\x01a\x01b";

@@ -42,6 +42,14 @@ pub enum Part<T> {
     Wrong,
 }
 
+impl<T> Part<T> {
+    /// Whether all of it is there.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+}
+
 /// What a client of version 5 begins with.
 #[derive(Debug, Clone, Copy)]
 pub struct Greeting<'a> {
