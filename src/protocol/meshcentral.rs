@@ -64,10 +64,12 @@ fn probe(opening: &Opening<'_>) -> Probe {
     if whole_line && path(line).is_none() {
         return Probe::NoMatch;
     }
-    if whole_line && upgrades(window) {
+    // What stands behind the head is somebody else's, whatever it says.
+    let head = head(window);
+    if whole_line && upgrades(head.unwrap_or(window)) {
         return Probe::Match;
     }
-    if whole_head(window) || window.len() == HEAD_LIMIT { Probe::NoMatch } else { Probe::NeedMore }
+    if head.is_some() || window.len() == HEAD_LIMIT { Probe::NoMatch } else { Probe::NeedMore }
 }
 
 /// What a request line's path is for, and its parameters.
@@ -107,7 +109,7 @@ impl Analyzer for Mesh {
         if !room || (answer.len() >= ACCEPTED.len() && !answer.starts_with(ACCEPTED)) {
             events.violation(pdu.at, pdu.dir, "meshcentral.no-websocket");
             self.settle(pdu.at, pdu.dir, events);
-        } else if answer.starts_with(ACCEPTED) && whole_head(self.inboxes.orig.bytes()) {
+        } else if answer.starts_with(ACCEPTED) && head(self.inboxes.orig.bytes()).is_some() {
             self.tell(events);
             events.confirmed(self.inboxes.resp.time_of(ACCEPTED.len() - 1), Direction::Resp);
             self.settle(pdu.at, pdu.dir, events);
@@ -129,7 +131,8 @@ impl Mesh {
     }
 
     fn tell(&self, events: &mut Events) {
-        let (head, at) = (self.inboxes.orig.bytes(), self.inboxes.orig.time_of(0));
+        let (asked, at) = (self.inboxes.orig.bytes(), self.inboxes.orig.time_of(0));
+        let head = head(asked).unwrap_or(asked);
         let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
         let Some((role, parameters)) = path(line) else { return };
         events.attribute(at, Direction::Orig, ROLE, role);
@@ -147,8 +150,10 @@ impl Mesh {
     }
 }
 
-fn whole_head(bytes: &[u8]) -> bool {
-    bytes.windows(4).any(|w| w == b"\r\n\r\n")
+/// The head of a request, the empty line at its end included, once it is whole.
+fn head(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    bytes.get(..end + 4)
 }
 
 /// The server's name, as the request says it.
@@ -199,6 +204,10 @@ mod tests {
         assert_eq!(probe(RELAY, b"HTTP/1.1 200 OK\r\n"), Probe::NoMatch);
         assert_eq!(probe(&RELAY[..40], b""), Probe::NeedMore);
         assert_eq!(probe(b"GET /agent.ashx?upgrade: websocket HTTP/1.1\r\n\r\n", b""), Probe::NoMatch);
+        let behind = b"GET /agent.ashx HTTP/1.1\r\n\r\nHost: body\r\nUpgrade: websocket\r\n";
+        assert_eq!(probe(behind, b""), Probe::NoMatch);
+        let told = testkit::stream(&MESHCENTRAL, &[(Orig, behind), (Resp, b"HTTP/1.1 101 x\r\n\r\n")], 9_000);
+        assert_eq!(testkit::said(&told, HOST), None);
     }
 
     #[test]
