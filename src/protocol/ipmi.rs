@@ -29,7 +29,8 @@ pub(crate) static RMCP: Protocol = Protocol {
     category: Category::Other,
     carriers: &[Carrier::Datagram],
     ports: &[623, 664],
-    attributes: &[],
+    // Of the session that it may turn out to be.
+    attributes: &[AUTH, USER, CONSOLE],
     signs: &[],
     lasting: false,
     probe: |opening| probe(opening, |message| matches!(message, Message::Presence)),

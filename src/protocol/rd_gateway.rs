@@ -149,6 +149,8 @@ struct Gateway {
     /// The newest request wants a WebSocket.
     upgrading: bool,
     answered: bool,
+    /// Requests read of which the response was not.
+    open: u8,
     rounds: u8,
     /// Packets of the client, without what wraps them.
     packets: Vec<u8>,
@@ -163,6 +165,7 @@ impl Default for Gateway {
             request: None,
             upgrading: false,
             answered: false,
+            open: 0,
             rounds: 0,
             packets: Vec::new(),
             done: false,
@@ -179,7 +182,13 @@ impl Analyzer for Gateway {
             self.settle(pdu.at, pdu.dir, events);
             return;
         }
-        while !self.done && (self.step(Direction::Orig, events) || self.step(Direction::Resp, events)) {}
+        // What the other end had to wait with is read after each unit of this one, however many came at once.
+        while !self.done {
+            while !self.done && self.step(pdu.dir.flip(), events) {}
+            if self.done || !self.step(pdu.dir, events) {
+                return;
+            }
+        }
     }
 }
 
@@ -224,6 +233,7 @@ impl Gateway {
             self.settle(at, Direction::Orig, events);
             return false;
         }
+        self.open += 1;
         self.upgrading = head.upgrade;
         self.stages.orig = match head.length {
             _ if head.first.starts_with("RPC_") && head.length > HELD => Stage::Closed,
@@ -239,7 +249,7 @@ impl Gateway {
         let inbox = &mut self.inboxes.resp;
         let Some((head, size)) = Head::read(inbox.bytes()) else { return false };
         let at = inbox.time_of(size - 1);
-        let Some(request) = &self.request else {
+        let Some(request) = self.request.as_ref().filter(|_| self.open > 0) else {
             // The answer was overtaken by its request, or the request was never captured.
             return false;
         };
@@ -265,7 +275,9 @@ impl Gateway {
         if status == 101 {
             self.stages.orig = Stage::Frames;
         }
-        self.upgrading = false;
+        self.open -= 1;
+        // An answer to an earlier request says nothing of a WebSocket.
+        self.upgrading &= self.open > 0;
         true
     }
 
@@ -489,6 +501,27 @@ mod tests {
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..60) {
             prop_assert_eq!(run(&inward(), piece), run(&inward(), usize::MAX));
+        }
+
+        /// Requests and answers in any order, several in one piece: an answer may overtake the end of its request.
+        #[test]
+        fn any_cut_gives_the_same_events_in_any_order(
+            turns in proptest::collection::vec((any::<bool>(), proptest::collection::vec(0usize..6, 1..3)), 1..6),
+            split in 0usize..300,
+            piece in 1usize..60,
+        ) {
+            let accept: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+            let asks = [OUT, IN, GET, IN_OPEN, b"GET / HTTP/1.1\r\n\r\n", b"2\r\nab\r\n"];
+            let answers = [WHO, OK, accept, b"HTTP/1.1 401 x\r\n\r\n", b"HTTP/1.1 404 x\r\n\r\n", b"x"];
+            let turn = |(orig, parts): &(bool, Vec<usize>)| {
+                let (dir, of) = if *orig { (Orig, asks) } else { (Resp, answers) };
+                (dir, parts.iter().flat_map(|i| of[*i]).copied().collect::<Vec<u8>>())
+            };
+            let mut turns: Vec<_> = [(Orig, OUT.to_vec())].into_iter().chain(turns.iter().map(turn)).collect();
+            // The end of the first request comes after what follows it.
+            let tail = turns[0].1.split_off(split.min(OUT.len()));
+            turns.insert(2, (Orig, tail));
+            prop_assert_eq!(run(&turns, piece), run(&turns, usize::MAX));
         }
 
         #[test]
