@@ -16,7 +16,7 @@ pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Lin
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttSample, Side};
-pub use shape::{Gait, Sent, Shape};
+pub use shape::{Burst, Bursts, Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;
 

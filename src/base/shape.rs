@@ -16,6 +16,58 @@ pub struct Sent {
     pub full: u32,
 }
 
+/// What one end sent before the other sent anything again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Burst {
+    /// Packets with payload.
+    pub packets: u32,
+    /// Payload, in bytes.
+    pub bytes: u32,
+    /// Payload of the first packet.
+    pub first: u32,
+}
+
+/// The first bursts of a flow, in turn from the end that sent the first of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bursts {
+    kept: [Burst; Self::KEPT],
+    begun: usize,
+    opened_by: Option<Direction>,
+    newest: Option<Direction>,
+}
+
+impl Bursts {
+    /// How many are kept.
+    pub const KEPT: usize = 8;
+
+    /// A packet of `dir` with `len` bytes of payload.
+    pub fn on_packet(&mut self, dir: Direction, len: u32) {
+        self.opened_by.get_or_insert(dir);
+        if self.newest != Some(dir) {
+            self.newest = Some(dir);
+            self.begun = self.begun.saturating_add(1);
+        }
+        let Some(burst) = self.begun.checked_sub(1).and_then(|at| self.kept.get_mut(at)) else { return };
+        if burst.packets == 0 {
+            burst.first = len;
+        }
+        burst.packets = burst.packets.saturating_add(1);
+        burst.bytes = burst.bytes.saturating_add(len);
+    }
+
+    /// Those that have begun; the other end has sent something behind each but the last.
+    #[must_use]
+    pub fn begun(&self) -> &[Burst] {
+        self.kept.get(..self.begun.min(Self::KEPT)).unwrap_or_default()
+    }
+
+    /// Who sent the first.
+    #[must_use]
+    pub const fn opened_by(&self) -> Option<Direction> {
+        self.opened_by
+    }
+}
+
 /// The counters of one flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shape {
@@ -32,6 +84,8 @@ pub struct Shape {
     pub openings: Ends<u32>,
     /// Who asked for the first of them.
     pub opener: Option<Direction>,
+    /// How it began.
+    pub bursts: Bursts,
 }
 
 impl Shape {
@@ -52,6 +106,9 @@ impl Shape {
     }
 }
 
+/// An attribute said in clear, and its value.
+type Said = (super::Key, String);
+
 /// A protocol's reading of a shape: what a flow was used for.
 #[derive(Debug)]
 pub struct Gait {
@@ -59,6 +116,8 @@ pub struct Gait {
     pub protocol: &'static str,
     /// The attribute told.
     pub key: super::Key,
-    /// Its value, if the shape tells enough.
-    pub of: fn(&Shape) -> Option<&'static str>,
+    /// After so many packets with payload enough has been counted; without it all are, to the flow's end.
+    pub packets: Option<u32>,
+    /// Its value, if the shape tells enough beside what was said in clear.
+    pub of: fn(&Shape, &[Said]) -> Option<&'static str>,
 }

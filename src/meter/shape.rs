@@ -59,6 +59,7 @@ impl ShapeMeter {
         sent.packets = sent.packets.saturating_add(1);
         sent.bytes = sent.bytes.saturating_add(u64::from(len));
         sent.full = sent.full.saturating_add(u32::from(len >= Shape::FULL));
+        self.shape.bursts.on_packet(dir, len);
         self.since = self.follow(at, dir, len, pause);
         self.shape.lasted = at.since(first).unwrap_or(self.shape.lasted);
         self.last = at;

@@ -66,6 +66,7 @@ mod teredo;
 pub(crate) mod testkit;
 mod tinc;
 mod tls;
+mod tls_in_tls;
 mod tor;
 mod tunnel_services;
 mod vmware_authd;
@@ -261,6 +262,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &sslvpn::NETEXTENDER,
     &sslvpn::CHECK_POINT,
     &dns_tunnel::DNS_TUNNEL,
+    &tls_in_tls::TLS_IN_TLS,
     &tor::TOR,
     &tunnel_services::NGROK,
     &tunnel_services::CLOUDFLARED,
@@ -348,7 +350,7 @@ pub fn names_somebody(protocol: Option<&str>, key: Key) -> bool {
 }
 
 /// The protocols whose flows are watched after their handshake, and how each reads what was counted.
-pub static GAITS: &[&Gait] = &[&ssh::GAIT];
+pub static GAITS: &[&Gait] = &[&ssh::GAIT, &tls_in_tls::GAIT];
 
 /// Sessions that gather flows which can't tell by themselves that they are part of one: a flow of the second protocol
 /// between the same two addresses, at the same server port, belongs to one of the first that is there at the same time

@@ -60,7 +60,7 @@ const WAITS_FOR_VERSION: [&str; 3] = ["OpenSSH", "PuTTY", "paramiko"];
 const WAITS_FOR_SERVICE: [&str; 1] = ["OpenSSH"];
 
 /// What a connection was used for, by the sizes and times of its encrypted packets.
-pub(crate) static GAIT: Gait = Gait { protocol: "ssh", key: BEHAVIOUR, of: behaviour };
+pub(crate) static GAIT: Gait = Gait { protocol: "ssh", key: BEHAVIOUR, packets: None, of: |shape, _| behaviour(shape) };
 
 /// Nothing where the packets do not tell; the order is from the plainest sign to the faintest.
 fn behaviour(shape: &Shape) -> Option<&'static str> {

@@ -99,6 +99,8 @@ pub struct Connection {
 /// What is measured of a flow whose handshake is over.
 #[derive(Debug, Default)]
 struct Watch {
+    /// Of a protocol whose flows tell by their first packets.
+    beginning: Option<(ShapeMeter, &'static Gait)>,
     shape: Option<(ShapeMeter, &'static Gait, KeyEcho)>,
     echo: Option<RemoteEcho>,
 }
@@ -106,17 +108,34 @@ struct Watch {
 impl Watch {
     /// For flows of this protocol, if anything is to be measured.
     fn of(protocol: &'static Protocol) -> Option<Box<Self>> {
-        let shape = gait_of(protocol).map(|gait| (ShapeMeter::default(), gait, KeyEcho::default()));
+        let gait = gait_of(protocol);
+        let beginning = gait.filter(|gait| gait.packets.is_some()).map(|gait| (ShapeMeter::default(), gait));
+        let shape = gait.filter(|gait| gait.packets.is_none());
+        let shape = shape.map(|gait| (ShapeMeter::default(), gait, KeyEcho::default()));
         let screen = matches!(protocol.category, Category::RemoteDesktop | Category::Kvm);
         // A shell's channels may carry a screen, the other way round: asked for by the responder.
         let echo = (screen || shape.is_some()).then(RemoteEcho::default);
-        (shape.is_some() || echo.is_some()).then(|| Box::new(Self { shape, echo }))
+        let watch = Self { beginning, shape, echo };
+        (!watch.is_over()).then(|| Box::new(watch))
+    }
+
+    /// Whether there is nothing to be measured.
+    const fn is_over(&self) -> bool {
+        self.beginning.is_none() && self.shape.is_none() && self.echo.is_none()
+    }
+
+    /// What was counted of the beginning, once that is enough.
+    fn begun(&mut self) -> Option<(ShapeMeter, &'static Gait)> {
+        self.beginning.take_if(|(meter, gait)| gait.packets.is_some_and(|enough| meter.shape().packets() >= enough))
     }
 
     /// Takes a packet in; `told` are the round trips of the flow so far.
     fn on_packet(&mut self, dir: Direction, packet: &Packet<'_>, told: &[RttSample]) -> [Option<RttSample>; 2] {
         let (at, len) = (packet.at, packet.payload_len);
         let mut stroke = None;
+        if let Some((shape, _)) = &mut self.beginning {
+            shape.on_packet(at, dir, len);
+        }
         if let Some((shape, _, keys)) = &mut self.shape {
             shape.on_packet(at, dir, len);
             if let Transport::Tcp(tcp) = &packet.transport {
@@ -221,11 +240,11 @@ impl Connection {
             if let Some(sample) = watch.conclude(flow.last, &story.samples) {
                 story.on_sample(sample);
             }
-            if let Some((meter, gait, _)) = &watch.shape
-                && let Some(value) = (gait.of)(meter.shape())
-            {
-                let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
-                story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
+            if let Some((meter, gait, _)) = &watch.shape {
+                walked(meter, gait, flow.last, story);
+            }
+            if let Some((meter, gait)) = &watch.beginning {
+                walked(meter, gait, flow.last, story);
             }
         }
         let story = self.story.map(|story| *story);
@@ -241,6 +260,12 @@ impl Connection {
         {
             let samples = watch.on_packet(dir, packet, &story.samples);
             samples.into_iter().flatten().for_each(|sample| story.on_sample(sample));
+            if let Some((meter, gait)) = watch.begun() {
+                walked(&meter, gait, packet.at, story);
+                if watch.is_over() {
+                    self.watch = None;
+                }
+            }
         }
     }
 
@@ -374,6 +399,14 @@ impl Connection {
         if !fresh.is_empty() || lag.is_some() {
             news(News::Samples { flow, story, fresh, lag });
         }
+    }
+}
+
+/// Takes in what a shape tells.
+fn walked(meter: &ShapeMeter, gait: &Gait, at: Timestamp, story: &mut Story) {
+    if let Some(value) = (gait.of)(meter.shape(), &story.attributes) {
+        let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
+        story.on_event(Event { at, dir: Direction::Orig, kind });
     }
 }
 
