@@ -603,9 +603,110 @@ mod tests {
         b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nX-GS-ClientVersion: 14\r\n",
         b"220 VMware Authentication Daemon Version 1.10",
         b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40",
+        b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"P\x01\0\0\0\0\0\x4a\xc2\x85hello\xa7",
+        b"o\0\0\0\0\0\0\0\x11{\"version\":\"0.4\"}",
+        b"{\"Hello\":0}\0",
+        b"220 FTP server ready\r\n",
+        b"AUTH TLS\r\n",
+        b"\0\0\0\x40\xfeSMB\x40\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\0\0\0\x0b\x6a\x09\x30\x07\xa1\x03\x02\x01\x05\0\0",
+        b"\0\x2a\x29",
+        b"\0\x36\x51",
+        &NOISE,
         b"\0\x03\0\x08\x21\x12\xa4\x42transaction!",
         b"\0\x1c\0\x01\0\x08\x21\x12\xa4\x42transaction!",
     ];
+
+    /// Bytes that look like nothing (xorshift).
+    const NOISE: [u8; 512] = noise();
+
+    const fn noise() -> [u8; 512] {
+        let (mut out, mut state, mut i) = ([0; 512], 0x9e37_79b9_u32, 0);
+        while i < out.len() {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            out[i] = state.to_le_bytes()[1];
+            i += 1;
+        }
+        out
+    }
+
+    const PORTS: Ends<u16> = Ends { orig: 50_000, resp: 443 };
+
+    fn asked(protocol: &Protocol, orig: &[u8], resp: &[u8]) -> Probe {
+        let newest = if resp.is_empty() { Direction::Orig } else { Direction::Resp };
+        let port = protocol.ports.first().copied().unwrap_or(PORTS.resp);
+        let (sent, ports) = (Ends { orig, resp }, Ends { resp: port, ..PORTS });
+        (protocol.probe)(&Opening { carrier: Carrier::Stream, sent, before: &[], newest, ports })
+    }
+
+    /// The protocols that read streams; those whose carrier is only there for a port to be guessed from read nothing.
+    fn stream_readers() -> Vec<&'static Protocol> {
+        let reads = |protocol: &&&Protocol| {
+            let begins = |byte: u8| {
+                asked(protocol, &[byte], &[]) != Probe::NoMatch || asked(protocol, &[], &[byte]) != Probe::NoMatch
+            };
+            protocol.carriers.contains(&Carrier::Stream) && (0..=u8::MAX).any(begins)
+        };
+        REGISTRY.iter().filter(reads).copied().collect()
+    }
+
+    /// The pairs of beginnings, of the originator and the responder, at which a protocol takes the flow.
+    fn beginnings_of(protocol: &Protocol) -> Vec<[&'static [u8]; 2]> {
+        let pairs = BEGINNINGS.iter().flat_map(|orig| BEGINNINGS.iter().map(move |resp| [*orig, *resp]));
+        pairs.filter(|[orig, resp]| asked(protocol, orig, resp) == Probe::Match).collect()
+    }
+
+    /// Each protocol's readers, and where their dialogues begin.
+    static DIALOGUES: std::sync::LazyLock<Vec<(&'static Protocol, Vec<[&'static [u8]; 2]>)>> =
+        std::sync::LazyLock::new(|| stream_readers().into_iter().map(|p| (p, beginnings_of(p))).collect());
+
+    /// What an analyzer tells of a stream, up to where another one takes over: how much of the other's bytes came along
+    /// depends on the cut, and is no part of it.
+    fn told(protocol: &Protocol, turns: &[testkit::Turn<'_>], piece: usize) -> Vec<Event> {
+        let mut events = testkit::stream(protocol, turns, piece);
+        let ends = |e: &Event| matches!(e.kind, EventKind::Settled | EventKind::Handover { .. });
+        if let Some(last) = events.iter().position(ends) {
+            events.truncate(last + 1);
+        }
+        for event in &mut events {
+            if let EventKind::Handover { rest, .. } = &mut event.kind {
+                rest.clear();
+            }
+        }
+        events
+    }
+
+    /// The properties below are worth nothing for a protocol whose flows never begin.
+    #[test]
+    fn every_protocol_over_streams_has_a_beginning_here() {
+        let without: Vec<_> = DIALOGUES.iter().filter(|(_, own)| own.is_empty()).map(|(p, _)| p.name).collect();
+        assert!(without.is_empty(), "add how their streams begin to BEGINNINGS: {without:?}");
+        assert!(DIALOGUES.len() > 40, "{}", DIALOGUES.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn any_cut_of_a_stream_gives_the_same_events(
+            which in any::<proptest::sample::Index>(),
+            first in any::<proptest::sample::Index>(),
+            more in proptest::collection::vec(
+                (any::<bool>(), 0..BEGINNINGS.len(), proptest::collection::vec(any::<u8>(), 0..12)), 0..4),
+            piece in 1usize..24,
+        ) {
+            let (protocol, own) = which.get(&DIALOGUES);
+            let [orig, resp] = first.get(own);
+            let mut all = vec![(Direction::Orig, orig.to_vec()), (Direction::Resp, resp.to_vec())];
+            all.extend(more.iter().map(|(from_orig, i, tail)| {
+                (if *from_orig { Direction::Orig } else { Direction::Resp }, [BEGINNINGS[*i], tail].concat())
+            }));
+            let turns: Vec<testkit::Turn<'_>> = all.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+            prop_assert_eq!(told(protocol, &turns, piece), told(protocol, &turns, usize::MAX), "{}", protocol.name);
+        }
+    }
 
     proptest! {
         /// The reader of a flow asks a probe that said no never again, so it must not change its mind.

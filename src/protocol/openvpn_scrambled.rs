@@ -60,8 +60,13 @@ fn probe(opening: &Opening<'_>) -> Probe {
             let fits = ask ^ answer == CLIENT_RESET ^ SERVER_RESET && ask != CLIENT_RESET;
             if fits && answered == asked + SERVER_MORE { Probe::Match } else { Probe::NoMatch }
         }
-        // The server waits for the client.
-        (First::None, First::Packet(..)) => Probe::NoMatch,
+        // The server waits for the client, whose bytes of a stream may still come late.
+        (First::None, First::Packet(..)) if !stream => Probe::NoMatch,
+        (First::None, First::Packet(answered, _))
+            if !answered.checked_sub(SERVER_MORE).is_some_and(|asked| RESET_LENGTHS.contains(&asked)) =>
+        {
+            Probe::NoMatch
+        }
         _ => Probe::NeedMore,
     }
 }
@@ -291,6 +296,13 @@ mod tests {
         assert_eq!(probe(&turns[0].1, &packet(SERVER_RESET, 97)), Probe::NoMatch);
         assert_eq!(probe(&turns[0].1, &packet(CONTROL, 98)), Probe::NoMatch);
         assert_eq!(probe(&turns[0].1[..80], b""), Probe::NoMatch);
+        // Over TCP the server's packet may be seen first, and what no server answers with is none of its.
+        let stream = |orig: &[u8], resp: &[u8]| testkit::probe(&OPENVPN_SCRAMBLED, Carrier::Stream, orig, resp);
+        assert_eq!(
+            (stream(b"", &[0, 54, 0x51]), stream(&[0, 42, 0x29], &[0, 54, 0x51])),
+            (Probe::NeedMore, Probe::Match)
+        );
+        assert_eq!(stream(b"", &[0, 55, 0x51]), Probe::NoMatch);
         let plain = |opcode: u8, len: usize| [&[opcode][..], &vec![3; len - 1]].concat();
         assert_eq!(probe(&plain(CLIENT_RESET, 86), &plain(SERVER_RESET, 98)), Probe::NoMatch);
     }

@@ -411,7 +411,13 @@ impl Analyzer for StartTls {
         if !self.inboxes.of_mut(pdu.dir).push(pdu.at, pdu.bytes) {
             return self.settle(pdu.at, pdu.dir, events);
         }
-        while self.step(pdu.dir, events) || self.step(pdu.dir.flip(), events) {}
+        // What the other end had to wait with is read after each line of this one, however many came at once.
+        loop {
+            while self.step(pdu.dir.flip(), events) {}
+            if !self.step(pdu.dir, events) {
+                return;
+            }
+        }
     }
 
     fn on_gap(&mut self, at: Timestamp, dir: Direction, _len: u64, events: &mut Events) {
