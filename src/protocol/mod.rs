@@ -654,13 +654,16 @@ mod tests {
     }
 
     /// The pairs of beginnings, of the originator and the responder, at which a protocol takes the flow.
-    fn beginnings_of(protocol: &Protocol) -> Vec<[&'static [u8]; 2]> {
+    fn beginnings_of(protocol: &Protocol) -> Vec<Beginning> {
         let pairs = BEGINNINGS.iter().flat_map(|orig| BEGINNINGS.iter().map(move |resp| [*orig, *resp]));
         pairs.filter(|[orig, resp]| asked(protocol, orig, resp) == Probe::Match).collect()
     }
 
-    /// Each protocol's readers, and where their dialogues begin.
-    static DIALOGUES: std::sync::LazyLock<Vec<(&'static Protocol, Vec<[&'static [u8]; 2]>)>> =
+    /// What the originator begins with, and the responder.
+    type Beginning = [&'static [u8]; 2];
+
+    /// Each protocol that reads streams, and where its dialogues begin.
+    static DIALOGUES: std::sync::LazyLock<Vec<(&'static Protocol, Vec<Beginning>)>> =
         std::sync::LazyLock::new(|| stream_readers().into_iter().map(|p| (p, beginnings_of(p))).collect());
 
     /// What an analyzer tells of a stream, up to where another one takes over: how much of the other's bytes came along
