@@ -10,12 +10,12 @@ pub use finding::FindingRecord;
 pub use summary::{AllowRecord, ErrorRecord, FramesRecord, InputRecord, RecognisedRecord, SummaryRecord, Verdicts};
 
 use crate::base::{Ends, Fault, Identity, TcpTally, Timestamp};
-use crate::evidence::{Account, Claims, Evidence, Finding, Inner, Joined, Leg, StayOf};
+use crate::evidence::{Account, Claims, Finding, Inner, Joined, Leg, StayOf};
 use crate::fingerprint::{Role, Stack, Step};
 use crate::flow::{End, Peer};
-use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
+use crate::intel::{AllowEntry, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::names_somebody;
-use crate::session::{RttSummary, Session, SessionKind, Tally};
+use crate::session::{RttSummary, Session};
 use crate::wire::Wrapper;
 use path::PathRecord;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
