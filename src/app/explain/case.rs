@@ -3,7 +3,7 @@
 //! Reads: the records. Emits: a [`Case`], which the page draws and `--format json` writes. Does not: keep sessions: of
 //! each kind it keeps a count, a few peers and the first and last time.
 
-use super::super::folder::{FindingView, Folder, Found, Line, quoted};
+use crate::app::folder::{FindingView, Folder, Found, Line, quoted};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

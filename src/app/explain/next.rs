@@ -2,8 +2,8 @@
 //!
 //! Reads: a [`Case`]. Emits: sentences, the first thing first. Does not: weigh anything anew.
 
-use super::super::folder::FindingView;
 use super::case::Case;
+use crate::app::folder::FindingView;
 use std::path::Path;
 
 /// Inputs that are named in a command; of more, the first stand for all.

@@ -3,11 +3,11 @@
 //! Reads: a [`Case`]. Emits: lines no wider than the screen. Does not: weigh; every word on strength comes from the
 //! records' own numbers.
 
-use super::super::folder::{EvidenceView, FindingView};
-use super::super::screen::Screen;
 use super::case::{Case, Kind, PlaceView, RungView, Tally, span};
 use super::chart::{Chart, Glyphs};
 use super::words::{closed_by, harmless, km, plural, ratio, sentence, size, story, strength};
+use crate::app::folder::{EvidenceView, FindingView};
+use crate::app::screen::Screen;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::io::{self, Write};
