@@ -52,6 +52,8 @@ impl Traffic {
             ttl: 57,
             ip_id: seq as u16 | 1,
             ip_len: 52 + len,
+            dont_fragment: true,
+            largest_fragment: 0,
             transport: Transport::Tcp(TcpHeader {
                 src_port: 50_000,
                 dst_port: 443,
@@ -59,6 +61,7 @@ impl Traffic {
                 ack: 9,
                 flags: TcpFlags(flags),
                 window: 502,
+                urgent: 0,
                 options: TcpOptions::default(),
             }),
             payload_len: len,

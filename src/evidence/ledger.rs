@@ -434,7 +434,7 @@ impl Account {
         self.sessions += 1;
         self.bytes += session.ends.orig.bytes + session.ends.resp.bytes;
         self.facts.on_session(session, program(&session.attributes));
-        self.path.add(&session.ends.orig, session.tuple.orig.ip.is_ipv6());
+        self.path.add(session);
     }
 }
 

@@ -2,8 +2,20 @@
 //!
 //! Reads: samples and session constants. Emits: mergeable summaries. Does not: judge.
 
+mod family;
+mod hops;
+mod hosts;
 mod ladder;
 mod path;
+mod stack;
+mod tax;
+mod timeline;
 
+pub use family::Family;
+pub use hops::{Origin, origins};
+pub use hosts::Hosts;
 pub use ladder::{Ladder, Rung, Samples};
-pub use path::{Overhead, Path};
+pub use path::Path;
+pub use stack::{Role, Stack};
+pub use tax::{Overhead, causes};
+pub use timeline::Change;

@@ -9,6 +9,7 @@ mod duplicate;
 mod expiry;
 mod key;
 mod record;
+mod syn;
 mod table;
 
 pub use assembler::{Assembler, Chunk, Limits};
@@ -16,4 +17,5 @@ pub use community_id::community_id;
 pub use expiry::Timeouts;
 pub use key::{FiveTuple, FlowKey, Peer, Protocol, SCTP};
 pub use record::{End, Flow, TcpState};
+pub use syn::{Clock, Syn};
 pub use table::{FlowId, Table, Touch};

@@ -1,9 +1,12 @@
 //! What is kept of one flow: its tuple, its times, and counters for each end.
 
 use super::duplicate::Recent;
+use super::syn::{Clock, Syn};
 use super::{FiveTuple, Protocol};
 use crate::base::{Direction, Ends, Timestamp};
 use crate::wire::{Encapsulation, Packet, TcpFlags, TcpHeader, Transport};
+use std::cmp::Ordering;
+use std::num::NonZeroU16;
 
 /// Counters and constants of what one end sent. Mirror duplicates are not in them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,7 +23,44 @@ pub struct End {
     pub window_scale: Option<u8>,
     /// Its largest IP packet, in bytes.
     pub max_packet: u32,
+    /// How many of its packets were just that large.
+    pub at_max: u32,
+    /// The largest piece of a packet that came in pieces, IP header included, in bytes.
+    pub largest_fragment: Option<NonZeroU16>,
+    /// Its SYN or SYN-ACK.
+    pub syn: Option<Syn>,
+    /// The clock in its TCP timestamps.
+    pub clock: Option<Clock>,
     recent: Recent,
+}
+
+impl End {
+    /// Takes in the size of a packet.
+    fn measure(&mut self, packet: &Packet<'_>) {
+        match packet.ip_len.cmp(&self.max_packet) {
+            Ordering::Less => {}
+            Ordering::Equal => self.at_max = self.at_max.saturating_add(1),
+            Ordering::Greater => (self.max_packet, self.at_max) = (packet.ip_len, 1),
+        }
+        self.largest_fragment = self.largest_fragment.max(NonZeroU16::new(packet.largest_fragment));
+    }
+
+    /// Takes in the sizes of another flow of the same end.
+    pub fn take_in_sizes(&mut self, other: &Self) {
+        match other.max_packet.cmp(&self.max_packet) {
+            Ordering::Less => {}
+            Ordering::Equal => self.at_max = self.at_max.saturating_add(other.at_max),
+            Ordering::Greater => (self.max_packet, self.at_max) = (other.max_packet, other.at_max),
+        }
+        self.largest_fragment = self.largest_fragment.max(other.largest_fragment);
+    }
+
+    fn read_clock(&mut self, at: Timestamp, value: u32) {
+        match &mut self.clock {
+            Some(clock) => clock.go_on(at, value),
+            None => self.clock = Some(Clock::start(at, value)),
+        }
+    }
 }
 
 /// Where a TCP connection stands.
@@ -120,22 +160,26 @@ impl Flow {
         self.last = self.last.max(packet.at);
         end.packets += 1;
         end.bytes += u64::from(packet.ip_len);
-        end.max_packet = end.max_packet.max(packet.ip_len);
+        end.measure(packet);
         end.ttl = end.ttl.or(Some(packet.ttl));
         if let Transport::Tcp(tcp) = packet.transport {
-            self.track_tcp(dir, &tcp, packet.ttl);
+            self.track_tcp(dir, &tcp, packet);
         }
         true
     }
 
-    fn track_tcp(&mut self, dir: Direction, tcp: &TcpHeader, ttl: u8) {
+    fn track_tcp(&mut self, dir: Direction, tcp: &TcpHeader, packet: &Packet<'_>) {
         let flags = tcp.flags;
+        if let Some((value, _)) = tcp.options.timestamps {
+            self.ends.of_mut(dir).read_clock(packet.at, value);
+        }
         if flags.has(TcpFlags::SYN) {
             let end = self.ends.of_mut(dir);
             end.mss = end.mss.or(tcp.options.mss);
             end.window_scale = end.window_scale.or(tcp.options.window_scale);
             // The opening packet's TTL is the stack's own; a packet seen before it may be anybody's.
-            end.ttl = if self.tcp == TcpState::Unknown { Some(ttl) } else { end.ttl };
+            end.syn = end.syn.or(Some(Syn::of(packet, tcp)));
+            end.ttl = if self.tcp == TcpState::Unknown { Some(packet.ttl) } else { end.ttl };
             let isn = self.isn.of_mut(dir);
             *isn = isn.or(Some(tcp.seq));
             if self.tcp == TcpState::Unknown {

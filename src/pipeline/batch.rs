@@ -35,6 +35,8 @@ impl Batch {
                 dst: packet.dst,
                 ttl: packet.ttl,
                 ip_id: packet.ip_id,
+                dont_fragment: packet.dont_fragment,
+                largest_fragment: packet.largest_fragment,
                 ip_len: packet.ip_len,
                 transport: packet.transport,
                 payload_len: packet.payload_len,

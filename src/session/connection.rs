@@ -510,6 +510,8 @@ mod tests {
                 ttl: 64,
                 ip_id: 0,
                 ip_len: 40 + payload_len,
+                dont_fragment: true,
+                largest_fragment: 0,
                 transport: Transport::Tcp(tcp),
                 payload_len,
                 payload,

@@ -224,7 +224,7 @@ fn take_in(whole: &mut Session, other: Session) {
     for (end, more) in [(&mut whole.ends.orig, client), (&mut whole.ends.resp, server)] {
         end.packets += more.packets;
         end.bytes += more.bytes;
-        end.max_packet = end.max_packet.max(more.max_packet);
+        end.take_in_sizes(&more);
     }
     for (key, value) in other.attributes {
         if !whole.attributes.iter().any(|(known, _)| *known == key) {

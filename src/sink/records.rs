@@ -2,13 +2,17 @@
 //!
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
+mod path;
+
 use crate::base::{Ends, Fault, Identity, Timestamp};
 use crate::evidence::{Account, Claims, Evidence, Finding, Leg, StayOf};
+use crate::fingerprint::{Role, Stack};
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::names_somebody;
 use crate::session::{RttSummary, Session, SessionKind, Tally};
 use crate::wire::Wrapper;
+use path::PathRecord;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -94,6 +98,10 @@ struct EndRecord {
     window_scale: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_packet: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_hz: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,8 +132,8 @@ impl<'a> SessionRecord<'a> {
             start: rfc3339(session.start),
             end: rfc3339(session.end),
             transport: session.transport(),
-            client: EndRecord::of(session.tuple.orig, &orig, has_ports),
-            server: EndRecord::of(session.tuple.resp, &resp, has_ports),
+            client: EndRecord::of(session.tuple.orig, &orig, has_ports, Role::Client),
+            server: EndRecord::of(session.tuple.resp, &resp, has_ports, Role::Server),
             protocol: session.protocol,
             carrier: session.carrier,
             application: session.application,
@@ -212,7 +220,7 @@ fn wrapper(wrapper: Wrapper) -> String {
 }
 
 impl EndRecord {
-    fn of(peer: Peer, end: &End, has_ports: bool) -> Self {
+    fn of(peer: Peer, end: &End, has_ports: bool, role: Role) -> Self {
         Self {
             ip: peer.ip,
             port: has_ports.then_some(peer.port),
@@ -222,6 +230,8 @@ impl EndRecord {
             mss: end.mss,
             window_scale: end.window_scale,
             max_packet: (end.max_packet > 0).then_some(end.max_packet),
+            stack: Stack::of(end, peer.ip.is_ipv6(), role).map(|stack| stack.to_string()),
+            clock_hz: end.clock.and_then(|clock| clock.hertz()),
         }
     }
 }
@@ -336,20 +346,6 @@ struct RungRecord {
     expected_ms: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct PathRecord {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hops: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mss: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_packet: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overhead: Option<&'static str>,
-}
-
 impl EndpointRecord {
     /// The record of an account and what was found of it; `expected_ms` is what its place allows.
     #[must_use]
@@ -360,7 +356,6 @@ impl EndpointRecord {
         name: Option<String>,
         expected_ms: Option<f64>,
     ) -> Self {
-        let path = &account.path;
         Self {
             kind: "endpoint",
             schema: SCHEMA,
@@ -374,13 +369,7 @@ impl EndpointRecord {
             identities: Vec::new(),
             tunnel: None,
             ladder: rungs(account, expected_ms),
-            path: PathRecord {
-                hops: path.hops(),
-                mss: path.mss().map(|(mss, _)| mss),
-                mtu: path.mtu(),
-                max_packet: (path.max_packet > 0).then_some(path.max_packet),
-                overhead: path.overhead().map(crate::fingerprint::Overhead::name),
-            },
+            path: PathRecord::of(&account.path),
             verdict: finding.verdict.name(),
             score: milli(finding.score),
         }

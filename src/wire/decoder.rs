@@ -175,7 +175,12 @@ impl<'a> Walk<'a> {
         let (out, rest) = std::mem::take(&mut self.whole).split_first_mut().ok_or(Unread::TooDeep)?;
         self.whole = rest;
         let whole = self.fragments.insert(self.at, piece, out)?;
-        Ok(whole.map(|whole| Step::Payload(ip, whole.protocol, Span::new(out, whole.wire))))
+        Ok(whole.map(|whole| {
+            // IPv6 says in a header of its own, 8 bytes long, that it is a piece.
+            let header = ip.len + if ip.src.is_ipv6() { 8 } else { 0 };
+            let largest_fragment = u16::try_from(header + whole.largest).unwrap_or(u16::MAX);
+            Step::Payload(IpHeader { largest_fragment, ..ip }, whole.protocol, Span::new(out, whole.wire))
+        }))
     }
 
     #[inline]
@@ -186,6 +191,8 @@ impl<'a> Walk<'a> {
             dst: ip.dst,
             ttl: ip.ttl,
             ip_id: ip.id,
+            dont_fragment: ip.dont_fragment,
+            largest_fragment: ip.largest_fragment,
             ip_len: ip.len.saturating_add(in_ip.wire()),
             transport,
             payload_len: payload.wire(),
@@ -237,6 +244,7 @@ mod tests {
                 Decoded::Fragment => assert!(i < 2),
                 Decoded::Packet(p) => {
                     assert_eq!((i, p.at, p.ip_len, p.payload_len, p.ip_id), (2, at, 152, 100, 5));
+                    assert_eq!(p.largest_fragment, 20 + 48);
                     assert_eq!(p.payload, [7; 100]);
                     assert!(matches!(p.transport, Transport::Tcp(tcp) if tcp.options.timestamps == Some((11, 12))));
                 }
@@ -257,6 +265,7 @@ mod tests {
         assert!(matches!(decoder.decode(&frame(LinkType::IPV6, &second)), Decoded::Fragment));
         let Decoded::Packet(p) = decoder.decode(&frame(LinkType::IPV6, &first)) else { panic!() };
         assert_eq!((p.payload, p.ip_len), (&[3; 40][..], 40 + 8 + 48));
+        assert_eq!(p.largest_fragment, 40 + 8 + 8 + 24);
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(super) struct Whole {
     pub(super) protocol: u8,
     /// Length on the wire; more than the bytes if a piece was cut by the snap length.
     pub(super) wire: u32,
+    /// Length of the largest piece.
+    pub(super) largest: u32,
 }
 
 /// Unfinished packets.
@@ -373,7 +375,8 @@ impl Unfinished {
 
     fn whole(&self) -> Option<Whole> {
         let wire = self.total.filter(|total| *total == self.covered)?;
-        Some(Whole { protocol: self.protocol, wire })
+        let largest = self.parts.iter().map(|part| part.end - part.start).max().unwrap_or(wire);
+        Some(Whole { protocol: self.protocol, wire, largest })
     }
 
     /// Writes the bytes in order, up to the first that the snap length cut off.
@@ -448,7 +451,7 @@ mod tests {
         let want = [&[1; 16][..], &[2; 8], &[3; 5]].concat();
         for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
             let mut f = fragments();
-            assert_eq!(insert_all(&mut f, &order), Some((Whole { protocol: 17, wire: 29 }, want.clone())));
+            assert_eq!(insert_all(&mut f, &order), Some((Whole { protocol: 17, wire: 29, largest: 16 }, want.clone())));
             assert_eq!((f.bytes, f.counters.reassembled, f.counters.seen), (0, 1, 3));
         }
     }

@@ -18,6 +18,9 @@ pub(super) struct IpHeader {
     pub(super) dst: IpAddr,
     pub(super) ttl: u8,
     pub(super) id: u16,
+    pub(super) dont_fragment: bool,
+    /// Length of the largest piece it came in, header included; 0 if it came whole.
+    pub(super) largest_fragment: u16,
     /// Bytes before the payload, extension headers included.
     pub(super) len: u32,
 }
@@ -45,6 +48,8 @@ pub(super) fn v4(span: Span<'_>) -> Result<Step<'_>, Unread> {
         dst: IpAddr::V4(header.destination_addr()),
         ttl: header.ttl(),
         id: header.identification(),
+        dont_fragment: header.dont_fragment(),
+        largest_fragment: 0,
         len: header_len as u32,
     };
     let protocol = header.protocol().0;
@@ -75,6 +80,8 @@ pub(super) fn v6(span: Span<'_>) -> Result<Step<'_>, Unread> {
         dst: IpAddr::V6(header.destination_addr()),
         ttl: header.hop_limit(),
         id: 0,
+        dont_fragment: false,
+        largest_fragment: 0,
         len: 40,
     };
     let protocol = header.next_header().0;

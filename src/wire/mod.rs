@@ -20,4 +20,6 @@ mod tunnel;
 
 pub use decoder::Decoder;
 pub use fragment::{FragmentCounters, FragmentLimits};
-pub use packet::{Decoded, Encapsulation, Packet, TcpFlags, TcpHeader, TcpOptions, Transport, Unread, Wrapper};
+pub use packet::{
+    Decoded, Encapsulation, OptionKinds, Packet, TcpFlags, TcpHeader, TcpOptions, Transport, Unread, Wrapper,
+};

@@ -18,6 +18,10 @@ pub struct Packet<'a> {
     pub ttl: u8,
     /// IPv4 identification; 0 for IPv6.
     pub ip_id: u16,
+    /// IPv4's don't fragment; IPv6 routers never do.
+    pub dont_fragment: bool,
+    /// Length of the largest piece it came in, IP header included, in bytes; 0 if it came whole.
+    pub largest_fragment: u16,
     /// Length of the IP packet on the wire, header included, in bytes; may exceed 65,535 for offloaded frames.
     pub ip_len: u32,
     /// The transport header.
@@ -68,6 +72,8 @@ pub struct TcpHeader {
     pub flags: TcpFlags,
     /// Window, unscaled.
     pub window: u16,
+    /// Urgent pointer, whether or not it counts.
+    pub urgent: u16,
     /// Options that were read.
     pub options: TcpOptions,
 }
@@ -85,6 +91,10 @@ impl TcpFlags {
     pub const RST: Self = Self(0x04);
     /// Acknowledgment field is significant.
     pub const ACK: Self = Self(0x10);
+    /// Urgent pointer is significant.
+    pub const URG: Self = Self(0x20);
+    /// Echo of congestion experienced, and the wish for it (RFC 3168).
+    pub const ECE: Self = Self(0x40);
 
     /// Whether all bits of `other` are set.
     #[must_use]
@@ -116,6 +126,55 @@ pub struct TcpOptions {
     pub timestamps: Option<(u32, u32)>,
     /// SACK permitted.
     pub sack_permitted: bool,
+    /// The kinds of all options, in order.
+    pub kinds: OptionKinds,
+}
+
+/// The kinds of a header's options in their order, up to the end of the list; the first 16 of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OptionKinds(u64);
+
+impl OptionKinds {
+    /// Two NOPs and timestamps: what nearly every segment of an established connection carries.
+    pub(super) const TIMESTAMPS: Self = Self(0x0811);
+
+    /// Adds the next kind.
+    pub(super) const fn push(&mut self, kind: u8) {
+        let code = match kind {
+            0 => 0xe,
+            // NOP, MSS, window scale, SACK permitted, SACK, timestamps (RFC 9293, 2018, 7323).
+            1..=5 | 8 => kind as u64,
+            // Fast Open (RFC 7413), Multipath (RFC 8684), MD5 and AO (RFC 2385, 5925), experiments (RFC 4727).
+            34 => 6,
+            30 => 7,
+            19 | 29 => 9,
+            253 | 254 => 0xa,
+            _ => 0xb,
+        };
+        let used = (67 - self.0.leading_zeros()) / 4;
+        if used < 16 {
+            self.0 |= code << (4 * used);
+        }
+    }
+
+    /// A letter for each: M MSS, W window scale, S SACK permitted, B SACK blocks, T timestamps, F Fast Open, P Multipath,
+    /// A authentication, X experiment, n NOP, e end of the list, o any other.
+    pub fn letters(self) -> impl Iterator<Item = char> {
+        (0..16).map(move |i| (self.0 >> (4 * i)) & 0xf).take_while(|code| *code != 0).map(|code| match code {
+            1 => 'n',
+            2 => 'M',
+            3 => 'W',
+            4 => 'S',
+            5 => 'B',
+            6 => 'F',
+            7 => 'P',
+            8 => 'T',
+            9 => 'A',
+            0xa => 'X',
+            0xe => 'e',
+            _ => 'o',
+        })
+    }
 }
 
 /// One thing wrapped around a packet.

@@ -6,7 +6,7 @@
 //! A header that the snap length cut is read as far as flags (TCP) or ports (UDP), so that the packet still counts with its length.
 
 use super::span::Span;
-use super::{TcpFlags, TcpHeader, TcpOptions, Transport, Unread};
+use super::{OptionKinds, TcpFlags, TcpHeader, TcpOptions, Transport, Unread};
 use crate::base::Reader;
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 
@@ -24,6 +24,7 @@ pub(super) fn tcp(span: Span<'_>) -> Result<Segment<'_>, Unread> {
         ack: header.acknowledgment_number(),
         flags: TcpFlags(header.slice().get(13).copied().unwrap_or_default()),
         window: header.window_size(),
+        urgent: header.urgent_pointer(),
         options: tcp_options(header.options()),
     };
     Ok((Transport::Tcp(tcp), span.skip(header.slice().len())?))
@@ -46,6 +47,7 @@ fn tcp_cut(span: Span<'_>) -> Result<Segment<'_>, Unread> {
         ack: u32::from_be_bytes([a0, a1, a2, a3]),
         flags: TcpFlags(flags),
         window: rest.u16().unwrap_or_default(),
+        urgent: 0,
         options: tcp_options(span.bytes().get(20..).unwrap_or_default()),
     };
     Ok((Transport::Tcp(tcp), span.skip_uncaptured(len)))
@@ -59,6 +61,7 @@ fn tcp_options(bytes: &[u8]) -> TcpOptions {
         // What nearly every segment of an established connection carries: two NOPs and timestamps.
         [1, 1, 8, 10, a, b, c, d, e, f, g, h] => TcpOptions {
             timestamps: Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))),
+            kinds: OptionKinds::TIMESTAMPS,
             ..TcpOptions::default()
         },
         _ => tcp_options_in_any_order(bytes),
@@ -69,12 +72,15 @@ fn tcp_options_in_any_order(bytes: &[u8]) -> TcpOptions {
     let mut options = TcpOptions::default();
     let mut reader = Reader::new(bytes);
     while let Some(kind) = reader.u8() {
-        match kind {
-            0 => break,
-            1 => continue,
-            _ => {}
+        if kind <= 1 {
+            options.kinds.push(kind);
+            if kind == 0 {
+                break;
+            }
+            continue;
         }
         let Some(body) = reader.u8().and_then(|len| reader.take(usize::from(len).checked_sub(2)?)) else { break };
+        options.kinds.push(kind);
         match (kind, body) {
             (2, &[a, b]) => options.mss = Some(u16::from_be_bytes([a, b])),
             (3, &[shift]) => options.window_scale = Some(shift),
@@ -127,23 +133,38 @@ mod tests {
         tcp_options(bytes)
     }
 
+    fn letters(options: TcpOptions) -> String {
+        options.kinds.letters().collect()
+    }
+
     #[test]
     fn options_in_any_order_and_the_common_order_read_alike() {
         let fast = options(&[1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4]);
-        assert_eq!(fast, options(&[8, 10, 0, 0, 1, 2, 0, 0, 3, 4, 1, 1]));
+        let slow = options(&[8, 10, 0, 0, 1, 2, 0, 0, 3, 4, 1, 1]);
+        assert_eq!(TcpOptions { kinds: slow.kinds, ..fast }, slow);
+        assert_eq!((letters(fast), letters(slow)), ("nnT".into(), "Tnn".into()));
         assert_eq!(fast.timestamps, Some((0x102, 0x304)));
         let syn = options(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
-        let want =
-            TcpOptions { mss: Some(1460), window_scale: Some(7), timestamps: Some((1, 0)), sack_permitted: true };
-        assert_eq!(syn, want);
+        let want = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(7),
+            timestamps: Some((1, 0)),
+            sack_permitted: true,
+            kinds: syn.kinds,
+        };
+        assert_eq!((syn, letters(syn)), (want, "MSTnW".into()));
     }
 
     #[test]
     fn options_end_at_the_first_that_cannot_be() {
-        assert_eq!(options(&[2, 4, 5, 0xb4, 3, 0, 4, 2]), TcpOptions { mss: Some(1460), ..TcpOptions::default() });
-        assert_eq!(options(&[0, 4, 2, 0]), TcpOptions::default());
-        assert_eq!(options(&[2, 9, 5, 0xb4]), TcpOptions::default());
-        assert_eq!(options(&[2, 3, 5, 4, 2]), TcpOptions { sack_permitted: true, ..TcpOptions::default() });
+        let bare = |bytes| TcpOptions { kinds: OptionKinds::default(), ..options(bytes) };
+        assert_eq!(bare(&[2, 4, 5, 0xb4, 3, 0, 4, 2]), TcpOptions { mss: Some(1460), ..TcpOptions::default() });
+        assert_eq!(bare(&[0, 4, 2, 0]), TcpOptions::default());
+        assert_eq!(bare(&[2, 9, 5, 0xb4]), TcpOptions::default());
+        assert_eq!(bare(&[2, 3, 5, 4, 2]), TcpOptions { sack_permitted: true, ..TcpOptions::default() });
+        assert_eq!(letters(options(&[2, 4, 5, 0xb4, 1, 3, 3, 6, 4, 2, 0, 9])), "MnWSe");
+        assert_eq!(letters(options(&[1; 40])), "n".repeat(16));
+        assert_eq!(letters(options(&[34, 2, 30, 2, 19, 2, 254, 2, 99, 2, 5, 2])), "FPAXoB");
     }
 
     #[test]
