@@ -139,15 +139,27 @@ fn opened(path: &Path) -> (Vec<MemoryFrame>, Vec<End>) {
     (frames, ends.into_values().collect())
 }
 
-/// So many frames, each end in its turn.
+/// So many frames, each end in its turn; each acknowledges what the other end of its flow said last.
 fn more(ends: &mut [End], from: Timestamp, spacing: Duration, count: u32) -> Vec<MemoryFrame> {
     let turn = u32::try_from(ends.len()).unwrap();
-    (0..count)
-        .map(|i| {
-            let id = u16::try_from(i % 65_000).unwrap() + 1;
-            ends[usize::try_from(i % turn).unwrap()].say(from.plus(spacing * i), id)
-        })
-        .collect()
+    let mut frames = Vec::new();
+    for i in 0..count {
+        let id = u16::try_from(i % 65_000).unwrap() + 1;
+        let end = &mut ends[usize::try_from(i % turn).unwrap()];
+        frames.push(end.say(from.plus(spacing * i), id));
+        if let Transport::Tcp(said) = end.transport {
+            let (src, dst) = (end.src, end.dst);
+            for other in ends.iter_mut().filter(|other| (other.src, other.dst) == (dst, src)) {
+                match &mut other.transport {
+                    Transport::Tcp(tcp) if (tcp.src_port, tcp.dst_port) == (said.dst_port, said.src_port) => {
+                        tcp.ack = said.seq;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    frames
 }
 
 /// Allocations of the frames that follow the opening ones; panics if not all of them belonged to flows that go on.

@@ -170,6 +170,7 @@ impl Outlet for WorkerOutlet {
     fn news(&mut self, news: News<'_>) {
         match news {
             News::Samples { flow, story, fresh, lag } => self.records.ledger.on_samples(flow, story, fresh, lag),
+            News::Part { flow, part } => self.records.ledger.on_part(flow, &part),
             News::Name { at, address, name } => self.records.ledger.on_name(at, address, name),
             News::Claim(located) => self.records.ledger.on_claim(located),
             // The worker has seen to these.

@@ -3,6 +3,7 @@
 //! Reads: nothing. Emits: types. Does not: hold behaviour of any one room.
 
 mod claim;
+mod digest;
 mod event;
 mod frame;
 mod reader;
@@ -12,10 +13,11 @@ mod sign;
 mod time;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
+pub use digest::{Digest, FlowDigest, WideDigest};
 pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
-pub use rtt::{Layer, RttSample, Side};
+pub use rtt::{Layer, RttKind, RttPart, RttSample, Side, TcpTally, Window};
 pub use shape::{Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! One measured round trip between the capture point and one end of a flow.
 
-use super::Timestamp;
+use super::{FlowDigest, Timestamp};
 use std::time::Duration;
 
 /// Which end of the session a round trip goes to, seen from the capture point.
@@ -38,6 +38,8 @@ impl Side {
 pub enum Layer {
     /// SYN, SYN-ACK, ACK: answered by whatever stack ends the TCP connection.
     TcpHandshake,
+    /// Data and its acknowledgment, as long as the connection lasts: answered by the same stack.
+    TcpData,
     /// WireGuard handshake response to first data.
     WireGuard,
     /// OpenVPN control channel.
@@ -82,8 +84,9 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TcpHandshake,
+        Self::TcpData,
         Self::WireGuard,
         Self::OpenVpn,
         Self::Ike,
@@ -111,6 +114,7 @@ impl Layer {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TcpHandshake => "tcp-handshake",
+            Self::TcpData => "tcp-data",
             Self::WireGuard => "wireguard",
             Self::OpenVpn => "openvpn",
             Self::Ike => "ike",
@@ -151,4 +155,103 @@ pub struct RttSample {
     /// The asking packet was seen more than once, so the answer may belong to another copy (Karn's problem).
     /// Such a sample is told but never counts as evidence.
     pub ambiguous: bool,
+}
+
+/// What tells round trips apart that are summed up together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RttKind {
+    /// See [`RttSample::side`].
+    pub side: Side,
+    /// See [`RttSample::layer`].
+    pub layer: Layer,
+    /// See [`RttSample::method`].
+    pub method: &'static str,
+    /// See [`RttSample::ambiguous`].
+    pub ambiguous: bool,
+}
+
+impl RttKind {
+    /// Methods whose answer may have waited for a timer or for something to say. They count for minima, which waiting
+    /// can't make too short, and stay out of quantiles.
+    const WAITING: [&str; 2] = ["lone-ack", "timestamp"];
+
+    /// Whether the answer may have waited.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        Self::WAITING.contains(&self.method)
+    }
+}
+
+impl RttSample {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> RttKind {
+        RttKind { side: self.side, layer: self.layer, method: self.method, ambiguous: self.ambiguous }
+    }
+}
+
+/// Five minutes of capture time, counted from 1970. Queues forget themselves between windows and not within
+/// (Allman and Paxson, SIGCOMM 1999: congestion is correlated over minutes), so windows tell independent samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window(pub i32);
+
+impl Window {
+    const NANOS: i64 = 300_000_000_000;
+
+    /// The window of a time.
+    #[must_use]
+    pub fn of(at: Timestamp) -> Self {
+        Self(i32::try_from(at.nanos().div_euclid(Self::NANOS)).unwrap_or(i32::MAX))
+    }
+
+    /// Its first moment.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_nanos(i64::from(self.0).saturating_mul(Self::NANOS))
+    }
+}
+
+/// Round trips of one kind and one flow, of one window.
+#[derive(Debug, Clone, Copy)]
+pub struct RttPart<'a> {
+    /// What they are.
+    pub kind: RttKind,
+    /// The window.
+    pub window: Window,
+    /// The first and the last loop that closed.
+    pub span: (Timestamp, Timestamp),
+    /// Their lengths.
+    pub digest: &'a FlowDigest,
+}
+
+/// What a meter counted of the data segments of one end of a TCP connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TcpTally {
+    /// All with payload.
+    pub data: u32,
+    /// Sent again, and the first never came past: lost between the sender and the capture point.
+    pub lost_before: u32,
+    /// Sent again after it had come past: lost behind the capture point, or thought to be.
+    pub lost_after: u32,
+    /// Came past after what was sent later.
+    pub out_of_order: u32,
+    /// Copies made by a mirror, with payload or without; they count nowhere else.
+    pub copies: u32,
+}
+
+impl TcpTally {
+    /// All that were sent again.
+    #[must_use]
+    pub const fn retransmitted(&self) -> u32 {
+        self.lost_before.saturating_add(self.lost_after)
+    }
+
+    /// Adds another's.
+    pub const fn add(&mut self, other: &Self) {
+        self.data = self.data.saturating_add(other.data);
+        self.lost_before = self.lost_before.saturating_add(other.lost_before);
+        self.lost_after = self.lost_after.saturating_add(other.lost_after);
+        self.out_of_order = self.out_of_order.saturating_add(other.out_of_order);
+        self.copies = self.copies.saturating_add(other.copies);
+    }
 }

@@ -254,7 +254,8 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
 /// The most that the hidden leg can take, in ms: the shortest loop that must have passed it, less what light needs for
 /// the way between tap and home. How fast the home's line is does not come into it.
 fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
-    let passes = |layer: Layer| suspect != Hypothesis::HomeProxy || layer != Layer::TcpHandshake;
+    let passes =
+        |layer: Layer| suspect != Hypothesis::HomeProxy || !matches!(layer, Layer::TcpHandshake | Layer::TcpData);
     let loops = case.account.ladder.rungs().filter(|(layer, _)| passes(*layer));
     let shortest = loops.filter_map(|(_, rung)| rung.samples.min()).min()?;
     let light = case.expected.map_or(0.0, |e| e.floor_ms());

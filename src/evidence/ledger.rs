@@ -5,7 +5,7 @@
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
 use super::{ClaimLimits, Claims, Facts};
-use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp};
+use crate::base::{Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::{FiveTuple, Flow};
 use crate::intel::{Networks, Pseudonyms};
@@ -201,12 +201,25 @@ impl Ledger {
             account.on_time(flow.first, flow.last);
             account.on_news(&said, fresh, lag);
         });
-        self.note_change(tuple.orig.ip, fresh, lag);
+        self.note_change(tuple.orig.ip, true);
     }
 
-    fn note_change(&self, address: IpAddr, fresh: &[RttSample], lag: Option<Duration>) {
+    /// What a flow brought in one window.
+    pub fn on_part(&self, flow: &Flow, part: &RttPart<'_>) {
+        if !is_clients(&part.kind) {
+            return;
+        }
+        let address = flow.tuple.orig.ip;
+        self.with(address, |account| {
+            account.on_time(flow.first, flow.last);
+            account.on_part(&flow.tuple, part);
+        });
+        self.note_change(address, true);
+    }
+
+    fn note_change(&self, address: IpAddr, changed: bool) {
         if self.limits.track_changes
-            && (lag.is_some() || fresh.iter().any(counts))
+            && changed
             && !self.own.contains(address)
             && let Ok(mut changed) = self.changed.lock()
         {
@@ -221,7 +234,7 @@ impl Ledger {
             account.on_session(session);
             account.on_news(&said, fresh, lag);
         });
-        self.note_change(session.tuple.orig.ip, fresh, lag);
+        self.note_change(session.tuple.orig.ip, lag.is_some() || fresh.iter().any(counts));
     }
 
     /// An address has a name.
@@ -352,7 +365,11 @@ struct Said<'a> {
 
 /// Whether a sample tells something about the client for sure.
 fn counts(sample: &RttSample) -> bool {
-    sample.side == Side::Client && !sample.ambiguous
+    is_clients(&sample.kind())
+}
+
+fn is_clients(kind: &RttKind) -> bool {
+    kind.side == Side::Client && !kind.ambiguous
 }
 
 impl Account {
@@ -374,8 +391,25 @@ impl Account {
     fn on_sample(&mut self, said: &Said<'_>, sample: &RttSample) {
         let tuple = said.tuple;
         self.ladder.add(sample);
-        let micros = u32::try_from(sample.rtt.as_micros()).unwrap_or(u32::MAX);
-        let entry = (sample.layer, micros, CitedFlow::of(tuple));
+        self.cite(tuple, sample.layer, sample.rtt);
+        if sample.layer == Layer::TcpHandshake {
+            return;
+        }
+        if let Some(tcp) = said.samples.iter().find(|s| s.layer == Layer::TcpHandshake && counts(s)) {
+            self.on_gap(said, sample, tcp);
+        }
+    }
+
+    fn on_part(&mut self, tuple: &FiveTuple, part: &RttPart<'_>) {
+        self.ladder.take_in(part);
+        if let Some(least) = part.digest.min() {
+            self.cite(tuple, part.kind.layer, least);
+        }
+    }
+
+    /// Remembers the flow if it has one of the shortest round trips.
+    fn cite(&mut self, tuple: &FiveTuple, layer: Layer, rtt: Duration) {
+        let entry = (layer, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX), CitedFlow::of(tuple));
         let place = self.quickest.partition_point(|known| *known < entry);
         if place < CITED {
             if self.quickest.is_empty() {
@@ -383,12 +417,6 @@ impl Account {
             }
             self.quickest.insert(place, entry);
             self.quickest.truncate(CITED);
-        }
-        if sample.layer == Layer::TcpHandshake {
-            return;
-        }
-        if let Some(tcp) = said.samples.iter().find(|s| s.layer == Layer::TcpHandshake && counts(s)) {
-            self.on_gap(said, sample, tcp);
         }
     }
 

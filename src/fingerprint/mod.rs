@@ -4,6 +4,8 @@
 
 mod ladder;
 mod path;
+mod steps;
 
-pub use ladder::{Ladder, Rung, Samples};
+pub use ladder::{Confidence, Ladder, Rung, Samples};
 pub use path::{Overhead, Path};
+pub use steps::{Step, WindowMin, steps};

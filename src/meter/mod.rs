@@ -7,6 +7,7 @@ mod across;
 mod key_echo;
 mod remote_echo;
 mod shape;
+mod tcp_data;
 mod tcp_handshake;
 mod turnaround;
 
@@ -14,5 +15,6 @@ pub use across::Across;
 pub use key_echo::KeyEcho;
 pub use remote_echo::RemoteEcho;
 pub use shape::ShapeMeter;
+pub use tcp_data::TcpData;
 pub use tcp_handshake::TcpHandshake;
 pub use turnaround::Turnaround;

@@ -115,9 +115,12 @@ impl Worker {
         let touch = self.table.touch(packet, clock, |flow, connection| end(counts, gather, &flow, connection, out));
         if touch.duplicate {
             self.counts.duplicates += 1;
-            return;
         }
         let Some((flow, connection)) = self.table.pair_mut(touch.id) else { return };
+        if touch.duplicate {
+            connection.on_copy(touch.dir);
+            return;
+        }
         if touch.flipped {
             connection.on_flip();
         }

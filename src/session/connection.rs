@@ -5,9 +5,11 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Claim, Direction, Event, EventKind, Layer, Located, Loop, RttSample, Side, Timestamp, Whereabouts};
+use crate::base::{
+    Claim, Direction, Event, EventKind, Layer, Located, Loop, RttPart, RttSample, Side, Timestamp, Whereabouts,
+};
 use crate::flow::{Chunk, FiveTuple, Flow, Limits};
-use crate::meter::{KeyEcho, RemoteEcho, ShapeMeter, TcpHandshake, Turnaround};
+use crate::meter::{KeyEcho, RemoteEcho, ShapeMeter, TcpData, TcpHandshake, Turnaround};
 use crate::protocol::{Carrier, Category, Gait, Pdu, Protocol, gait_of};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
@@ -26,6 +28,14 @@ pub enum News<'a> {
         fresh: &'a [RttSample],
         /// The hello lag, the one time it is told.
         lag: Option<Duration>,
+    },
+    /// What a long flow brought in a window of five minutes, one kind at a time; each round trip is told once, here or
+    /// as a sample.
+    Part {
+        /// The session's flow.
+        flow: &'a Flow,
+        /// The round trips.
+        part: RttPart<'a>,
     },
     /// An address has a name.
     Name {
@@ -92,6 +102,10 @@ pub struct Connection {
     looks: u8,
     live: Option<Box<Live>>,
     story: Option<Box<Story>>,
+    /// The data of a TCP connection, from the first on.
+    data: Option<Box<TcpData>>,
+    /// When what was measured has to be told.
+    until: Option<Timestamp>,
     /// Counts on where the protocol wants it.
     watch: Option<Box<Watch>>,
 }
@@ -168,6 +182,9 @@ impl Connection {
         budget: &Budget,
         news: &mut impl FnMut(News<'_>),
     ) {
+        if self.until.is_some_and(|until| packet.at >= until) {
+            self.tell_parts(flow, news);
+        }
         match packet.transport {
             Transport::Tcp(tcp) => {
                 if !self.handshake.is_done()
@@ -179,6 +196,7 @@ impl Connection {
                         self.handshake.forget_completion();
                     }
                 }
+                self.on_data(flow, dir, packet, &tcp);
                 if self.stage == Stage::Settled {
                     self.count(dir, packet);
                 } else if *budget != Budget::NOTHING {
@@ -228,10 +246,13 @@ impl Connection {
                 story.on_event(Event { at: flow.last, dir: Direction::Orig, kind });
             }
         }
+        self.tell_parts(flow, news);
         let story = self.story.map(|story| *story);
         let (untold, lag) =
             story.as_ref().map_or((0, None), |story| (story.told, if story.lag_told { None } else { story.hello_lag }));
-        Ended { session: Session::of(flow, story), untold, lag }
+        let mut session = Session::of(flow, story);
+        session.tallies = self.data.map(|data| data.tallies());
+        Ended { session, untold, lag }
     }
 
     /// A packet of a settled flow.
@@ -241,6 +262,37 @@ impl Connection {
         {
             let samples = watch.on_packet(dir, packet, &story.samples);
             samples.into_iter().flatten().for_each(|sample| story.on_sample(sample));
+            self.until = story.until();
+        }
+    }
+
+    /// A packet of the flow that a mirror copied: it counts nowhere else.
+    pub fn on_copy(&mut self, dir: Direction) {
+        if let Some(data) = &mut self.data {
+            data.on_copy(dir);
+        }
+    }
+
+    /// Follows data and acknowledgments. Where only one direction is captured there is nothing to follow.
+    fn on_data(&mut self, flow: &Flow, dir: Direction, packet: &Packet<'_>, tcp: &TcpHeader) {
+        let data = match &mut self.data {
+            Some(data) => data,
+            None if packet.payload_len == 0 || flow.ends.of(dir.flip()).packets == 0 => return,
+            none => none.insert(Box::new(TcpData::new(flow.isn))),
+        };
+        let (story, until) = (&mut self.story, &mut self.until);
+        data.on_segment(packet.at, dir, tcp, packet.payload_len, &mut |sample| {
+            let story = story.get_or_insert_default();
+            story.on_sample(sample);
+            *until = story.until();
+        });
+    }
+
+    /// Tells what was measured in the window that is over.
+    fn tell_parts(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
+        self.until = None;
+        if let Some(story) = self.story.as_deref_mut() {
+            story.measured.tell(&mut |part| news(News::Part { flow, part }));
         }
     }
 
@@ -294,7 +346,9 @@ impl Connection {
         }
         *reading.assemblers.of_mut(dir) = own;
         tell_claims(flow, story, news);
-        if reading.is_over() {
+        let over = reading.is_over();
+        self.until = story.until();
+        if over {
             self.settle(flow, news);
         }
     }
@@ -341,6 +395,7 @@ impl Connection {
         // What is read as long as it lasts never settles.
         let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
         let (over, untold) = (reading.is_over(), story.told < story.samples.len());
+        self.until = story.until();
         if self.watch.is_none() {
             self.watch = lasting.and_then(Watch::of);
         }

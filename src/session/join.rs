@@ -226,6 +226,14 @@ fn take_in(whole: &mut Session, other: Session) {
         end.bytes += more.bytes;
         end.max_packet = end.max_packet.max(more.max_packet);
     }
+    if let Some(mut more) = other.tallies {
+        if crossed {
+            more.swap();
+        }
+        let sums = whole.tallies.get_or_insert_default();
+        sums.orig.add(&more.orig);
+        sums.resp.add(&more.resp);
+    }
     for (key, value) in other.attributes {
         if !whole.attributes.iter().any(|(known, _)| *known == key) {
             whole.attributes.push((key, value));
@@ -236,6 +244,13 @@ fn take_in(whole: &mut Session, other: Session) {
         sample.side = if crossed { sample.side.other() } else { sample.side };
         sample
     }));
+    for (mut kind, digest) in other.digests {
+        kind.side = if crossed { kind.side.other() } else { kind.side };
+        match whole.digests.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, known)) => known.merge(&digest),
+            None => whole.digests.push((kind, digest)),
+        }
+    }
     for fault in other.faults {
         if !whole.faults.contains(&fault) {
             whole.faults.push(fault);
@@ -308,6 +323,8 @@ mod tests {
             encapsulation: Encapsulation::default(),
             attributes: Vec::new(),
             samples: Vec::new(),
+            digests: Vec::new(),
+            tallies: None,
             hello_lag: None,
             faults: Vec::new(),
         }

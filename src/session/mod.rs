@@ -5,6 +5,7 @@
 
 mod connection;
 mod join;
+mod measured;
 mod reading;
 mod record;
 mod roster;

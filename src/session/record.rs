@@ -1,10 +1,11 @@
 //! One finished session, as it goes to the ledger and the sinks.
 
 use super::Story;
-use crate::base::{Ends, Fault, Key, Layer, Link, RttSample, Side, Timestamp};
+use crate::base::{Ends, Fault, Key, Layer, Link, RttKind, RttSample, Side, TcpTally, Timestamp, WideDigest};
 use crate::flow::{End, FiveTuple, Flow, Protocol as IpProtocol, community_id};
 use crate::protocol::{Category, REGISTRY};
 use crate::wire::Encapsulation;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How sure a protocol's name is.
@@ -59,8 +60,12 @@ pub struct Session {
     pub encapsulation: Encapsulation,
     /// What was said in clear.
     pub attributes: Vec<(Key, String)>,
-    /// Round trips.
+    /// The round trips of the handshakes, one by one.
     pub samples: Vec<RttSample>,
+    /// All others, summed up by kind.
+    pub digests: Vec<(RttKind, WideDigest)>,
+    /// What became of each end's data, of TCP connections of which both directions were captured.
+    pub tallies: Option<Ends<TcpTally>>,
     /// From the end of the TCP handshake to the client's first bytes: at least the round trip to a program that had to
     /// be told first that the connection stands (a proxy's client), next to nothing otherwise.
     pub hello_lag: Option<Duration>,
@@ -78,12 +83,12 @@ pub struct RttSummary {
     /// How they were taken.
     pub method: &'static str,
     /// How many.
-    pub n: usize,
+    pub n: u64,
     /// The shortest.
     pub min: Duration,
-    /// 5th percentile (nearest rank).
+    /// 5th percentile (nearest rank, see [`WideDigest`]).
     pub p05: Duration,
-    /// Median (nearest rank).
+    /// Median.
     pub p50: Duration,
     /// The longest.
     pub max: Duration,
@@ -123,6 +128,8 @@ impl Session {
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             attributes: story.attributes,
             samples: story.samples,
+            digests: story.measured.into_digests(),
+            tallies: None,
             hello_lag: story.hello_lag,
             faults: story.faults,
         }
@@ -134,13 +141,21 @@ impl Session {
         community_id(&self.tuple)
     }
 
-    /// The summaries of its samples, sorted by side, layer and method.
+    /// The summaries of its round trips, sorted by side, layer and method. Unambiguous ones only, if there are any.
     #[must_use]
     pub fn rtt(&self) -> Vec<RttSummary> {
-        let key = |s: &RttSample| (s.side, s.layer, s.method);
-        let mut samples = self.samples.clone();
-        samples.sort_by_key(|s| (key(s), s.rtt));
-        samples.chunk_by(|a, b| key(a) == key(b)).filter_map(summary).collect()
+        let mut sums: BTreeMap<(Side, Layer, &'static str), [WideDigest; 2]> = BTreeMap::new();
+        let mut sum = |kind: RttKind, f: &dyn Fn(&mut WideDigest)| {
+            let [clean, ambiguous] = sums.entry((kind.side, kind.layer, kind.method)).or_default();
+            f(if kind.ambiguous { ambiguous } else { clean });
+        };
+        self.samples.iter().for_each(|sample| sum(sample.kind(), &|digest| digest.add(sample.rtt)));
+        self.digests.iter().for_each(|(kind, digest)| sum(*kind, &|all| all.merge(digest)));
+        let told = |((side, layer, method), [clean, unclear]): (_, [WideDigest; 2])| {
+            let ambiguous = clean.n() == 0;
+            summary(RttKind { side, layer, method, ambiguous }, if ambiguous { &unclear } else { &clean })
+        };
+        sums.into_iter().filter_map(told).collect()
     }
 
     /// What runs over IP, as a word.
@@ -195,23 +210,8 @@ fn by_port(tuple: &FiveTuple) -> Option<Named> {
     Some((fits.1.name, fits.1.category, Confidence::PortOnly))
 }
 
-/// Of samples of one kind, sorted by length. Unambiguous ones only, if there are any.
-fn summary(sorted: &[RttSample]) -> Option<RttSummary> {
-    let clean: Vec<&RttSample> = sorted.iter().filter(|s| !s.ambiguous).collect();
-    let used: Vec<&RttSample> = if clean.is_empty() { sorted.iter().collect() } else { clean.clone() };
-    let n = used.len();
-    let (first, last) = (used.first()?, used.last()?);
-    // Nearest rank: the smallest value with at least that share of the samples at or below it.
-    let rank = |percent: usize| used.get((n * percent).div_ceil(100).saturating_sub(1)).map_or(first.rtt, |s| s.rtt);
-    Some(RttSummary {
-        side: first.side,
-        layer: first.layer,
-        method: first.method,
-        n,
-        min: first.rtt,
-        p05: rank(5),
-        p50: rank(50),
-        max: last.rtt,
-        ambiguous: clean.is_empty(),
-    })
+fn summary(kind: RttKind, digest: &WideDigest) -> Option<RttSummary> {
+    let RttKind { side, layer, method, ambiguous } = kind;
+    let (p05, p50) = (digest.quantile(0.05)?, digest.quantile(0.5)?);
+    Some(RttSummary { side, layer, method, n: digest.n(), min: digest.min()?, p05, p50, max: digest.max()?, ambiguous })
 }

@@ -1,8 +1,9 @@
 //! What has been learned of one session so far: its name, what was said in clear, what was measured.
 
 use super::Confidence;
+use super::measured::Measured;
 use super::signs::sign_in;
-use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
+use crate::base::{Claim, Event, EventKind, Fault, Key, Layer, Link, RttSample, Shows, Timestamp};
 use crate::protocol::{Category, GATHERERS, Protocol, named};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 const MAX_ATTRIBUTES: usize = 48;
 const MAX_VALUE: usize = 512;
 const MAX_FAULTS: usize = 8;
-const MAX_SAMPLES: usize = 64;
+/// A handshake has no more; what comes later is summed up.
+const MAX_SAMPLES: usize = 12;
 const MAX_LINKS: usize = 16;
 /// Of one packet or segment: they are told after each.
 const MAX_CLAIMS: usize = 256;
@@ -32,8 +34,10 @@ pub struct Story {
     pub confirmed: bool,
     /// What was said in clear, in the order it was said; the first value of a key stays.
     pub attributes: Vec<(Key, String)>,
-    /// Round trips.
+    /// The round trips of the handshakes, one by one.
     pub samples: Vec<RttSample>,
+    /// All others, summed up.
+    pub(super) measured: Measured,
     /// Rules that were broken, each once.
     pub faults: Vec<Fault>,
     /// From the end of the TCP handshake to the client's first bytes.
@@ -74,21 +78,29 @@ impl Story {
     pub(super) fn is_blank(&self) -> bool {
         self.protocol.is_none()
             && self.samples.is_empty()
+            && self.measured.is_empty()
             && self.hello_lag.is_none()
             && self.faults.is_empty()
             && self.attributes.is_empty()
             && self.links.is_empty()
     }
 
-    /// Takes a sample in.
+    /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many.
     pub fn on_sample(&mut self, sample: RttSample) {
-        if self.samples.len() < MAX_SAMPLES {
-            if self.samples.is_empty() {
-                // Most flows have the two of the TCP handshake and no more.
-                self.samples.reserve_exact(2);
-            }
-            self.samples.push(sample);
+        if self.samples.len() >= MAX_SAMPLES || sample.layer == Layer::TcpData {
+            self.measured.add(&sample);
+            return;
         }
+        if self.samples.is_empty() {
+            // Most flows have the two of the TCP handshake and no more.
+            self.samples.reserve_exact(2);
+        }
+        self.samples.push(sample);
+    }
+
+    /// From when on what was summed up has to be told.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        self.measured.until()
     }
 
     /// The most specific protocol, what carries it, and how sure that is. A flow seen only from its middle is never

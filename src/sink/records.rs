@@ -2,8 +2,9 @@
 //!
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
-use crate::base::{Ends, Fault, Identity, Timestamp};
+use crate::base::{Ends, Fault, Identity, TcpTally, Timestamp};
 use crate::evidence::{Account, Claims, Evidence, Finding, Leg, StayOf};
+use crate::fingerprint::Step;
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::names_somebody;
@@ -94,6 +95,16 @@ struct EndRecord {
     window_scale: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_packet: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_packets: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retransmitted: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_before_tap: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out_of_order: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,7 +112,7 @@ struct RttRecord {
     side: &'static str,
     layer: &'static str,
     method: &'static str,
-    n: usize,
+    n: u64,
     min_ms: f64,
     p05_ms: f64,
     p50_ms: f64,
@@ -124,8 +135,8 @@ impl<'a> SessionRecord<'a> {
             start: rfc3339(session.start),
             end: rfc3339(session.end),
             transport: session.transport(),
-            client: EndRecord::of(session.tuple.orig, &orig, has_ports),
-            server: EndRecord::of(session.tuple.resp, &resp, has_ports),
+            client: EndRecord::of(session.tuple.orig, &orig, session.tallies.as_ref().map(|t| &t.orig), has_ports),
+            server: EndRecord::of(session.tuple.resp, &resp, session.tallies.as_ref().map(|t| &t.resp), has_ports),
             protocol: session.protocol,
             carrier: session.carrier,
             application: session.application,
@@ -212,7 +223,7 @@ fn wrapper(wrapper: Wrapper) -> String {
 }
 
 impl EndRecord {
-    fn of(peer: Peer, end: &End, has_ports: bool) -> Self {
+    fn of(peer: Peer, end: &End, tally: Option<&TcpTally>, has_ports: bool) -> Self {
         Self {
             ip: peer.ip,
             port: has_ports.then_some(peer.port),
@@ -222,6 +233,11 @@ impl EndRecord {
             mss: end.mss,
             window_scale: end.window_scale,
             max_packet: (end.max_packet > 0).then_some(end.max_packet),
+            data_packets: tally.map(|t| t.data),
+            retransmitted: tally.map(TcpTally::retransmitted),
+            lost_before_tap: tally.map(|t| t.lost_before),
+            out_of_order: tally.map(|t| t.out_of_order),
+            copies: tally.map(|t| t.copies).filter(|copies| *copies > 0),
         }
     }
 }
@@ -331,9 +347,31 @@ struct RungRecord {
     min_ms: f64,
     p05_ms: f64,
     p50_ms: f64,
+    jitter_ms: f64,
     windows: usize,
+    methods: Vec<&'static str>,
+    confidence: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_ms: Option<f64>,
+}
+
+/// The shortest round trip became another, and stayed so.
+#[derive(Debug, Serialize)]
+struct StepRecord {
+    at: String,
+    from_ms: f64,
+    to_ms: f64,
+    n_before: u64,
+    n_after: u64,
+}
+
+impl StepRecord {
+    fn of(step: &Step) -> Self {
+        let (from, to) = (step.from, step.to);
+        Self { at: rfc3339(step.at.start()), from_ms: ms(from.0), to_ms: ms(to.0), n_before: from.1, n_after: to.1 }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -475,7 +513,11 @@ fn rungs(account: &Account, expected_ms: Option<f64>) -> Vec<RungRecord> {
                 min_ms: ms(rung.samples.min()?),
                 p05_ms: ms(rung.samples.quantile(0.05)?),
                 p50_ms: ms(rung.samples.quantile(0.5)?),
+                jitter_ms: ms(rung.jitter()?),
                 windows: rung.windows(),
+                methods: rung.methods().to_vec(),
+                confidence: rung.confidence().name(),
+                steps: rung.steps().iter().map(StepRecord::of).collect(),
                 expected_ms: expected_ms.map(milli),
             })
         })

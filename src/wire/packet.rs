@@ -116,6 +116,8 @@ pub struct TcpOptions {
     pub timestamps: Option<(u32, u32)>,
     /// SACK permitted.
     pub sack_permitted: bool,
+    /// Selective acknowledgments: something before them is missing, or came twice (RFC 2018, RFC 2883).
+    pub sacks: bool,
 }
 
 /// One thing wrapped around a packet.

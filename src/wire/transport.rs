@@ -79,6 +79,7 @@ fn tcp_options_in_any_order(bytes: &[u8]) -> TcpOptions {
             (2, &[a, b]) => options.mss = Some(u16::from_be_bytes([a, b])),
             (3, &[shift]) => options.window_scale = Some(shift),
             (4, &[]) => options.sack_permitted = true,
+            (5, &[_, ..]) => options.sacks = true,
             (8, &[a, b, c, d, e, f, g, h]) => {
                 options.timestamps = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
             }
@@ -133,8 +134,14 @@ mod tests {
         assert_eq!(fast, options(&[8, 10, 0, 0, 1, 2, 0, 0, 3, 4, 1, 1]));
         assert_eq!(fast.timestamps, Some((0x102, 0x304)));
         let syn = options(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
-        let want =
-            TcpOptions { mss: Some(1460), window_scale: Some(7), timestamps: Some((1, 0)), sack_permitted: true };
+        let want = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(7),
+            timestamps: Some((1, 0)),
+            sack_permitted: true,
+            sacks: false,
+        };
+        assert!(options(&[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]).sacks);
         assert_eq!(syn, want);
     }
 

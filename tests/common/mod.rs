@@ -45,6 +45,7 @@ impl Outlet for Collect {
     fn news(&mut self, news: News<'_>) {
         match news {
             News::Samples { flow, story, fresh, lag } => self.ledger.on_samples(flow, story, fresh, lag),
+            News::Part { flow, part } => self.ledger.on_part(flow, &part),
             News::Name { at, address, name } => self.ledger.on_name(at, address, name),
             News::Claim(located) => self.ledger.on_claim(located),
             News::Asked { .. } | News::Answered { .. } => {}

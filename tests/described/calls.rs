@@ -159,7 +159,7 @@ fn said<'s>(session: &'s Session, key: &str) -> Option<&'s str> {
 }
 
 /// Method and number of the round trips, in the order of their names.
-fn loops(session: &Session) -> Vec<(&'static str, usize)> {
+fn loops(session: &Session) -> Vec<(&'static str, u64)> {
     let mut loops: Vec<_> = session.rtt().iter().map(|rtt| (rtt.method, rtt.n)).collect();
     loops.sort_unstable();
     loops
@@ -190,10 +190,8 @@ fn consent_of_a_long_call_leaves_room_for_other_round_trips() {
     }
     let sessions = tape.sessions();
     assert_eq!(named(&sessions), ("stun", "confirmed"));
-    let samples = &sessions[0].samples;
-    assert!((10..=17).contains(&samples.len()), "{}", samples.len());
-    let (first, last) = (samples[0].at, samples[samples.len() - 1].at);
-    assert!(last.since(first).unwrap().as_secs() > 1_000, "only the beginning is measured");
+    let loops = loops(&sessions[0]);
+    assert!(matches!(loops[..], [("binding", 10..=17)]), "{loops:?}");
 }
 
 #[test]
