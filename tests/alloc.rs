@@ -238,3 +238,44 @@ fn hours_of_traffic_allocate_for_time_and_not_for_packets() {
     println!("{} ends, an hour each: {sparse} allocations for 20,000 packets, {dense} for 60,000", ends.len());
     assert!(sparse > 0 && dense <= sparse + sparse / 4, "{sparse} allocations for 20,000 packets, {dense} for 60,000");
 }
+
+/// What docs/meters.md states: the meters of TCP's data and their sums beside a flow that carries both ways.
+#[test]
+fn a_settled_connection_takes_little_memory() {
+    const FLOWS: u16 = 2_000;
+    let (a, b) = ("192.0.2.1".parse().unwrap(), "198.51.100.7".parse().unwrap());
+    let held = |segments: u32, both: bool| {
+        let mut ends = Vec::new();
+        for port in 0..FLOWS {
+            for (src, dst, ports) in [(a, b, (10_000 + port, 9_999)), (b, a, (9_999, 10_000 + port))] {
+                let tcp = farmlight::wire::TcpHeader {
+                    src_port: ports.0,
+                    dst_port: ports.1,
+                    seq: 1,
+                    ack: 1,
+                    flags: TcpFlags(0x18),
+                    window: 500,
+                    ..Default::default()
+                };
+                ends.push(End { src, dst, transport: Transport::Tcp(tcp), payload: vec![0xf5; 600] });
+            }
+        }
+        let start = Timestamp::from_parts(1_700_000_000, 0);
+        let mut frames = Vec::new();
+        for (i, pair) in (0u32..).zip(ends.chunks_mut(2)) {
+            let pair = if both { pair } else { &mut pair[..1] };
+            frames.extend(more(
+                pair,
+                start.plus(Duration::from_micros(u64::from(i))),
+                Duration::from_millis(20),
+                segments,
+            ));
+        }
+        frames.sort_by_key(|frame| frame.frame().at);
+        let mut core = Core::new();
+        measure(|| core.pass(&frames)).bytes_current / i64::from(FLOWS)
+    };
+    let (bare, busy) = (held(200, false), held(200, true));
+    println!("{bare} bytes for a settled flow of one direction, {busy} for one of both");
+    assert!(busy - bare <= 1_100, "{bare} bytes for a settled flow of one direction, {busy} for one of both");
+}
