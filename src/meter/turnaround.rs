@@ -5,6 +5,7 @@
 //! Bias: never shorter than the loop, because the question is timed by its last byte and the answer by its first;
 //! longer by what the answering program computes before it answers (each method says what that is) and by queues.
 //! A question repeated before its answer makes the sample ambiguous, timed from the first one.
+//! Over TCP an answer must acknowledge the question: what does not left before the question came, whatever it says.
 
 use crate::base::{Direction, Event, EventKind, Loop, RttSample, Side, Timestamp};
 
@@ -17,20 +18,30 @@ struct Question {
     dir: Direction,
     of: Loop,
     repeated: bool,
+    /// Over TCP, what acknowledges it.
+    end: Option<u32>,
 }
 
 /// The open questions of one flow.
 #[derive(Debug, Default)]
 pub struct Turnaround {
     open: Vec<Question>,
+    /// Of the segment at hand: where it ends, and what it acknowledges.
+    segment: Option<(u32, u32)>,
 }
 
 impl Turnaround {
+    /// The events that follow come from a segment that ends at this sequence number and acknowledges that one.
+    pub const fn on_segment(&mut self, end: u32, ack: u32) {
+        self.segment = Some((end, ack));
+    }
+
     /// An event of the flow's analyzer.
     pub fn on_event(&mut self, event: &Event) -> Option<RttSample> {
         match event.kind {
             EventKind::Ask(of) => {
-                self.ask(Question { at: event.at, dir: event.dir, of, repeated: false });
+                let end = self.segment.map(|(end, _)| end);
+                self.ask(Question { at: event.at, dir: event.dir, of, repeated: false, end });
                 None
             }
             EventKind::Answer(of) => self.answer(event.at, event.dir, of),
@@ -58,6 +69,12 @@ impl Turnaround {
             Direction::Orig => Side::Client,
             Direction::Resp => Side::Server,
         };
+        // Serial number arithmetic (RFC 1982).
+        if let (Some(end), Some((_, ack))) = (question.end, self.segment)
+            && ack.wrapping_sub(end) >= 1 << 31
+        {
+            return None;
+        }
         let rtt = at.since(question.at)?;
         Some(RttSample { at, side, rtt, layer: of.layer, method: of.method, ambiguous: question.repeated })
     }
@@ -82,6 +99,20 @@ mod tests {
         m.on_event(&event(70, Direction::Resp, EventKind::Ask(of)));
         m.on_event(&event(80, Direction::Resp, EventKind::Ask(of)));
         assert!(m.on_event(&event(90, Direction::Orig, EventKind::Answer(of))).unwrap().ambiguous);
+    }
+
+    #[test]
+    fn an_answer_acknowledges_its_question() {
+        let of = Loop { layer: Layer::Tls, method: "settings-ack" };
+        let event = |ms: i64, dir, kind| Event { at: Timestamp::from_nanos(ms * 1_000_000), dir, kind };
+        for (ack, answers) in [(5, true), (6, true), (4, false), (u32::MAX, false)] {
+            let mut m = Turnaround::default();
+            m.on_segment(5, 77);
+            m.on_event(&event(0, Direction::Resp, EventKind::Ask(of)));
+            m.on_segment(78, ack);
+            let sample = m.on_event(&event(40, Direction::Orig, EventKind::Answer(of)));
+            assert_eq!(sample.is_some(), answers, "{ack}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! Reads: records and the handshake messages in clear (RFC 8446, RFC 5246, RFC 6101). Emits: versions, names,
 //! fingerprints, certificate names before TLS 1.3, and the handshake's round trips. Does not: decrypt, verify, or stay
-//! beyond the handshake.
+//! beyond the first records after the handshake.
 //!
 //! Round trips (all of them errs upward by the answering end's own time; docs/protocols/tls.md has the rest):
-//! `client-hello`, `hello-retry`, `server-hello-done`, `server-finished`, `server-flight`.
+//! `client-hello`, `hello-retry`, `server-hello-done`, `server-finished`, `server-flight`, `first-data`, `settings-ack`.
 
 use crate::base::{Direction, Ends, Layer, Sureness, Timestamp, Whereabouts};
 use crate::protocol::codec::Inbox;
@@ -79,6 +79,7 @@ struct Tls {
     /// The server's certificate or ServerHelloDone was seen: not an abbreviated handshake.
     full: bool,
     asked: Asked,
+    after: After,
     confirmed: bool,
     done: bool,
     /// Records seen; a handshake that does not end is left.
@@ -90,12 +91,29 @@ struct Tls {
 struct Offer {
     tls13: bool,
     early_data: bool,
+    /// It would speak HTTP/2.
+    http2: bool,
 }
 
 /// What stays of a ServerHello.
 #[derive(Debug, Clone, Copy)]
 struct Choice {
     tls13: bool,
+}
+
+/// What is waited for when the handshake has been read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum After {
+    #[default]
+    Nothing,
+    /// Before TLS 1.3: the server's Finished, encrypted.
+    Finished,
+    /// Before TLS 1.3: the client's first data.
+    FirstData,
+    /// TLS 1.3 and HTTP/2: the server's first record.
+    Settings,
+    /// The client's acknowledgment of the settings in it, in one of so many records.
+    SettingsAck(u8),
 }
 
 /// Which loops are open.
@@ -259,6 +277,7 @@ impl Tls {
         self.records += 1;
         if Some(dir) == self.client {
             self.answers_of_client(header.kind, at, dir, events);
+            self.after_handshake(header.kind, header.len, at, dir, events);
         }
         if self.records >= RECORD_LIMIT {
             self.settle(at, dir, events);
@@ -281,6 +300,31 @@ impl Tls {
             && matches!(kind, content::CHANGE_CIPHER_SPEC | content::APPLICATION)
         {
             events.answer(at, dir, Layer::Tls, SERVER_FLIGHT);
+        }
+    }
+
+    /// The client's first records after the handshake may still answer the server.
+    fn after_handshake(&mut self, kind: u8, len: u16, at: Timestamp, dir: Direction, events: &mut Events) {
+        match (self.after, kind) {
+            (After::FirstData, content::APPLICATION) => {
+                events.answer(at, dir, Layer::Tls, FIRST_DATA);
+                self.settle(at, dir, events);
+            }
+            (After::SettingsAck(_), content::APPLICATION) if len == SETTINGS_ACK_LEN => {
+                events.answer(at, dir, Layer::Tls, SETTINGS_ACK);
+                self.settle(at, dir, events);
+            }
+            (After::SettingsAck(left), _) if left > 1 => self.after = After::SettingsAck(left - 1),
+            (After::Nothing | After::Finished | After::Settings, _) => {}
+            _ => self.settle(at, dir, events),
+        }
+    }
+
+    /// The handshake has been read, and something after it is waited for. What was kept to read it is let go.
+    fn stay(&mut self, after: After) {
+        self.after = after;
+        for end in [&mut self.ends.orig, &mut self.ends.resp] {
+            end.clear = Inbox::new(INBOX_LIMIT);
         }
     }
 
@@ -377,7 +421,8 @@ impl Tls {
         }
         self.client = Some(dir);
         if self.offer.is_none() {
-            self.offer = Some(Offer { tls13: hello.offers_tls13(), early_data: hello.early_data });
+            let http2 = { hello.alpn }.any(|name| name == b"h2");
+            self.offer = Some(Offer { tls13: hello.offers_tls13(), early_data: hello.early_data, http2 });
             offered(&hello, |key, value| events.attribute(last, dir, key, value));
             if is_link_hello(&hello) {
                 events.attribute(last, dir, "tor.hello", "made-up-name");
@@ -481,8 +526,12 @@ impl Tls {
         if self.client == Some(dir.flip()) && !self.full && !other.changed {
             events.attribute(at, dir, "tls.resumed", "true");
         }
-        // Both have changed, or only one end was captured: the handshake is read.
-        if read {
+        // Both have changed, or only one end was captured: the handshake is read. In a full one the server is the last,
+        // and the client's data waits for its Finished, but for a false start (RFC 7918), which ends the reading before.
+        let full = self.full && self.offer.is_some() && self.choice.is_some();
+        if read && full && self.client == Some(dir.flip()) && self.ends.of(dir.flip()).changed {
+            self.stay(After::Finished);
+        } else if read {
             self.settle(at, dir, events);
         }
     }
@@ -492,6 +541,10 @@ impl Tls {
         let Some(client) = self.client.filter(|client| *client != dir) else {
             return;
         };
+        if self.after == After::Finished {
+            self.after = After::FirstData;
+            return events.ask(at, dir, Layer::Tls, FIRST_DATA);
+        }
         let waiting = !self.full && !self.ends.of(client).changed && !self.asked.server_finished;
         if self.choice.is_some() && self.offer.is_some() && waiting {
             self.asked.server_finished = true;
@@ -501,7 +554,21 @@ impl Tls {
 
     /// Encrypted records end what is to be read, unless they are early data or the server's flight.
     fn opaque(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        let server = self.client == Some(dir.flip());
+        match self.after {
+            After::Settings if server => {
+                self.after = After::SettingsAck(SETTINGS_ACK_RECORDS);
+                return events.ask(at, dir, Layer::Tls, SETTINGS_ACK);
+            }
+            After::Settings | After::SettingsAck(_) => return,
+            After::FirstData if server => return,
+            After::Nothing | After::Finished | After::FirstData => {}
+        }
         let read = match (self.choice, self.offer) {
+            // The client's Finished, after which its program's first data may come at once.
+            (Some(Choice { tls13: true }), Some(offer)) if offer.http2 && !offer.early_data && !server => {
+                return self.stay(After::Settings);
+            }
             (Some(Choice { tls13: true }), Some(_)) => self.client == Some(dir),
             (None, Some(offer)) => !offer.early_data,
             _ => true,
@@ -530,7 +597,7 @@ impl Tls {
         let first = message.time_of(0);
         if is_ssl2_client_hello(message.bytes()) && self.client.is_none() {
             self.client = Some(dir);
-            self.offer = Some(Offer { tls13: false, early_data: false });
+            self.offer = Some(Offer { tls13: false, early_data: false, http2: false });
             self.asked.client_hello = true;
             events.ask(at, dir, Layer::Tls, CLIENT_HELLO);
         } else if let Some(hello) = Ssl2ServerHello::parse(message.bytes())
@@ -592,6 +659,14 @@ const HELLO_RETRY: &str = "hello-retry";
 const SERVER_HELLO_DONE: &str = "server-hello-done";
 const SERVER_FINISHED: &str = "server-finished";
 const SERVER_FLIGHT: &str = "server-flight";
+const FIRST_DATA: &str = "first-data";
+const SETTINGS_ACK: &str = "settings-ack";
+/// An HTTP/2 frame without content in a TLS 1.3 record: its header of 9 bytes (RFC 9113 4.1), the content type, and the
+/// tag of 16 bytes that all its suites in use have. Of frames only the acknowledgment of SETTINGS and an empty DATA
+/// are so short, and a client sends the first at once.
+const SETTINGS_ACK_LEN: u16 = 9 + 1 + 16;
+/// Records of the client among which the acknowledgment is looked for.
+const SETTINGS_ACK_RECORDS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -679,15 +754,55 @@ mod tests {
     }
 
     #[test]
-    fn a_full_handshake_gives_two_round_trips() {
+    fn a_full_handshake_gives_three_round_trips() {
         let events = run(&full_handshake());
-        assert_eq!(loops(&events), [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), SERVER_HELLO_DONE)]);
+        let wanted = [(at(0), at(1), CLIENT_HELLO), (at(1), at(2), SERVER_HELLO_DONE), (at(3), at(4), FIRST_DATA)];
+        assert_eq!(loops(&events), wanted);
         assert!(has(&events, &EventKind::Confirmed));
         assert_eq!(said(&events, "tls.version"), Some("TLSv1.2"));
         assert_eq!(said(&events, "tls.sni"), Some("example.org"));
         assert_eq!(said(&events, "tls.alpn"), Some("h2"));
         assert_eq!(said(&events, "tls.resumed"), Some("false"));
-        assert_eq!(events.last().map(|e| (e.at, &e.kind)), Some((at(3), &EventKind::Settled)));
+        assert_eq!(events.last().map(|e| (e.at, &e.kind)), Some((at(4), &EventKind::Settled)));
+    }
+
+    #[test]
+    fn a_false_start_waits_for_nothing() {
+        let mut dialogue = full_handshake();
+        dialogue[2].1.extend(hidden(23, 100));
+        assert_eq!(loops(&run(&dialogue)).len(), 2);
+        // Between the server's ChangeCipherSpec and its Finished.
+        let mut dialogue = full_handshake();
+        dialogue[3].1 = ccs();
+        dialogue.push((Resp, hidden(22, 40)));
+        assert_eq!(loops(&run(&dialogue)).len(), 2);
+        // A server that speaks first only makes the loop longer.
+        let mut dialogue = full_handshake();
+        dialogue.insert(4, (Resp, hidden(23, 60)));
+        assert_eq!(loops(&run(&dialogue)).last(), Some(&(at(3), at(5), FIRST_DATA)));
+    }
+
+    const OFFERS_H2: [u8; 9] = [0, 16, 0, 5, 0, 3, 2, b'h', b'2'];
+
+    /// A TLS 1.3 handshake, the client's first request with its Finished, then these records.
+    fn http2(extensions: &[u8], after: &[(Direction, u16)]) -> Vec<((Timestamp, Timestamp), &'static str)> {
+        let mut dialogue = vec![
+            (Orig, record(22, &client_hello(&[&OFFERS_13[..], extensions].concat()))),
+            (Resp, [record(22, &server_hello([9; 32], AES_128_GCM, &CHOOSES_13)), ccs(), hidden(23, 900)].concat()),
+            (Orig, [ccs(), hidden(23, 53), hidden(23, 87), hidden(23, 480)].concat()),
+        ];
+        dialogue.extend(after.iter().map(|(dir, len)| (*dir, hidden(23, usize::from(*len)))));
+        loops(&run(&dialogue)).into_iter().skip(2).map(|(from, to, method)| ((from, to), method)).collect()
+    }
+
+    #[test]
+    fn acknowledged_settings_close_a_loop() {
+        let after = [(Resp, 282), (Resp, 184), (Resp, 862), (Orig, 26)];
+        assert_eq!(http2(&OFFERS_H2, &after), [((at(3), at(6)), SETTINGS_ACK)]);
+        // Without HTTP/2 nothing has that length for a reason.
+        assert_eq!(http2(&[], &after), []);
+        assert_eq!(http2(&OFFERS_H2, &[(Resp, 282), (Orig, 59), (Orig, 58), (Orig, 61), (Orig, 26)]), []);
+        assert_eq!(http2(&OFFERS_H2, &[(Orig, 26), (Resp, 282), (Orig, 142), (Orig, 97), (Orig, 97)]), []);
     }
 
     fn abbreviated_handshake() -> Vec<(Direction, Vec<u8>)> {
@@ -780,7 +895,7 @@ mod tests {
         let mut dialogue = full_handshake();
         dialogue[0].1 = hello;
         let events = run(&dialogue);
-        assert_eq!(loops(&events).len(), 2);
+        assert_eq!(loops(&events).len(), 3);
         assert!(has(&events, &EventKind::Confirmed));
         assert_eq!(testkit::probe(&PROTOCOL, Carrier::Stream, &dialogue[0].1, &[]), Probe::Match);
     }
@@ -804,7 +919,7 @@ mod tests {
         let mut dialogue = full_handshake();
         dialogue[1].1 = records;
         let whole = run(&dialogue);
-        assert_eq!(loops(&whole).len(), 2);
+        assert_eq!(loops(&whole).len(), 3);
         assert_eq!(whole, stream(&PROTOCOL, &turns(&dialogue), 1_000));
     }
 
