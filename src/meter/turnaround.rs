@@ -26,21 +26,22 @@ struct Question {
 #[derive(Debug, Default)]
 pub struct Turnaround {
     open: Vec<Question>,
-    /// Of the segment at hand: where it ends, and what it acknowledges.
-    segment: Option<(u32, u32)>,
+    /// Of the segment at hand: who sent it, where it ends, and what it acknowledges.
+    segment: Option<(Direction, u32, u32)>,
 }
 
 impl Turnaround {
-    /// The events that follow come from a segment that ends at this sequence number and acknowledges that one.
-    pub const fn on_segment(&mut self, end: u32, ack: u32) {
-        self.segment = Some((end, ack));
+    /// The events that follow come from a segment of `dir` that ends at this sequence number and acknowledges that one.
+    pub const fn on_segment(&mut self, dir: Direction, end: u32, ack: u32) {
+        self.segment = Some((dir, end, ack));
     }
 
     /// An event of the flow's analyzer.
     pub fn on_event(&mut self, event: &Event) -> Option<RttSample> {
         match event.kind {
             EventKind::Ask(of) => {
-                let end = self.segment.map(|(end, _)| end);
+                // Some analyzers tell a question only with its answer; then its segment is gone.
+                let end = self.segment.filter(|(dir, ..)| *dir == event.dir).map(|(_, end, _)| end);
                 self.ask(Question { at: event.at, dir: event.dir, of, repeated: false, end });
                 None
             }
@@ -70,7 +71,8 @@ impl Turnaround {
             Direction::Resp => Side::Server,
         };
         // Serial number arithmetic (RFC 1982).
-        if let (Some(end), Some((_, ack))) = (question.end, self.segment)
+        if let (Some(end), Some((sender, _, ack))) = (question.end, self.segment)
+            && sender == dir
             && ack.wrapping_sub(end) >= 1 << 31
         {
             return None;
@@ -107,9 +109,9 @@ mod tests {
         let event = |ms: i64, dir, kind| Event { at: Timestamp::from_nanos(ms * 1_000_000), dir, kind };
         for (ack, answers) in [(5, true), (6, true), (4, false), (u32::MAX, false)] {
             let mut m = Turnaround::default();
-            m.on_segment(5, 77);
+            m.on_segment(Direction::Resp, 5, 77);
             m.on_event(&event(0, Direction::Resp, EventKind::Ask(of)));
-            m.on_segment(78, ack);
+            m.on_segment(Direction::Orig, 78, ack);
             let sample = m.on_event(&event(40, Direction::Orig, EventKind::Answer(of)));
             assert_eq!(sample.is_some(), answers, "{ack}");
         }

@@ -304,7 +304,7 @@ impl Connection {
         }
         let limits = Limits::default();
         if tcp.flags.has(TcpFlags::ACK) {
-            turnaround.on_segment(seq.wrapping_add(packet.payload_len), tcp.ack);
+            turnaround.on_segment(dir, seq.wrapping_add(packet.payload_len), tcp.ack);
             let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
             peer.on_ack(tcp.ack, &mut |chunk| {
                 on_chunk(reading, chunk, dir.flip(), budget, story, turnaround, news);
