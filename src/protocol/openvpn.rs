@@ -214,6 +214,15 @@ fn replay_id_at(bytes: &[u8], at: usize, may_negotiate: bool) -> bool {
     (1..=RESET_PACKET_ID).contains(&id) && (1_000_000_000..=4_000_000_000).contains(&seconds)
 }
 
+/// Whether a renewal goes on under tls-crypt with a key that the session before gave, as it does between two OpenVPNs from
+/// 2.6 on, whatever protects the first handshake (`dyn_tls_crypt`). With an HMAC of 32 bytes only the small number
+/// tells, where the HMAC would stand.
+fn is_encrypted_reset(bytes: &[u8], protection: Protection) -> bool {
+    let number = bytes.get(9..13).and_then(|b| b.first_chunk()).map_or(u32::MAX, |b| u32::from_be_bytes(*b));
+    let small = (1..1 << 16).contains(&number);
+    bytes.len() >= CRYPT_RESET && (protection == Protection::None || small)
+}
+
 /// Whether the last two bytes are the length of a wrapped key that fills the packet behind an encrypted reset.
 fn wrapped_key_fits(bytes: &[u8]) -> bool {
     let Some(length) = bytes.last_chunk::<2>().map(|b| usize::from(u16::from_be_bytes(*b))) else { return false };
@@ -419,6 +428,8 @@ struct OpenVpn {
     packets: u8,
     unacknowledged: Ends<Unacknowledged>,
     alone: Ends<Alone>,
+    /// The key whose control packets are encrypted though the first ones were not.
+    dynamic: Option<u8>,
     done: bool,
 }
 
@@ -525,7 +536,11 @@ impl OpenVpn {
         if session != own {
             return;
         }
-        let Some(at) = client.protection.acknowledgments() else {
+        if opcode == SOFT_RESET_V1 {
+            self.dynamic = is_encrypted_reset(bytes, client.protection).then_some(key);
+        }
+        let readable = client.protection.acknowledgments().filter(|_| self.dynamic != Some(key));
+        let Some(at) = readable else {
             return self.on_encrypted(dir, span, (opcode, key), bytes.len(), events);
         };
         let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
@@ -1009,6 +1024,26 @@ mod tests {
             .map(|(asked, answered)| [(ack, true, asked), (ack, false, answered)])
             .concat();
         assert_eq!(loops(&run(&turns)), expected);
+    }
+
+    #[test]
+    fn a_renewal_may_be_encrypted_though_the_first_handshake_was_not() {
+        for protection in [Protection::None, Protection::TlsAuth(20), Protection::TlsAuth(32)] {
+            let crypt = |opcode: u8, own, inner: usize| {
+                let mut out = packet(opcode, own, Protection::TlsCrypt, &vec![0; inner]);
+                out[0] |= 1;
+                out
+            };
+            let mut turns = dialogue(protection);
+            turns.extend([
+                (Resp, crypt(SOFT_RESET_V1, SERVER, 5)),  // 3
+                (Orig, crypt(SOFT_RESET_V1, CLIENT, 17)), // 4
+                (Resp, crypt(ACK_V1, SERVER, 13)),
+            ]);
+            let ack = "control-ack";
+            let expected = [(ack, true, 3), (ack, false, 4), (ack, true, 4), (ack, false, 5)];
+            assert_eq!(loops(&run(&turns)), expected, "{protection:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,123 @@
+#!/bin/bash
+# Programs whose round trips are known: a client and a server with a delay on either side of the capture point, and ping
+# from there to both before each. Makes known-quic.pcap (aioquic 1.7.2 with Retry and spin bit), known-dtls.pcap
+# (OpenSSL 3.0.22), known-stun.pcap (aioice, two ends that check consent), known-openvpn.pcap (OpenVPN 2.6.14, whose keys
+# are renewed every 4 s) and RTT.tsv (the least ping of each side, in ms). As root; needs iproute2, tcpdump, openssl,
+# openvpn and a Python with aioquic 1.7.2 and aiortc 1.16.0 (PyPI).
+# (Of the known-stun.pcap kept here packets of the next program, which its tcpdump still saw, were left out.)
+# usage: known-rtt.sh PYTHON OUTDIR
+set -eu
+python=$1 out=$2 work=$(mktemp -d)
+stop() { kill $(jobs -p) 2>/dev/null || true; sleep 0.5; for n in a m b; do ip netns del loops-$n 2>/dev/null || true; done; rm -r "$work"; }
+trap stop EXIT
+for n in a m b; do ip netns add loops-$n; ip -n loops-$n link set lo up; done
+
+# Two TUN devices in two namespaces, and so many ms of delay each way between them.
+cat > "$work/leg.py" <<'P'
+import ctypes, fcntl, heapq, os, select, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def tun(ns, name):
+    libc.setns(os.open(f"/var/run/netns/{ns}", os.O_RDONLY), 0)
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH", name.encode(), 0x1001))
+    return fd
+fds, delay = [tun(*sys.argv[1:3]), tun(*sys.argv[3:5])], float(sys.argv[5]) / 1e3
+queue, n = [], 0
+print("ready", flush=True)
+while True:
+    wait = max(0, queue[0][0] - time.monotonic() - 0.0002) if queue else 1
+    for fd in select.select(fds, [], [], wait)[0]:
+        packet = os.read(fd, 2048)
+        n += 1
+        heapq.heappush(queue, (time.monotonic() + delay, n, fds[1 - fds.index(fd)], packet))
+    while queue and queue[0][0] - time.monotonic() < 0.0002:
+        due = heapq.heappop(queue)
+        while due[0] > time.monotonic(): pass
+        try: os.write(due[2], due[3])
+        except OSError: pass
+P
+leg() { # name, its address, the middle's device and address, delay
+    "$python" "$work/leg.py" loops-$1 leg loops-m leg-$1 $4 > "$work/leg-$1" &
+    until grep -q ready "$work/leg-$1"; do sleep 0.1; done
+    ip -n loops-$1 addr add $2 peer $3 dev leg; ip -n loops-$1 link set leg up mtu 1400
+    ip -n loops-m addr add $3 peer $2 dev leg-$1; ip -n loops-m link set leg-$1 up mtu 1400
+    ip -n loops-$1 route add default via $3
+}
+leg a 192.0.2.10 192.0.2.1 16
+leg b 198.51.100.20 198.51.100.1 27
+ip netns exec loops-m sysctl -qw net.ipv4.ip_forward=1
+within() { local n=$1; shift; ip netns exec loops-$n "$@"; }
+least() { within m ping -qc 20 -i 0.05 $1 | sed -n 's#.*= \([0-9.]*\)/.*#\1#p'; }
+# Address pairs are the same, so each capture has its own ping.
+printf 'capture\tclient_ms\tserver_ms\n' > "$out/RTT.tsv"
+capture() { # name, filter
+    printf '%s\t%s\t%s\n' "$1" "$(least 192.0.2.10)" "$(least 198.51.100.20)" >> "$out/RTT.tsv"
+    ip netns exec loops-m tcpdump -qi leg-a -U -w "$out/$1" "$2" 2>/dev/null & dump=$!; sleep 1
+}
+finish() { sleep 0.5; for n in a b; do ip netns pids loops-$n | xargs -r kill || true; done; kill $dump; wait $dump || true; }
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=known.example -keyout "$work/key" -out "$work/cert" \
+    -addext 'extendedKeyUsage=serverAuth,clientAuth' -addext 'keyUsage=digitalSignature,keyCertSign' 2>/dev/null
+
+cat > "$work/quic.py" <<'P'
+import asyncio, ssl, sys
+from aioquic.asyncio import connect, serve
+from aioquic.quic.configuration import QuicConfiguration
+role, work = sys.argv[1:3]
+async def echo(reader, writer):
+    while data := await reader.read(64):
+        writer.write(data)
+async def main():
+    if role == "server":
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=["echo"])
+        configuration.load_cert_chain(f"{work}/cert", f"{work}/key")
+        await serve("198.51.100.20", 4433, configuration=configuration, retry=True,
+                    stream_handler=lambda r, w: asyncio.ensure_future(echo(r, w)))
+        await asyncio.sleep(60)
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=["echo"], verify_mode=ssl.CERT_NONE, server_name="known.example")
+    async with connect("198.51.100.20", 4433, configuration=configuration) as client:
+        reader, writer = await client.create_stream()
+        for _ in range(160):
+            writer.write(b"spin")
+            await asyncio.sleep(0.02)
+asyncio.run(main())
+P
+capture known-quic.pcap 'udp port 4433'
+within b "$python" "$work/quic.py" server "$work" & server=$!
+sleep 2; within a "$python" "$work/quic.py" client "$work"; finish
+
+capture known-dtls.pcap 'udp port 4444'
+within b openssl s_server -dtls1_2 -listen -port 4444 -cert "$work/cert" -key "$work/key" -quiet >/dev/null 2>&1 & server=$!
+sleep 1; (sleep 2) | within a openssl s_client -dtls1_2 -connect 198.51.100.20:4444 >/dev/null 2>&1 || true; finish
+
+cat > "$work/ice.py" <<'P'
+import asyncio, json, os, sys
+import aioice
+role, work = sys.argv[1:3]
+async def other(name):
+    while not os.path.exists(f"{work}/{name}"): await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
+    return json.load(open(f"{work}/{name}"))
+async def main():
+    ice = aioice.Connection(ice_controlling=role == "a", use_ipv6=False)
+    await ice.gather_candidates()
+    mine = [c.to_sdp() for c in ice.local_candidates]
+    json.dump([mine, ice.local_username, ice.local_password], open(f"{work}/{role}.ice", "w"))
+    theirs, ice.remote_username, ice.remote_password = await other({"a": "b", "b": "a"}[role] + ".ice")
+    for candidate in theirs: await ice.add_remote_candidate(aioice.Candidate.from_sdp(candidate))
+    await ice.add_remote_candidate(None)
+    await ice.connect()
+    await asyncio.sleep(40)
+    await ice.close()
+asyncio.run(main())
+P
+capture known-stun.pcap udp
+within b "$python" "$work/ice.py" b "$work" & server=$!
+within a "$python" "$work/ice.py" a "$work"; finish
+
+capture known-openvpn.pcap 'udp port 1194'
+openssl dhparam -dsaparam -out "$work/dh" 2048 2>/dev/null
+common="--proto udp --port 1194 --dev-type tun --ca $work/cert --cert $work/cert --key $work/key --reneg-sec 4 --verb 0 --cipher AES-256-GCM --data-ciphers AES-256-GCM"
+within b openvpn $common --dev known-b --tls-server --dh "$work/dh" --ifconfig 10.9.0.1 10.9.0.2 & server=$!
+sleep 1; within a openvpn $common --dev known-a --tls-client --remote 198.51.100.20 --ifconfig 10.9.0.2 10.9.0.1 & client=$!
+sleep 14; finish

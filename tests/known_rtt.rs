@@ -1,0 +1,85 @@
+//! Methods whose answer is known: captures of real programs between two delay lines, and ping from the capture point to
+//! both ends (`captures/protocols/how/known-rtt.sh`, `captures/protocols/RTT.tsv`).
+//!
+//! No round trip may be shorter than the fixed delay of its line; the least of each method has to come as close to the
+//! least ping as what its program does in between allows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops by panicking"
+)]
+
+mod common;
+
+use common::{analyze, table};
+use farmlight::base::{Layer, Side};
+use std::path::Path;
+
+/// The delay lines to the client and to the server, there and back, in ms.
+const LINES: [(Side, f64); 2] = [(Side::Client, 32.0), (Side::Server, 54.0)];
+/// What the clock may take away.
+const CLOCK_MS: f64 = 0.05;
+
+/// A method that the capture has to show, at least so often, and how far its least may be beyond ping's, in ms.
+struct Known {
+    capture: &'static str,
+    layer: Layer,
+    side: Side,
+    method: &'static str,
+    n: usize,
+    beyond_ms: f64,
+}
+
+const fn known(
+    capture: &'static str,
+    layer: Layer,
+    side: Side,
+    (method, n, beyond_ms): (&'static str, usize, f64),
+) -> Known {
+    Known { capture, layer, side, method, n, beyond_ms }
+}
+
+const ALL: &[Known] = &[
+    known("known-quic.pcap", Layer::Quic, Side::Client, ("retry", 1, 5.0)),
+    // The rest of the server's flight, and a program in Python.
+    known("known-quic.pcap", Layer::Quic, Side::Client, ("handshake", 1, 25.0)),
+    known("known-quic.pcap", Layer::Quic, Side::Client, ("spin", 20, 2.0)),
+    known("known-quic.pcap", Layer::Quic, Side::Server, ("initial", 2, 5.0)),
+    known("known-quic.pcap", Layer::Quic, Side::Server, ("spin", 20, 2.0)),
+    known("known-dtls.pcap", Layer::Dtls, Side::Client, ("hello-verify", 1, 15.0)),
+    known("known-dtls.pcap", Layer::Dtls, Side::Client, ("server-hello-done", 1, 35.0)),
+    known("known-dtls.pcap", Layer::Dtls, Side::Server, ("client-hello", 2, 10.0)),
+    known("known-dtls.pcap", Layer::Dtls, Side::Server, ("client-finished", 1, 5.0)),
+    known("known-stun.pcap", Layer::Stun, Side::Client, ("binding", 5, 2.0)),
+    known("known-stun.pcap", Layer::Stun, Side::Server, ("binding", 5, 2.0)),
+    known("known-openvpn.pcap", Layer::OpenVpn, Side::Client, ("server-reset", 1, 12.0)),
+    known("known-openvpn.pcap", Layer::OpenVpn, Side::Client, ("control-ack", 3, 2.0)),
+    known("known-openvpn.pcap", Layer::OpenVpn, Side::Server, ("client-reset", 1, 2.0)),
+    known("known-openvpn.pcap", Layer::OpenVpn, Side::Server, ("control-ack", 3, 2.0)),
+];
+
+#[test]
+fn the_least_of_each_method_is_pings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/protocols");
+    for row in table(&folder.join("RTT.tsv")) {
+        let analysis = analyze(&folder.join(&row["capture"]), 1);
+        let samples: Vec<_> = analysis.sessions.iter().flat_map(|s| &s.samples).filter(|s| !s.ambiguous).collect();
+        for (side, line) in LINES {
+            let ping: f64 = row[if side == Side::Client { "client_ms" } else { "server_ms" }].parse().unwrap();
+            for sample in samples.iter().filter(|s| s.side == side) {
+                let ms = sample.rtt.as_secs_f64() * 1e3;
+                assert!(ms >= line - CLOCK_MS, "{}: {} of {ms} ms is below {line}", row["capture"], sample.method);
+            }
+            for known in ALL.iter().filter(|k| k.capture == row["capture"] && k.side == side) {
+                let of = samples.iter().filter(|s| (s.side, s.layer, s.method) == (side, known.layer, known.method));
+                let ms: Vec<f64> = of.map(|s| s.rtt.as_secs_f64() * 1e3).collect();
+                let least = ms.iter().copied().fold(f64::INFINITY, f64::min);
+                let what = format!("{} {} {}", known.capture, side.name(), known.method);
+                assert!(ms.len() >= known.n, "{what}: {} round trips", ms.len());
+                assert!(least <= ping + known.beyond_ms, "{what}: {least} ms where ping says {ping}");
+            }
+        }
+    }
+}
