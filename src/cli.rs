@@ -3,7 +3,7 @@
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
 use crate::evidence::{Policy, Severity};
-use crate::intel::{AllowEntry, GeoPoint, Networks};
+use crate::intel::{AllowEntry, GeoPoint, Networks, Premises};
 use crate::simulate::{Access, Vantage};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -352,7 +352,8 @@ pub struct RunArgs {
     /// The site's own networks: their addresses are never judged.
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub internal: Vec<String>,
-    /// Networks that VPN users get inner addresses from: never judged either.
+    /// Networks that VPN users get inner addresses from: what passes there is joined to the tunnel outside
+    /// [default: every private address that opens connections may be one].
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub vpn_pool: Vec<String>,
     /// Worker threads; 1 runs all on one [default: 1].
@@ -477,8 +478,8 @@ pub struct RunConfig {
     pub intel: Option<PathBuf>,
     /// Capture point.
     pub site: Option<GeoPoint>,
-    /// Addresses that are never judged.
-    pub own: Networks,
+    /// Addresses that are never judged, and those that VPN users have inside their tunnels.
+    pub premises: Premises,
     /// Worker threads.
     pub workers: usize,
     /// Severity to fail on.
@@ -539,12 +540,11 @@ impl RunArgs {
         let value = |option, reason: String| UsageError::Value { option, reason };
         let site = merged.site.as_deref().map(str::parse::<GeoPoint>).transpose();
         let site = site.map_err(|e| value("--site", e.to_string()))?;
-        let own = merged.internal.iter().chain(&merged.vpn_pool).map(|s| s.trim()).collect::<Vec<_>>().join(",");
-        let own = if own.is_empty() {
-            Networks::default()
-        } else {
-            own.parse().map_err(|e: crate::intel::NetworksError| value("--internal, --vpn-pool", e.to_string()))?
+        let networks = |option, list: &[String]| {
+            list.join(",").parse::<Networks>().map_err(|error| value(option, error.to_string()))
         };
+        let premises =
+            Premises::new(networks("--internal", &merged.internal)?, networks("--vpn-pool", &merged.vpn_pool)?);
         let workers = merged.workers.unwrap_or(1);
         if !(1..=64).contains(&workers) {
             return Err(value("--workers", format!("{workers} is not between 1 and 64")));
@@ -553,7 +553,7 @@ impl RunArgs {
         Ok(RunConfig {
             file: merged.config,
             site,
-            own,
+            premises,
             workers,
             out: merged.out,
             format: merged.format.unwrap_or(Format::Table),
@@ -639,7 +639,7 @@ mod tests {
         let args = RunArgs { config: Some(path.clone()), workers: Some(2), ..RunArgs::default() };
         let config = args.resolve().unwrap();
         assert_eq!(config.workers, 2);
-        assert!(config.own.contains("10.1.2.3".parse().unwrap()));
+        assert!(config.premises.is_own("10.1.2.3".parse().unwrap()));
         assert!(config.site.is_some());
         std::fs::write(&path, "sight = \"39.0,-77.5\"\n").unwrap();
         let args = RunArgs { config: Some(path), ..RunArgs::default() };

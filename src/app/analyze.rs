@@ -95,7 +95,10 @@ fn read_all(
 }
 
 pub(super) fn engine_config(config: &RunConfig) -> EngineConfig {
-    EngineConfig { workers: config.workers, limits: Limits { flows: config.max_flows, ..Limits::default() } }
+    EngineConfig {
+        workers: config.workers,
+        limits: Limits { flows: config.max_flows, premises: Arc::new(config.premises.clone()), ..Limits::default() },
+    }
 }
 
 /// Raises `stop` on these signals; a second one ends the program at once.

@@ -174,6 +174,7 @@ impl Outlet for WorkerOutlet {
             News::Claim(located) => self.records.ledger.on_claim(located),
             // The worker has seen to these.
             News::Asked { .. } | News::Answered { .. } => {}
+            News::Volumes { side, address, volumes } => self.records.ledger.on_volumes(side, address, volumes),
         }
     }
 }

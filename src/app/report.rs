@@ -5,8 +5,8 @@ use super::outlet::{Current, Notes, Records, Sessions};
 use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
-    Account, Case, Finding, Forgotten, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict, expected_ms,
-    false_discovery_rates, judge_all,
+    Account, Case, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict,
+    expected_ms, false_discovery_rates, judge, judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -148,7 +148,7 @@ impl Bench {
 
     /// An empty ledger that knows what the user's files say of who is where.
     pub(super) fn ledger(&mut self, config: &RunConfig, limits: LedgerLimits) -> Arc<Ledger> {
-        let ledger = Ledger::new(config.own.clone(), limits).with_pseudonyms(self.pseudonyms.clone());
+        let ledger = Ledger::new(config.premises.clone(), limits).with_pseudonyms(self.pseudonyms.clone());
         for roll in std::mem::take(&mut self.rolls) {
             for (line, reason) in &roll.left_out {
                 tracing::warn!("--identities: line {line} left out: {reason}");
@@ -163,11 +163,20 @@ impl Bench {
 
     /// The judgement on one endpoint.
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
-        ledger.look(address, |account| self.judge_account(ledger, address, account, told))
+        // Not while the account is locked: these are accounts, too.
+        let inner = ledger.inner_of(address);
+        ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, told))
     }
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
-    fn judge_account(&self, ledger: &Ledger, address: IpAddr, account: &Account, told: bool) -> Judgement {
+    fn judge_account(
+        &self,
+        ledger: &Ledger,
+        address: IpAddr,
+        account: &Account,
+        inner: &[Inner],
+        told: bool,
+    ) -> Judgement {
         let place = self.place_of(ledger, address, account);
         let people = match (account.first_seen, account.last_seen) {
             (Some(from), Some(to)) => ledger.claims().between(address, from, to),
@@ -181,10 +190,14 @@ impl Bench {
         let case = Case {
             people: &people,
             at_once,
+            inner,
             journey: journey.as_ref(),
             ..Case::new(account, place.as_ref(), &self.site)
         };
-        let mut findings = judge_all(address, &case, &self.site, told);
+        let mut findings = match ledger.joins().of_inner(address) {
+            Some(joined) => vec![self.left_to(joined.outer, address, account, told)],
+            None => judge_all(address, &case, &self.site, told),
+        };
         findings.iter_mut().for_each(|finding| self.note(finding, &people));
         (findings, place)
     }
@@ -217,6 +230,16 @@ impl Bench {
             Some(home) => Some(place.unwrap_or_default().at_home(home)),
             None => place,
         }
+    }
+
+    /// What is said of an address inside a tunnel: nothing, its packets count for the endpoint outside.
+    fn left_to(&self, outer: IpAddr, address: IpAddr, account: &Account, told: bool) -> Finding {
+        let silent = Account { first_seen: account.first_seen, last_seen: account.last_seen, ..Account::default() };
+        let mut finding = judge(address, &silent, None, &self.site, told);
+        if told {
+            finding.missing = vec![format!("nothing: it is inside the tunnel of {outer} and counts there")];
+        }
+        finding
     }
 
     fn note(&self, finding: &mut Finding, people: &[Arc<Identity>]) {
@@ -286,6 +309,7 @@ impl Run<'_> {
 
     /// Judges every endpoint and keeps the findings to tell of, in the order their endpoints were first seen.
     fn endpoints(&self) -> anyhow::Result<Judged> {
+        self.ledger.join_tunnels();
         let mut judged = Judged::default();
         if let Some(dir) = &self.config.out {
             let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);
@@ -299,7 +323,8 @@ impl Run<'_> {
         } else {
             // Without a file the order of judging doesn't matter: walk the ledger as it lies in memory.
             self.ledger.for_each(|address, account| {
-                let (findings, _) = self.bench.judge_account(self.ledger, address, account, false);
+                let (findings, _) =
+                    self.bench.judge_account(self.ledger, address, account, &self.ledger.inner_of(address), false);
                 judged.count(&findings, self.config.all);
             });
         }
@@ -321,10 +346,12 @@ impl Run<'_> {
     ) -> io::Result<()> {
         let name = self.ledger.name_of(finding.endpoint);
         let expected = expected_ms(place, &self.bench.site);
+        let inner = self.ledger.inner_of(finding.endpoint);
+        let outer = self.ledger.joins().of_inner(finding.endpoint).copied();
         let record = self.ledger.look(finding.endpoint, |account| {
             let record = EndpointRecord::of(account, finding, place, name, expected);
             let record = record.with_identities(&finding.identities).with_tunnels(self.ledger.claims());
-            record.under(self.bench.pseudonyms.as_ref())
+            record.with_joins(&inner, outer.as_ref()).under(self.bench.pseudonyms.as_ref())
         });
         record.map_or(Ok(()), |record| lines.write(&record))
     }
@@ -496,7 +523,8 @@ pub(super) fn print_finding<W: Write>(
     place: Option<&Place>,
 ) -> io::Result<()> {
     let expected = expected_ms(place, &bench.site);
-    ledger.look(finding.endpoint, |account| table.finding(finding, account, place, expected)).unwrap_or(Ok(()))
+    let inner = ledger.inner_of(finding.endpoint);
+    ledger.look(finding.endpoint, |account| table.finding(finding, account, &inner, place, expected)).unwrap_or(Ok(()))
 }
 
 fn input_record(input: &InputReport) -> InputRecord {

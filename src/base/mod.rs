@@ -10,6 +10,7 @@ mod rtt;
 mod shape;
 mod sign;
 mod time;
+mod volume;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
@@ -19,6 +20,7 @@ pub use rtt::{Layer, RttSample, Side};
 pub use shape::{Burst, Bursts, Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use time::Timestamp;
+pub use volume::{TunnelSide, Volume};
 
 /// Who of the two ends of a flow sent something (Zeek's `is_orig`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -375,6 +375,15 @@ impl Claims {
         legs
     }
 
+    /// The same, and who says so.
+    #[must_use]
+    pub fn tunnel_of(&self, inner: IpAddr, at: Timestamp) -> Option<(IpAddr, &'static str)> {
+        let outer = self.outside_of(inner, at)?;
+        let stays = self.stays.get(&outer)?;
+        let said = stays.iter().filter(|(name, span)| name.inner == Some(inner) && span.covers(at));
+        said.max_by_key(|(name, span)| (span.sureness, name.source)).map(|(name, _)| (outer, name.source))
+    }
+
     /// Every stay, in order of its beginning.
     #[must_use]
     pub fn in_order(&self) -> Vec<StayOf> {

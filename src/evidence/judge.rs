@@ -7,7 +7,8 @@
 use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
 use super::{
-    Account, Evidence, Facts, Finding, Hypothesis, Innocent, Journey, Policy, Question, Severity, Verdict, signed,
+    Account, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Severity, Verdict,
+    signed,
 };
 use crate::base::{Identity, Layer};
 use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
@@ -42,6 +43,8 @@ pub struct Case<'a> {
     pub at_once: Option<usize>,
     /// The fastest way that one of them would have had to travel to or from it.
     pub journey: Option<&'a Journey>,
+    /// What is known of the traffic inside its tunnel, by address.
+    pub inner: &'a [Inner],
     /// Names of rules that are not asked (for measuring what each is worth).
     pub without: &'a [&'a str],
 }
@@ -51,7 +54,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(account: &'a Account, place: Option<&'a Place>, site: &Site) -> Self {
         let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
-        Self { account, place, expected, people: &[], at_once: None, journey: None, without: &[] }
+        Self { account, place, expected, people: &[], at_once: None, journey: None, inner: &[], without: &[] }
     }
 
     /// What its sessions tell beside their round trips.

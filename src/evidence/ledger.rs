@@ -4,19 +4,20 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
-use super::{ClaimLimits, Claims, Facts};
-use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp};
+use super::tunnels::{Tunnels, by_claims};
+use super::{ClaimLimits, Claims, Facts, Joined, Joins};
+use crate::base::{Key, Layer, Located, RttSample, Side, Timestamp, TunnelSide, Volume};
 use crate::fingerprint::{Ladder, Path};
 use crate::flow::{FiveTuple, Flow};
-use crate::intel::{Networks, Pseudonyms};
+use crate::intel::{Premises, Pseudonyms};
 use crate::session::{Session, Story};
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Bounds of the ledger.
@@ -24,6 +25,8 @@ use std::time::Duration;
 pub struct LedgerLimits {
     /// Endpoints with an account; more are counted only.
     pub endpoints: usize,
+    /// Accounts of the site's own addresses, kept in case they turn out to be inside a worker's tunnel.
+    pub hidden: usize,
     /// Addresses with names.
     pub names: usize,
     /// Whether to note which accounts have changed, for [`Ledger::take_changed`].
@@ -32,7 +35,7 @@ pub struct LedgerLimits {
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        Self { endpoints: 1_000_000, names: 100_000, track_changes: false }
+        Self { endpoints: 1_000_000, hidden: 100_000, names: 100_000, track_changes: false }
     }
 }
 
@@ -154,6 +157,17 @@ impl std::ops::AddAssign for Forgotten {
     }
 }
 
+/// What is known of an address inside a worker's tunnel.
+#[derive(Debug, Clone)]
+pub struct Inner {
+    /// The address.
+    pub address: IpAddr,
+    /// Its account.
+    pub account: Account,
+    /// How it was joined.
+    pub joined: Joined,
+}
+
 /// Accounts and names.
 #[derive(Debug)]
 pub struct Ledger {
@@ -162,21 +176,28 @@ pub struct Ledger {
     /// When each name was first and last heard.
     names: DashMap<IpAddr, BTreeMap<String, (Timestamp, Timestamp)>, foldhash::fast::RandomState>,
     claims: Claims,
-    own: Networks,
+    /// Of the site's own addresses that may be inside a tunnel; seen only once they are joined to one.
+    hidden: DashMap<IpAddr, Box<Account>, foldhash::fast::RandomState>,
+    tunnels: Tunnels,
+    joins: RwLock<Arc<Joins>>,
+    premises: Premises,
     limits: LedgerLimits,
     turned_away: AtomicU64,
     changed: Mutex<BTreeSet<IpAddr>>,
 }
 
 impl Ledger {
-    /// An empty ledger. Addresses in `own` are the site's and get no account.
+    /// An empty ledger. The site's own addresses get no account.
     #[must_use]
-    pub fn new(own: Networks, limits: LedgerLimits) -> Self {
+    pub fn new(premises: impl Into<Premises>, limits: LedgerLimits) -> Self {
         Self {
             accounts: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             names: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             claims: Claims::new(ClaimLimits::default()),
-            own,
+            hidden: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            tunnels: Tunnels::new(),
+            joins: RwLock::default(),
+            premises: premises.into(),
             limits,
             turned_away: AtomicU64::new(0),
             changed: Mutex::default(),
@@ -207,7 +228,7 @@ impl Ledger {
     fn note_change(&self, address: IpAddr, fresh: &[RttSample], lag: Option<Duration>) {
         if self.limits.track_changes
             && (lag.is_some() || fresh.iter().any(counts))
-            && !self.own.contains(address)
+            && self.is_shown(address)
             && let Ok(mut changed) = self.changed.lock()
         {
             changed.insert(address);
@@ -256,6 +277,8 @@ impl Ledger {
             forgotten.endpoints += u64::from(!keep);
             keep
         });
+        self.hidden.retain(|_, account| account.last_seen.is_none_or(|last| last >= before));
+        self.tunnels.forget_before(before);
         forgotten
     }
 
@@ -277,10 +300,55 @@ impl Ledger {
         names.iter().min_by_key(|(name, (first, _))| (*first, (*name).clone())).map(|(name, _)| name.clone())
     }
 
+    /// What passed when, outside or inside a tunnel.
+    pub fn on_volumes(&self, side: TunnelSide, address: IpAddr, volumes: &[Volume]) {
+        self.tunnels.add(side, address, volumes);
+    }
+
+    /// Finds out which address inside belongs to which tunnel outside. What was found before stays, unless a claim now
+    /// says otherwise.
+    pub fn join_tunnels(&self) {
+        let mut joins = Joins::default();
+        for inner in self.inside() {
+            let seen = self.look(inner, |account| [account.first_seen, account.last_seen]).unwrap_or_default();
+            if let Some(joined) = by_claims(&self.claims, inner, seen).filter(|j| self.accounts.contains_key(&j.outer))
+            {
+                joins.add(inner, joined);
+            }
+        }
+        self.joins().iter().for_each(|(inner, joined)| joins.add(inner, *joined));
+        self.tunnels.join_by_volume(&mut joins);
+        *self.joins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(joins);
+    }
+
+    /// What [`Self::join_tunnels`] found.
+    #[must_use]
+    pub fn joins(&self) -> Arc<Joins> {
+        Arc::clone(&self.joins.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known of the traffic inside the tunnel of an endpoint, by address.
+    #[must_use]
+    pub fn inner_of(&self, outer: IpAddr) -> Vec<Inner> {
+        let joins = self.joins();
+        let inner = joins.of_outer(outer).iter().filter_map(|address| {
+            let account = self.look(*address, Account::clone).unwrap_or_default();
+            Some(Inner { address: *address, account, joined: *joins.of_inner(*address)? })
+        });
+        inner.collect()
+    }
+
+    /// Addresses with an account that may be inside a tunnel, in no order.
+    fn inside(&self) -> Vec<IpAddr> {
+        let all = self.accounts.iter().chain(self.hidden.iter()).map(|entry| *entry.key());
+        all.filter(|address| self.premises.may_be_inner(*address)).collect()
+    }
+
     /// All endpoints in the order they were first seen; of equal times, by address.
     #[must_use]
     pub fn in_order(&self) -> Vec<(Option<Timestamp>, IpAddr)> {
         let mut all: Vec<_> = self.accounts.iter().map(|e| (e.value().first_seen, *e.key())).collect();
+        all.extend(self.shown().into_iter().map(|(address, account)| (account.first_seen, address)));
         all.sort_unstable();
         all
     }
@@ -290,19 +358,34 @@ impl Ledger {
         for entry in &self.accounts {
             f(*entry.key(), entry.value());
         }
+        self.shown().iter().for_each(|(address, account)| f(*address, account));
     }
 
     /// All accounts, sorted by address.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         let mut all: Vec<IpAddr> = self.accounts.iter().map(|e| *e.key()).collect();
+        all.extend(self.shown().into_iter().map(|(address, _)| address));
         all.sort_unstable();
         all
     }
 
     /// Looks at one account.
     pub fn look<R>(&self, address: IpAddr, f: impl FnOnce(&Account) -> R) -> Option<R> {
-        self.accounts.get(&address).map(|account| f(&account))
+        let account = self.accounts.get(&address).or_else(|| self.hidden.get(&address));
+        account.map(|account| f(&account))
+    }
+
+    /// The hidden accounts that are joined to a tunnel.
+    fn shown(&self) -> Vec<(IpAddr, Account)> {
+        let joins = self.joins();
+        let hidden = joins.iter().filter_map(|(inner, _)| Some((inner, self.hidden.get(&inner)?.as_ref().clone())));
+        hidden.collect()
+    }
+
+    /// Whether an endpoint is told of.
+    fn is_shown(&self, address: IpAddr) -> bool {
+        !self.premises.is_own(address) || self.joins().of_inner(address).is_some()
     }
 
     /// Endpoints with an account.
@@ -329,14 +412,23 @@ impl Ledger {
         self.turned_away.load(Ordering::Relaxed)
     }
 
+    /// Addresses whose traffic was not compared with tunnels because a bound was hit, each time it was told.
+    #[must_use]
+    pub fn volumes_turned_away(&self) -> u64 {
+        self.tunnels.turned_away()
+    }
+
     fn with(&self, address: IpAddr, f: impl FnOnce(&mut Account)) {
-        if self.own.contains(address) {
+        let hidden = self.premises.is_own(address);
+        if hidden && !self.premises.may_be_inner(address) {
             return;
         }
-        if let Some(mut account) = self.accounts.get_mut(&address) {
+        let (accounts, most) =
+            if hidden { (&self.hidden, self.limits.hidden) } else { (&self.accounts, self.limits.endpoints) };
+        if let Some(mut account) = accounts.get_mut(&address) {
             f(&mut account);
-        } else if self.accounts.len() < self.limits.endpoints {
-            f(&mut self.accounts.entry(address).or_default());
+        } else if accounts.len() < most {
+            f(&mut accounts.entry(address).or_default());
         } else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
@@ -459,7 +551,7 @@ mod tests {
 
     #[test]
     fn what_was_not_heard_of_for_long_is_forgotten_and_counted() {
-        let ledger = Ledger::new(Networks::default(), LedgerLimits::default());
+        let ledger = Ledger::new(Premises::default(), LedgerLimits::default());
         let t = |seconds: i64| Timestamp::from_parts(seconds, 0);
         for (at, last) in [(100, 1u8), (5_000, 2)] {
             let address = IpAddr::from([198, 51, 100, last]);

@@ -6,6 +6,7 @@
 //! or a calibration run.
 
 mod claims;
+mod covariation;
 mod discovery;
 mod facts;
 mod habits;
@@ -16,6 +17,8 @@ mod ledger;
 mod likelihood;
 mod policy;
 pub mod rules;
+mod series;
+mod tunnels;
 mod verdict;
 
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
@@ -24,6 +27,7 @@ pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use journey::{Journey, Stop};
 pub use judge::{Case, Site, expected_ms, judge, judge_all};
-pub use ledger::{Account, CitedFlow, Forgotten, Gap, Lag, Ledger, LedgerLimits};
+pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
+pub use tunnels::{Joined, Joins};
 pub use verdict::{Evidence, Finding, Innocent, Severity, Suppressed, Verdict, signed};

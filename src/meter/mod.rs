@@ -9,6 +9,7 @@ mod remote_echo;
 mod shape;
 mod tcp_handshake;
 mod turnaround;
+mod volume;
 
 pub use across::Across;
 pub use key_echo::KeyEcho;
@@ -16,3 +17,4 @@ pub use remote_echo::RemoteEcho;
 pub use shape::ShapeMeter;
 pub use tcp_handshake::TcpHandshake;
 pub use turnaround::Turnaround;
+pub use volume::VolumeMeter;

@@ -23,7 +23,7 @@ pub trait Outlet {
 }
 
 /// How to run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EngineConfig {
     /// Worker threads; 0 and 1 mean none: all on the caller's thread.
     pub workers: usize,
@@ -91,7 +91,7 @@ impl<O: Outlet + Send + 'static> Engine<O> {
             Crew::Inline(Box::new(Worker::new(&config.limits)), outlet())
         } else {
             let flows = config.limits.flows.max(if config.limits.flows == 0 { Limits::DEFAULT_FLOWS } else { 0 });
-            let limits = Limits { flows: flows.div_ceil(config.workers), ..config.limits };
+            let limits = Limits { flows: flows.div_ceil(config.workers), ..config.limits.clone() };
             Crew::Threads((0..config.workers).map(|_| lane(Worker::new(&limits), outlet())).collect())
         };
         Self {

@@ -6,6 +6,7 @@
 mod batch;
 mod engine;
 mod gather;
+mod volumes;
 mod worker;
 
 pub use engine::{Engine, EngineConfig, Outlet, Totals};

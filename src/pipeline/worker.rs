@@ -2,11 +2,14 @@
 
 use super::Outlet;
 use super::gather::Gather;
+use super::volumes::{Metered, Volumes};
 use crate::base::Timestamp;
 use crate::flow::{Flow, Table, Timeouts};
+use crate::intel::Premises;
 use crate::meter::Across;
 use crate::session::{Budget, Connection, News};
 use crate::wire::Packet;
+use std::sync::Arc;
 
 /// What a worker is given.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +23,7 @@ pub enum Input<'a> {
 }
 
 /// Bounds of one worker.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Flows at once; 0 means [`Limits::DEFAULT_FLOWS`].
     pub flows: usize,
@@ -28,6 +31,8 @@ pub struct Limits {
     pub timeouts: Timeouts,
     /// How much of a flow is read.
     pub budget: Budget,
+    /// Which addresses may be inside a tunnel.
+    pub premises: Arc<Premises>,
 }
 
 impl Limits {
@@ -61,7 +66,8 @@ impl WorkerCounts {
 /// One shard.
 #[derive(Debug)]
 pub struct Worker {
-    table: Table<Connection>,
+    table: Table<(Connection, Metered)>,
+    volumes: Volumes,
     gather: Gather,
     /// Loops that close on another flow than the one they were opened on.
     across: Across,
@@ -69,10 +75,13 @@ pub struct Worker {
     counts: WorkerCounts,
     clock: Timestamp,
     swept: Timestamp,
+    told: Timestamp,
 }
 
 /// Capture time between sweeps, in nanoseconds.
 const SWEEP_EVERY: i64 = 1_000_000_000;
+/// Capture time between two times that all volumes are told, in nanoseconds.
+const TELL_EVERY: i64 = 60_000_000_000;
 
 impl Worker {
     /// An empty shard.
@@ -87,6 +96,8 @@ impl Worker {
             counts: WorkerCounts::default(),
             clock: Timestamp::MIN,
             swept: Timestamp::MIN,
+            told: Timestamp::MIN,
+            volumes: Volumes::new(Arc::clone(&limits.premises)),
         }
     }
 
@@ -96,8 +107,10 @@ impl Worker {
             Input::Packet(packet, clock) => self.on_packet(packet, clock, out),
             Input::Tick(clock) => self.advance(clock, out),
             Input::End => {
-                let (counts, gather) = (&mut self.counts, &self.gather);
-                self.table.drain(|flow, connection| end(counts, gather, &flow, connection, out));
+                let mut closing =
+                    Closing { counts: &mut self.counts, gather: &self.gather, volumes: &mut self.volumes };
+                self.table.drain(|flow, state| closing.end(&flow, state, out));
+                self.volumes.flush(&mut |news| out.news(news));
             }
         }
     }
@@ -111,16 +124,18 @@ impl Worker {
     fn on_packet(&mut self, packet: &Packet<'_>, clock: Timestamp, out: &mut impl Outlet) {
         self.advance(clock, out);
         self.counts.packets += 1;
-        let (counts, gather) = (&mut self.counts, &self.gather);
-        let touch = self.table.touch(packet, clock, |flow, connection| end(counts, gather, &flow, connection, out));
+        let mut closing = Closing { counts: &mut self.counts, gather: &self.gather, volumes: &mut self.volumes };
+        let touch = self.table.touch(packet, clock, |flow, state| closing.end(&flow, state, out));
         if touch.duplicate {
             self.counts.duplicates += 1;
             return;
         }
-        let Some((flow, connection)) = self.table.pair_mut(touch.id) else { return };
+        let Some((flow, (connection, metered))) = self.table.pair_mut(touch.id) else { return };
         if touch.flipped {
             connection.on_flip();
+            self.volumes.on_end(std::mem::take(metered));
         }
+        let was_settled = connection.is_settled();
         let across = &mut self.across;
         connection.on_packet(flow, touch.dir, packet, &self.budget, &mut |news| match news {
             News::Asked { at, dir, of, token } => across.ask(at, dir, of, token),
@@ -132,6 +147,10 @@ impl Worker {
         {
             self.gather.on_lead(flow, kind);
         }
+        if !was_settled && !metered.is_tunnel() && connection.is_tunnel() {
+            self.volumes.on_tunnel(metered, flow);
+        }
+        self.volumes.on_packet(metered, flow, packet, touch.dir, &mut |news| out.news(news));
     }
 
     fn advance(&mut self, clock: Timestamp, out: &mut impl Outlet) {
@@ -140,14 +159,28 @@ impl Worker {
             return;
         }
         self.swept = self.clock;
-        let (counts, gather) = (&mut self.counts, &self.gather);
-        self.table.sweep(self.clock, |flow, connection| end(counts, gather, &flow, connection, out));
+        let mut closing = Closing { counts: &mut self.counts, gather: &self.gather, volumes: &mut self.volumes };
+        self.table.sweep(self.clock, |flow, state| closing.end(&flow, state, out));
+        if self.clock.nanos().saturating_sub(self.told.nanos()) >= TELL_EVERY {
+            self.told = self.clock;
+            self.volumes.flush(&mut |news| out.news(news));
+        }
     }
 }
 
-fn end(counts: &mut WorkerCounts, gather: &Gather, flow: &Flow, connection: Connection, out: &mut impl Outlet) {
-    counts.flows += 1;
-    let mut ended = connection.close(flow, &mut |news| out.news(news));
-    gather.on_end(&mut ended.session);
-    out.ended(ended);
+/// What hears of the end of a flow.
+struct Closing<'a> {
+    counts: &'a mut WorkerCounts,
+    gather: &'a Gather,
+    volumes: &'a mut Volumes,
+}
+
+impl Closing<'_> {
+    fn end(&mut self, flow: &Flow, (connection, metered): (Connection, Metered), out: &mut impl Outlet) {
+        self.counts.flows += 1;
+        self.volumes.on_end(metered);
+        let mut ended = connection.close(flow, &mut |news| out.news(news));
+        self.gather.on_end(&mut ended.session);
+        out.ended(ended);
+    }
 }

@@ -5,7 +5,10 @@
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
 use super::{Session, Story};
-use crate::base::{Claim, Direction, Event, EventKind, Layer, Located, Loop, RttSample, Side, Timestamp, Whereabouts};
+use crate::base::{
+    Claim, Direction, Event, EventKind, Layer, Located, Loop, RttSample, Side, Timestamp, TunnelSide, Volume,
+    Whereabouts,
+};
 use crate::flow::{Chunk, FiveTuple, Flow, Limits};
 use crate::meter::{KeyEcho, RemoteEcho, ShapeMeter, TcpHandshake, Turnaround};
 use crate::protocol::{Carrier, Category, Gait, Pdu, Protocol, gait_of};
@@ -61,6 +64,15 @@ pub enum News<'a> {
         token: u64,
         /// Where whoever knows the question puts the round trip.
         sample: &'a mut Option<RttSample>,
+    },
+    /// What passed when: of a tunnel from outside, or of an address that may be inside one.
+    Volumes {
+        /// Which of the two.
+        side: TunnelSide,
+        /// The worker's address on that side.
+        address: IpAddr,
+        /// Not told before.
+        volumes: &'a [Volume],
     },
 }
 
@@ -215,6 +227,19 @@ impl Connection {
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.stage == Stage::Reading
+    }
+
+    /// Whether nothing more will be learned before it ends.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.stage == Stage::Settled
+    }
+
+    /// Whether it has been recognised as a tunnel.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        let named = self.story.as_ref().and_then(|story| Some((story, story.named(true)?.0)));
+        named.is_some_and(|(story, protocol)| story.category(protocol) == Category::Vpn)
     }
 
     /// The kind of session for which this flow gathers others, if it does.

@@ -3,7 +3,7 @@
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
 use crate::base::{Ends, Fault, Identity, Timestamp};
-use crate::evidence::{Account, Claims, Evidence, Finding, Leg, StayOf};
+use crate::evidence::{Account, Claims, Evidence, Finding, Inner, Joined, Leg, StayOf};
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Distance, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::names_somebody;
@@ -271,7 +271,7 @@ pub struct EndpointRecord {
 }
 
 /// The other end of the tunnels that an address is one end of, in order of their beginning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct TunnelRecord {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inner: Vec<LegRecord>,
@@ -282,8 +282,29 @@ struct TunnelRecord {
 #[derive(Debug, Serialize)]
 struct LegRecord {
     ip: IpAddr,
-    from: String,
-    to: String,
+    /// Who says so, or how else it was found; absent where the claim was not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+}
+
+impl LegRecord {
+    fn claimed(leg: &Leg) -> Self {
+        let (from, to) = (Some(rfc3339(leg.from)), Some(rfc3339(leg.to)));
+        Self { ip: leg.address, by: None, correlation: None, overlap_s: None, from, to }
+    }
+
+    fn joined(ip: IpAddr, joined: &Joined) -> Self {
+        let correlation = joined.correlation.map(milli);
+        Self { ip, by: Some(joined.by), correlation, overlap_s: joined.overlap_s, from: None, to: None }
+    }
 }
 
 /// Ends of tunnels told of one endpoint, each way.
@@ -291,12 +312,20 @@ const LEGS: usize = 32;
 
 impl TunnelRecord {
     fn of(address: IpAddr, claims: &Claims) -> Option<Self> {
-        let told = |legs: Vec<Leg>| {
-            let leg = |leg: &Leg| LegRecord { ip: leg.address, from: rfc3339(leg.from), to: rfc3339(leg.to) };
-            legs.iter().take(LEGS).map(leg).collect::<Vec<_>>()
-        };
+        let told = |legs: Vec<Leg>| legs.iter().take(LEGS).map(LegRecord::claimed).collect::<Vec<_>>();
         let tunnel = Self { inner: told(claims.insides_of(address)), outer: told(claims.outsides_of(address)) };
         (!tunnel.inner.is_empty() || !tunnel.outer.is_empty()).then_some(tunnel)
+    }
+
+    /// Notes how an end was found; a claim of it keeps its times.
+    fn on_join(legs: &mut Vec<LegRecord>, ip: IpAddr, joined: &Joined) {
+        let mut told = LegRecord::joined(ip, joined);
+        if let Some(known) = legs.iter_mut().find(|leg| leg.ip == ip) {
+            (told.from, told.to) = (known.from.take(), known.to.take());
+            *known = told;
+        } else {
+            legs.push(told);
+        }
     }
 }
 
@@ -327,6 +356,8 @@ struct PlaceRecord {
 #[derive(Debug, Serialize)]
 struct RungRecord {
     layer: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: Option<IpAddr>,
     n: u64,
     min_ms: f64,
     p05_ms: f64,
@@ -373,7 +404,7 @@ impl EndpointRecord {
             place: place.filter(|p| !p.is_unknown()).map(PlaceRecord::of),
             identities: Vec::new(),
             tunnel: None,
-            ladder: rungs(account, expected_ms),
+            ladder: rungs(account, None, expected_ms),
             path: PathRecord {
                 hops: path.hops(),
                 mss: path.mss().map(|(mss, _)| mss),
@@ -384,6 +415,23 @@ impl EndpointRecord {
             verdict: finding.verdict.name(),
             score: milli(finding.score),
         }
+    }
+
+    /// The same, with the traffic inside its tunnel, whose rungs follow its own, or with the tunnel that it is inside of.
+    #[must_use]
+    pub fn with_joins(mut self, inner: &[Inner], outer: Option<&Joined>) -> Self {
+        if inner.is_empty() && outer.is_none() {
+            return self;
+        }
+        let tunnel = self.tunnel.get_or_insert_default();
+        for one in inner {
+            TunnelRecord::on_join(&mut tunnel.inner, one.address, &one.joined);
+            self.ladder.extend(rungs(&one.account, Some(one.address), None));
+        }
+        if let Some(joined) = outer {
+            TunnelRecord::on_join(&mut tunnel.outer, joined.outer, joined);
+        }
+        self
     }
 
     /// The same, with who is said to have been there.
@@ -464,13 +512,14 @@ impl<'a> IdentityRecord<'a> {
     }
 }
 
-fn rungs(account: &Account, expected_ms: Option<f64>) -> Vec<RungRecord> {
+fn rungs(account: &Account, inner: Option<IpAddr>, expected_ms: Option<f64>) -> Vec<RungRecord> {
     account
         .ladder
         .rungs()
         .filter_map(|(layer, rung)| {
             Some(RungRecord {
                 layer: layer.name(),
+                inner,
                 n: rung.samples.n(),
                 min_ms: ms(rung.samples.min()?),
                 p05_ms: ms(rung.samples.quantile(0.05)?),

@@ -1,6 +1,6 @@
 //! Findings for people: a block each, at most 80 columns, the ladder first.
 
-use crate::evidence::{Account, Evidence, Finding, Question, Verdict, signed};
+use crate::evidence::{Account, Evidence, Finding, Inner, Question, Verdict, signed};
 use crate::intel::{Kind, Origin, Place};
 use crate::session::{Roster, SessionKind, Tally};
 use anstyle::{AnsiColor, Style};
@@ -38,6 +38,8 @@ const BAR_FROM: usize = 41;
 const BAR: usize = 22;
 /// Kinds of sessions that the table tells; two screens full.
 const KINDS_SHOWN: usize = 80;
+/// Addresses inside a tunnel that a finding shows.
+const INNER_SHOWN: usize = 4;
 /// Where the examples of a kind begin.
 const EXAMPLE_INDENT: usize = 6;
 
@@ -55,6 +57,7 @@ impl<W: Write> Table<W> {
         &mut self,
         finding: &Finding,
         account: &Account,
+        inner: &[Inner],
         place: Option<&Place>,
         expected_ms: Option<f64>,
     ) -> io::Result<()> {
@@ -71,7 +74,7 @@ impl<W: Write> Table<W> {
             let text = format!("suppressed by the allow-list until {}: {} ({})", by.expires, by.reason, by.owner);
             self.labelled("allowed", &text)?;
         }
-        self.ladder(account, expected_ms)?;
+        self.ladder(account, inner, expected_ms)?;
         for (i, evidence) in finding.evidence.iter().enumerate() {
             self.labelled(if i == 0 { "why" } else { "" }, &why(evidence))?;
         }
@@ -184,16 +187,11 @@ impl<W: Write> Table<W> {
         Ok(())
     }
 
-    fn ladder(&mut self, account: &Account, expected_ms: Option<f64>) -> io::Result<()> {
-        let rungs: Vec<(&str, f64, u64)> = account
-            .ladder
-            .rungs()
-            .filter_map(|(layer, rung)| Some((layer.name(), rung.samples.min()?.as_secs_f64() * 1e3, rung.samples.n())))
-            .collect();
-        if rungs.is_empty() && expected_ms.is_none() {
-            return Ok(());
-        }
-        let longest = rungs.iter().map(|(_, ms, _)| *ms).chain(expected_ms).fold(1.0, f64::max);
+    fn ladder(&mut self, account: &Account, inner: &[Inner], expected_ms: Option<f64>) -> io::Result<()> {
+        let rungs = self::rungs(account);
+        let inside: Vec<_> = inner.iter().take(INNER_SHOWN).map(|one| (one, self::rungs(&one.account))).collect();
+        let every = rungs.iter().chain(inside.iter().flat_map(|(_, rungs)| rungs)).map(|(_, ms, _)| *ms);
+        let longest = every.chain(expected_ms).fold(1.0, f64::max);
         let mut label = "ladder";
         if let Some(expected) = expected_ms {
             self.rung(label, "its place allows", expected, longest, "")?;
@@ -202,6 +200,15 @@ impl<W: Write> Table<W> {
         for (layer, ms, n) in rungs {
             self.rung(label, layer, ms, longest, &format!("least of {n}"))?;
             label = "";
+        }
+        for (one, rungs) in inside {
+            self.labelled("inside", &joined_words(one))?;
+            for (layer, ms, n) in rungs {
+                self.rung("", layer, ms, longest, &format!("least of {n}"))?;
+            }
+        }
+        if inner.len() > INNER_SHOWN {
+            self.labelled("", &format!("and {} addresses more: endpoints.jsonl", inner.len() - INNER_SHOWN))?;
         }
         Ok(())
     }
@@ -256,6 +263,25 @@ fn example_words(tally: &Tally) -> String {
     let first = tally.examples.first().map(|(_, client, server)| format!("{client} to {server}")).unwrap_or_default();
     let more = if pairs.len() > 1 || tally.sessions > tally.examples.len() as u64 { ", …" } else { "" };
     first + more
+}
+
+/// Layer, shortest round trip in ms, how many; lowest first.
+fn rungs(account: &Account) -> Vec<(&'static str, f64, u64)> {
+    let rung = |(layer, rung): (crate::base::Layer, &crate::fingerprint::Rung)| {
+        Some((layer.name(), rung.samples.min()?.as_secs_f64() * 1e3, rung.samples.n()))
+    };
+    account.ladder.rungs().filter_map(rung).collect()
+}
+
+/// How an address inside a tunnel was found.
+fn joined_words(inner: &Inner) -> String {
+    let Inner { address, joined, .. } = inner;
+    match (joined.correlation, joined.overlap_s) {
+        (Some(correlation), Some(seconds)) => {
+            format!("{address} in its tunnel (same traffic: correlation {correlation:.3} over {seconds} s)")
+        }
+        _ => format!("{address} in its tunnel (as {} says)", joined.by),
+    }
 }
 
 fn why(evidence: &Evidence) -> String {

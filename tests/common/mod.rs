@@ -48,6 +48,7 @@ impl Outlet for Collect {
             News::Name { at, address, name } => self.ledger.on_name(at, address, name),
             News::Claim(located) => self.ledger.on_claim(located),
             News::Asked { .. } | News::Answered { .. } => {}
+            News::Volumes { side, address, volumes } => self.ledger.on_volumes(side, address, volumes),
         }
     }
 }

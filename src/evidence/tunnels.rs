@@ -1,0 +1,416 @@
+//! Which address inside a tunnel belongs to which worker outside.
+//!
+//! Reads: claims (RADIUS names both addresses), else what passed when at both (science note S05). Emits: [`Joins`].
+//! An address is joined to the tunnel whose bytes its own explain, each packet with a constant tax, and only where no
+//! other tunnel and no other address does nearly as well; where one is not enough, several addresses are tried together.
+//! What can't be told apart stays unjoined. Bounded: [`MAX_OUTER`], [`MAX_INNER`]; what is over is counted.
+//! Does not: judge.
+
+use super::Claims;
+use super::covariation::{Fit, MOST_TAX, Steps, Stretch, fit};
+use super::series::{Entry, Series};
+use crate::base::{Timestamp, TunnelSide, Volume};
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Tunnels, by the worker's address outside.
+const MAX_OUTER: usize = 20_000;
+/// Addresses that may be inside one.
+const MAX_INNER: usize = 50_000;
+
+/// An address inside is the same traffic as a tunnel from this correlation on (science note S05).
+const SAME: f64 = 0.98;
+/// Clocks that differ by half a quarter second cost no more than this.
+const SAME_BUT_FOR_CLOCKS: f64 = 0.92;
+/// What is not explained by the runner-up must be so many times what is not explained by the best (design value).
+const DISTINCT: f64 = 4.0;
+/// A share of the variance that the best never does without: padding, packets cut by one capture.
+const NEVER_EXPLAINED: f64 = 0.01;
+/// Less than this is no ground to tell workers by (design values; docs/tunnels.md has what they cost).
+const LEAST_AMOUNTS: f64 = 8.0;
+const LEAST_SECONDS: u32 = 30;
+const LEAST_BYTES: f64 = 16_000.0;
+/// The share of an address's bytes that must lie within the tunnel's time: the rest may be another worker's.
+const LEAST_COVERED: f64 = 0.9;
+/// How the first look compares: shares of the busiest five minutes that may have passed earlier or later.
+const LOOK_ASKEW: f32 = 0.12;
+/// Tunnels that are tried with several addresses, addresses tried for each, and joined to it.
+const SHARED_TUNNELS: usize = 32;
+const SHARED_TRIED: usize = 64;
+const SHARED_MOST: usize = 8;
+/// Bytes that encapsulation adds to a packet where that can't be fitted yet: WireGuard, OpenVPN and ESP add 50 to 80.
+const USUAL_TAX: f64 = 64.0;
+
+/// What passed when, on both sides.
+#[derive(Debug)]
+pub(super) struct Tunnels {
+    outer: DashMap<IpAddr, Series, RandomState>,
+    inner: DashMap<IpAddr, Series, RandomState>,
+    turned_away: AtomicU64,
+}
+
+/// How an address inside a tunnel was joined to the one outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Joined {
+    /// The worker's address outside.
+    pub outer: IpAddr,
+    /// `volume`, or who claims it (`radius-accounting`).
+    pub by: &'static str,
+    /// Of the bytes inside and outside; of several addresses of one tunnel, of their sum.
+    pub correlation: Option<f64>,
+    /// Seconds compared.
+    pub overlap_s: Option<u32>,
+}
+
+/// All addresses joined.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Joins {
+    by_inner: BTreeMap<IpAddr, Joined>,
+    by_outer: BTreeMap<IpAddr, Vec<IpAddr>>,
+}
+
+impl Joins {
+    /// How an address inside was joined, if it was.
+    #[must_use]
+    pub fn of_inner(&self, address: IpAddr) -> Option<&Joined> {
+        self.by_inner.get(&address)
+    }
+
+    /// The addresses inside the tunnel of an address outside, ascending.
+    #[must_use]
+    pub fn of_outer(&self, address: IpAddr) -> &[IpAddr] {
+        self.by_outer.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// All of them, by the address inside.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Joined)> {
+        self.by_inner.iter().map(|(inner, joined)| (*inner, joined))
+    }
+
+    /// Joins an address; the first stays.
+    pub(super) fn add(&mut self, inner: IpAddr, joined: Joined) {
+        if inner != joined.outer && self.by_inner.insert(inner, joined).is_none() {
+            let all = self.by_outer.entry(joined.outer).or_default();
+            let place = all.partition_point(|known| *known < inner);
+            all.insert(place, inner);
+        }
+    }
+}
+
+/// The address outside that `claims` name for an address inside, if they name one only while it was seen.
+pub(super) fn by_claims(claims: &Claims, inner: IpAddr, seen: [Option<Timestamp>; 2]) -> Option<Joined> {
+    let mut named = seen.into_iter().flatten().filter_map(|at| claims.tunnel_of(inner, at));
+    let (outer, by) = named.next_back()?;
+    named.all(|(other, _)| other == outer).then_some(Joined { outer, by, correlation: None, overlap_s: None })
+}
+
+/// An address with what is asked of it again and again.
+struct Known {
+    address: IpAddr,
+    series: Series,
+    total: f64,
+    /// The five minutes with the most bytes, and how they were spread.
+    busiest: i64,
+    spread: Vec<[f32; 2]>,
+}
+
+/// A tunnel in five minutes.
+struct Around {
+    tunnel: usize,
+    bytes: f64,
+    packets: f64,
+    spread: Vec<[f32; 2]>,
+}
+
+/// A tunnel or an address and how well it fits.
+type Ranked = (usize, Fit);
+
+impl Tunnels {
+    pub(super) fn new() -> Self {
+        Self {
+            outer: DashMap::with_hasher(RandomState::default()),
+            inner: DashMap::with_hasher(RandomState::default()),
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes in what passed at an address.
+    pub(super) fn add(&self, side: TunnelSide, address: IpAddr, volumes: &[Volume]) {
+        let (all, most) = match side {
+            TunnelSide::Outer => (&self.outer, MAX_OUTER),
+            TunnelSide::Inner => (&self.inner, MAX_INNER),
+        };
+        if let Some(mut series) = all.get_mut(&address) {
+            series.add(volumes);
+        } else if all.len() < most {
+            all.entry(address).or_default().add(volumes);
+        } else {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the addresses at which nothing has passed since.
+    pub(super) fn forget_before(&self, before: Timestamp) {
+        for all in [&self.outer, &self.inner] {
+            all.retain(|_, series| series.span().is_some_and(|(_, last)| last >= Volume::tick_of(before)));
+        }
+    }
+
+    pub(super) fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Joins by volume what is not joined yet.
+    pub(super) fn join_by_volume(&self, joins: &mut Joins) {
+        if self.outer.is_empty() || self.inner.is_empty() {
+            return;
+        }
+        let tunnels = known(&self.outer, |_| true);
+        let inside = known(&self.inner, |address| joins.of_inner(address).is_none());
+        let taken: Vec<bool> = tunnels.iter().map(|tunnel| !joins.of_outer(tunnel.address).is_empty()).collect();
+        for (inner, tunnel, fit) in singles(&tunnels, &inside, &taken) {
+            if let (Some(inner), Some(tunnel)) = (inside.get(inner), tunnels.get(tunnel)) {
+                joins.add(inner.address, Joined::by(&fit, tunnel.address));
+            }
+        }
+        self.join_sums(&tunnels, &inside, joins);
+    }
+
+    /// Tunnels whose traffic is that of several addresses.
+    fn join_sums(&self, tunnels: &[Known], inside: &[Known], joins: &mut Joins) {
+        let mut shared: Vec<&Known> = tunnels.iter().filter(|t| t.total >= LEAST_BYTES).collect();
+        shared.retain(|tunnel| {
+            // What one address explains needs no other.
+            joins.of_outer(tunnel.address).iter().all(|inner| joins.of_inner(*inner).is_none_or(|j| j.by != VOLUME))
+        });
+        shared.sort_by(|a, b| b.total.total_cmp(&a.total).then(a.address.cmp(&b.address)));
+        for tunnel in shared.into_iter().take(SHARED_TUNNELS) {
+            let claimed: Vec<Series> = joins
+                .of_outer(tunnel.address)
+                .iter()
+                .filter_map(|inner| self.inner.get(inner).map(|series| series.clone()))
+                .collect();
+            let free = inside.iter().filter(|inner| joins.of_inner(inner.address).is_none());
+            let found = Sum::of(tunnel, &claimed, free.filter(|inner| inner.address != tunnel.address));
+            if let Some((members, fit)) = found {
+                members.into_iter().for_each(|inner| joins.add(inner, Joined::by(&fit, tunnel.address)));
+            }
+        }
+    }
+}
+
+/// The word for what was joined without a claim.
+const VOLUME: &str = "volume";
+
+impl Joined {
+    fn by(fit: &Fit, outer: IpAddr) -> Self {
+        Self { outer, by: VOLUME, correlation: Some(fit.correlation), overlap_s: Some(fit.overlap_s) }
+    }
+}
+
+/// Copies, so that nothing is locked while they are compared, in order of address.
+fn known(all: &DashMap<IpAddr, Series, RandomState>, wanted: impl Fn(IpAddr) -> bool) -> Vec<Known> {
+    let mut known: Vec<Known> = all
+        .iter()
+        .filter(|entry| wanted(*entry.key()))
+        .filter_map(|entry| Known::of(*entry.key(), entry.value().clone()))
+        .collect();
+    known.sort_by_key(|known| known.address);
+    known
+}
+
+impl Known {
+    fn of(address: IpAddr, series: Series) -> Option<Self> {
+        let bytes = |spread: &[[f32; 2]]| spread.iter().flatten().sum::<f32>();
+        let blocks = series.blocks().map(|(number, block)| (number, block.coarse()));
+        let (busiest, spread) = blocks.max_by(|(_, a), (_, b)| bytes(a).total_cmp(&bytes(b)))?;
+        let total = series.entries().map(|(.., entry)| entry.bytes.iter().copied().map(f64::from).sum::<f64>()).sum();
+        Some(Self { address, series, total, busiest, spread })
+    }
+}
+
+/// Pairs of one address and one tunnel that fit each other and nothing else.
+fn singles(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> Vec<(usize, usize, Fit)> {
+    let around = by_block(tunnels, inside, taken);
+    let mut of_inner: Vec<Vec<Ranked>> = Vec::with_capacity(inside.len());
+    let mut of_tunnel: HashMap<usize, Vec<Ranked>> = HashMap::new();
+    for (i, inner) in inside.iter().enumerate() {
+        let mut ranked = Vec::new();
+        for place in around.get(&inner.busiest).into_iter().flatten().filter(|place| may_hold(place, inner)) {
+            let Some(tunnel) = tunnels.get(place.tunnel).filter(|tunnel| tunnel.address != inner.address) else {
+                continue;
+            };
+            if let Some(fit) = compare(inner, tunnel) {
+                ranked.push((place.tunnel, fit));
+                of_tunnel.entry(place.tunnel).or_default().push((i, fit));
+            }
+        }
+        ranked.sort_by(|a, b| b.1.peak.total_cmp(&a.1.peak).then(a.0.cmp(&b.0)));
+        ranked.truncate(2);
+        of_inner.push(ranked);
+    }
+    let accepted = inside.iter().zip(&of_inner).enumerate().filter_map(|(i, (inner, ranked))| {
+        let (tunnel, fit) = *ranked.first()?;
+        let rivals = of_tunnel.get(&tunnel).into_iter().flatten().filter(|(rival, _)| *rival != i);
+        let runner_up = ranked.get(1).into_iter().chain(rivals).map(|(_, fit)| fit.peak).fold(0.0, f64::max);
+        let covered = fit.bytes >= LEAST_COVERED * inner.since(tunnels.get(tunnel)?);
+        (covered && fit.is_enough() && fit.is_same() && fit.is_distinct_from(runner_up)).then_some((i, tunnel, fit))
+    });
+    accepted.collect()
+}
+
+impl Known {
+    /// Bytes since the time that a tunnel still remembers.
+    fn since(&self, tunnel: &Self) -> f64 {
+        let Some(from) = tunnel.series.forgotten_before() else { return self.total };
+        let entries = self.series.entries().filter(|(tick, ..)| *tick >= from);
+        entries.map(|(.., entry)| entry.bytes.iter().copied().map(f64::from).sum::<f64>()).sum()
+    }
+}
+
+/// What passed at tunnels in the blocks that are some address's busiest.
+fn by_block(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> HashMap<i64, Vec<Around>> {
+    let mut blocks: HashMap<i64, Vec<Around>> = inside.iter().map(|inner| (inner.busiest, Vec::new())).collect();
+    let free = tunnels.iter().enumerate().zip(taken).filter(|(_, taken)| !**taken);
+    for ((tunnel, known), _) in free {
+        for (number, block) in known.series.blocks() {
+            let Some(places) = blocks.get_mut(&number) else { continue };
+            let sum = |of: fn(&Entry) -> [u32; 2]| block.entries.iter().flat_map(of).map(f64::from).sum::<f64>();
+            let (bytes, packets) = (sum(|entry| entry.bytes), sum(|entry| entry.packets));
+            places.push(Around { tunnel, bytes, packets, spread: block.coarse() });
+        }
+    }
+    blocks
+}
+
+/// A first look: whether the busiest five minutes of an address could have gone through a tunnel that carried no more.
+fn may_hold(place: &Around, inner: &Known) -> bool {
+    let inside = f64::from(inner.spread.iter().flatten().sum::<f32>());
+    // Half may lie outside of the tunnel's time; nothing outside of it may be more than tax and some of its own.
+    let fits = place.bytes >= 0.5 * inside && place.bytes <= 1.2 * inside + MOST_TAX * place.packets + 20_000.0;
+    fits && (0..2).all(|dir| {
+        let of = |spread: &[[f32; 2]]| -> Vec<f32> { spread.iter().filter_map(|s| s.get(dir).copied()).collect() };
+        askew(&of(&inner.spread), &of(&place.spread)) <= LOOK_ASKEW
+    })
+}
+
+/// The greatest difference between the shares that have passed by some time.
+fn askew(a: &[f32], b: &[f32]) -> f32 {
+    let (all_a, all_b) = (a.iter().sum::<f32>(), b.iter().sum::<f32>());
+    if all_a < 2_000.0 || all_b < 2_000.0 {
+        return 0.0;
+    }
+    let (mut by_a, mut by_b, mut most) = (0.0, 0.0, 0.0f32);
+    for (a, b) in a.iter().zip(b) {
+        by_a += a / all_a;
+        by_b += b / all_b;
+        most = most.max((by_a - by_b).abs());
+    }
+    most
+}
+
+/// At single ticks if they are enough to tell by, else at five seconds.
+fn compare(inner: &Known, tunnel: &Known) -> Option<Fit> {
+    let at = |coarse| {
+        let stretch = Stretch::of(&inner.series, &tunnel.series, coarse)?;
+        fit(&stretch, &stretch.steps_of(&inner.series), &stretch.steps_of(&tunnel.series))
+    };
+    match at(false) {
+        Some(fine) if fine.is_enough() => Some(fine),
+        fine => at(true).filter(Fit::is_enough).or(fine),
+    }
+}
+
+impl Fit {
+    /// Whether there was enough to compare.
+    fn is_enough(&self) -> bool {
+        self.amounts >= LEAST_AMOUNTS && self.overlap_s >= LEAST_SECONDS && self.bytes >= LEAST_BYTES
+    }
+
+    fn is_same(&self) -> bool {
+        self.peak >= SAME && self.correlation >= SAME_BUT_FOR_CLOCKS && self.is_distinct_from(self.elsewhere)
+    }
+
+    /// Whether it explains much more than a fit of this correlation.
+    fn is_distinct_from(&self, runner_up: f64) -> bool {
+        let unexplained = |correlation: f64| 1.0 - correlation.powi(2);
+        unexplained(runner_up) >= DISTINCT * unexplained(self.peak).max(NEVER_EXPLAINED)
+    }
+}
+
+/// Several addresses of one tunnel, found one after the other.
+struct Sum<'a> {
+    stretch: Stretch,
+    outer: Steps,
+    /// Of those that claims name.
+    sum: Steps,
+    tried: Vec<(&'a Known, Steps)>,
+    members: Vec<usize>,
+    lag: i64,
+}
+
+impl<'a> Sum<'a> {
+    fn of(tunnel: &Known, claimed: &[Series], free: impl Iterator<Item = &'a Known>) -> Option<(Vec<IpAddr>, Fit)> {
+        let stretch = Stretch::around(&tunnel.series)?;
+        let outer = stretch.steps_of(&tunnel.series);
+        let mut sum = stretch.nothing();
+        claimed.iter().for_each(|series| sum.add(&stretch.steps_of(series)));
+        let mut tried: Vec<(&Known, Steps)> = free
+            .filter(|inner| stretch.holds(&inner.series))
+            .map(|inner| (inner, stretch.steps_of(&inner.series)))
+            .filter(|(inner, steps)| {
+                let bytes = steps.total();
+                bytes >= LEAST_BYTES / 4.0 && bytes <= 1.02 * outer.total() && bytes >= LEAST_COVERED * inner.total
+            })
+            .collect();
+        tried.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()).then(a.0.address.cmp(&b.0.address)));
+        tried.truncate(SHARED_TRIED);
+        let mut search = Sum { stretch, outer, sum, tried, members: Vec::new(), lag: 0 };
+        search.gather();
+        search.told()
+    }
+
+    /// Takes in what explains the most of what is left, while that is much.
+    fn gather(&mut self) {
+        let mut left = self.unexplained(&self.sum, self.lag);
+        while self.members.len() < SHARED_MOST {
+            let lags = if self.members.is_empty() { Stretch::lags() } else { self.lag..=self.lag };
+            let tries = lags.flat_map(|lag| (0..self.tried.len()).map(move |i| (lag, i)));
+            let tries = tries.filter(|(_, i)| !self.members.contains(i));
+            let best = tries
+                .map(|(lag, i)| (self.unexplained(&self.with(&self.members, Some(i)), lag), lag, i))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((unexplained, lag, i)) = best.filter(|(unexplained, ..)| *unexplained < 0.8 * left) else { break };
+            (left, self.lag) = (unexplained, lag);
+            self.members.push(i);
+        }
+    }
+
+    /// The members, if together they are the tunnel's traffic and none of them can be left out or exchanged.
+    fn told(&self) -> Option<(Vec<IpAddr>, Fit)> {
+        let fit = fit(&self.stretch, &self.with(&self.members, None), &self.outer)?;
+        let left = self.unexplained(&self.with(&self.members, None), fit.lag).max(NEVER_EXPLAINED);
+        let needed = self.members.iter().all(|member| {
+            let others: Vec<usize> = self.members.iter().copied().filter(|other| other != member).collect();
+            let others_left = |more| self.unexplained(&self.with(&others, more), fit.lag);
+            let strangers = (0..self.tried.len()).filter(|i| !self.members.contains(i));
+            std::iter::once(None).chain(strangers.map(Some)).all(|more| others_left(more) >= DISTINCT * left)
+        });
+        let found = !self.members.is_empty() && needed && fit.is_enough() && fit.is_same();
+        let addresses = self.members.iter().filter_map(|i| self.tried.get(*i)).map(|(inner, _)| inner.address);
+        found.then(|| (addresses.collect(), fit))
+    }
+
+    fn with(&self, members: &[usize], more: Option<usize>) -> Steps {
+        let mut sum = self.sum.clone();
+        members.iter().copied().chain(more).filter_map(|i| self.tried.get(i)).for_each(|(_, steps)| sum.add(steps));
+        sum
+    }
+
+    fn unexplained(&self, sum: &Steps, lag: i64) -> f64 {
+        self.stretch.unexplained(sum, &self.outer, USUAL_TAX, lag)
+    }
+}
