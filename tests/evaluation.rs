@@ -12,7 +12,7 @@ mod common;
 
 use farmlight::base::LinkType;
 use farmlight::evidence::{Site, Verdict, judge};
-use farmlight::intel::Places;
+use farmlight::intel::{Networks, Places};
 use farmlight::simulate::{self, EndpointTruth, Options};
 use farmlight::source::{Memory, MemoryFrame};
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ fn judged(trial: &Trial) -> Vec<Judged> {
         orig_len: u32::try_from(bytes.len()).unwrap(),
         bytes,
     });
-    let own = format!("{},{}", outcome.truth.corp["net"], outcome.truth.corp["net6"]).parse().unwrap();
+    let own: Networks = format!("{},{}", outcome.truth.corp["net"], outcome.truth.corp["net6"]).parse().unwrap();
     let analysis = common::analyze_within(&mut Memory::new(frames.collect()), 1, own);
     let geo = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(geo.path(), &outcome.geo_csv).unwrap();

@@ -496,6 +496,7 @@ impl Run<'_> {
             dropped: BTreeMap::from([
                 ("kernel", kernel),
                 ("ledger", self.ledger.turned_away()),
+                ("volumes", self.ledger.volumes_turned_away()),
                 ("claims", self.ledger.claims().turned_away()),
             ]),
             duplicates: totals.workers.duplicates,

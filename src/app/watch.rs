@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// Capture time between two looks at the endpoints that have news.
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
+/// Capture time between two times that tunnels are joined with what is inside; more if that takes long, so that it is
+/// never more than a twentieth of the work.
+const JOIN_EVERY: Duration = Duration::from_secs(30);
 /// Capture time between two looks at what is too old.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
@@ -88,7 +91,7 @@ fn watch(
     };
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
     let mut joined = written();
-    let mut teller = Teller { config, bench, ledger, told: HashMap::new() };
+    let mut teller = Teller { config, bench, ledger, told: HashMap::new(), joined: (Timestamp::MIN, Duration::ZERO) };
     let (mut looked, mut swept) = (Timestamp::MIN, Timestamp::MIN);
     let mut forgotten = Forgotten::default();
     loop {
@@ -112,6 +115,7 @@ fn watch(
                 forgotten += ledger.forget_before(now.minus(kept));
                 teller.told.retain(|(address, _), _| ledger.look(*address, |_| ()).is_some());
             }
+            teller.join(now);
             if !teller.tell()? {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -145,12 +149,31 @@ struct Teller<'a> {
     bench: &'a Bench,
     ledger: &'a Ledger,
     told: HashMap<(IpAddr, Question), (Verdict, Hypothesis, Severity)>,
+    /// When tunnels were last joined, by capture time, and how long that took.
+    joined: (Timestamp, Duration),
 }
 
 impl Teller<'_> {
+    /// Joins tunnels with what is inside them, now and then.
+    fn join(&mut self, now: Timestamp) {
+        let (last, took) = self.joined;
+        if apart(now, last) < JOIN_EVERY.max(took * 20) {
+            return;
+        }
+        #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
+        let began = std::time::Instant::now();
+        self.ledger.join_tunnels();
+        self.joined = (now, began.elapsed());
+    }
+
     /// Whether anybody still listens: a closed pipe ends the watch, and its files are written as ever.
     fn tell(&mut self) -> anyhow::Result<bool> {
-        for address in self.ledger.take_changed() {
+        let mut changed = self.ledger.take_changed();
+        // What passes inside a tunnel counts for the endpoint outside.
+        let joins = self.ledger.joins();
+        let outside: Vec<IpAddr> = changed.iter().filter_map(|ip| joins.of_inner(*ip)).map(|j| j.outer).collect();
+        changed.extend(outside);
+        for address in changed {
             let Some((findings, place)) = self.bench.judge(self.ledger, address, true) else { continue };
             for finding in &findings {
                 let said = (finding.verdict, finding.hypothesis, finding.severity);

@@ -15,7 +15,9 @@ const MOST_LAG: i64 = 6;
 /// Bytes that encapsulation adds to a packet, at most: IPv6, UDP, NAT-T, ESP with padding and L2TP stay below.
 pub(super) const MOST_TAX: f64 = 150.0;
 /// Traffic begins and ends at both places at about the same time, in ticks.
-const MARGIN: i64 = 8;
+pub(super) const MARGIN: i64 = 8;
+/// Below this nothing is the same traffic, whatever it does at a wrong time.
+const WORTH_ASKING: f64 = 0.9;
 /// Wrong lags that are tried, in ticks: every five seconds, as programs' timers are multiples of these.
 const ELSEWHERE: std::ops::RangeInclusive<usize> = 2..=24;
 const ELSEWHERE_STEP: usize = 5 * Volume::TICKS as usize;
@@ -27,7 +29,7 @@ pub(super) struct Fit {
     pub(super) correlation: f64,
     /// The same, with what is left of the clocks' difference taken out.
     pub(super) peak: f64,
-    /// The best correlation at a lag that can't be right.
+    /// The best correlation at a lag that can't be right; 1 where that was not worth asking.
     pub(super) elsewhere: f64,
     /// How many amounts, about equally large, the traffic amounts to: one great burst counts one.
     pub(super) amounts: f64,
@@ -146,10 +148,10 @@ impl Stretch {
         steps
     }
 
-    /// Seconds.
+    /// Seconds, without the margins.
     fn seconds(&self) -> u32 {
-        let steps = i64::try_from(self.steps).unwrap_or(i64::MAX);
-        u32::try_from(steps.saturating_mul(self.width) / Volume::TICKS).unwrap_or(u32::MAX)
+        let ticks = i64::try_from(self.steps).unwrap_or(i64::MAX).saturating_mul(self.width);
+        u32::try_from((ticks - 2 * MARGIN).max(0) / Volume::TICKS).unwrap_or(u32::MAX)
     }
 }
 
@@ -266,7 +268,8 @@ pub(super) fn fit(stretch: &Stretch, inner: &Steps, outer: &Steps) -> Option<Fit
     Some(Fit {
         correlation: best,
         peak: (best + left_over).min(1.0),
-        elsewhere: elsewhere(stretch, &x, &y),
+        // Only where it matters: it is three quarters of the work.
+        elsewhere: if best < WORTH_ASKING { 1.0 } else { elsewhere(stretch, &x, &y) },
         amounts: inner.amounts(),
         bytes: inner.total(),
         overlap_s: stretch.seconds(),

@@ -305,8 +305,7 @@ impl Ledger {
         self.tunnels.add(side, address, volumes);
     }
 
-    /// Finds out which address inside belongs to which tunnel outside. What was found before stays, unless a claim now
-    /// says otherwise.
+    /// Finds out which address inside belongs to which tunnel outside. What was found before stays while it holds.
     pub fn join_tunnels(&self) {
         let mut joins = Joins::default();
         for inner in self.inside() {
@@ -316,7 +315,9 @@ impl Ledger {
                 joins.add(inner, joined);
             }
         }
-        self.joins().iter().for_each(|(inner, joined)| joins.add(inner, *joined));
+        let before = self.joins();
+        let held = before.iter().filter(|(inner, joined)| self.tunnels.still_holds(*inner, joined));
+        held.for_each(|(inner, joined)| joins.add(inner, *joined));
         self.tunnels.join_by_volume(&mut joins);
         *self.joins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(joins);
     }

@@ -89,11 +89,14 @@ impl Block {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Series {
     blocks: BTreeMap<i64, Block>,
+    /// The first tick ever, also if what passed then is forgotten.
+    first: Option<i64>,
 }
 
 impl Series {
     /// Takes in what passed.
     pub(super) fn add(&mut self, volumes: &[Volume]) {
+        self.first = self.first.into_iter().chain(volumes.iter().map(|volume| volume.tick)).min();
         for volume in volumes {
             let number = volume.tick.div_euclid(BLOCK);
             let at = u16::try_from(volume.tick.rem_euclid(BLOCK)).unwrap_or(0);
@@ -132,7 +135,18 @@ impl Series {
         (self.blocks.len() >= BLOCKS).then(|| self.blocks.keys().next().map(|number| number * BLOCK)).flatten()
     }
 
-    /// First and last tick with traffic.
+    /// The first tick ever.
+    pub(super) const fn first(&self) -> Option<i64> {
+        self.first
+    }
+
+    /// Bytes of both directions from `from` on, up to `to`.
+    pub(super) fn bytes_between(&self, from: i64, to: i64) -> f64 {
+        let entries = self.entries().filter(|(tick, ..)| (from..=to).contains(tick));
+        entries.map(|(.., entry)| entry.bytes.iter().copied().map(f64::from).sum::<f64>()).sum()
+    }
+
+    /// First and last tick with traffic that is kept.
     pub(super) fn span(&self) -> Option<(i64, i64)> {
         let (first, block) = self.blocks.first_key_value()?;
         let from = first * BLOCK + i64::from(block.entries.first()?.at);

@@ -7,8 +7,8 @@
 //! Does not: judge.
 
 use super::Claims;
-use super::covariation::{Fit, MOST_TAX, Steps, Stretch, fit};
-use super::series::{Entry, Series};
+use super::covariation::{Fit, MARGIN, MOST_TAX, Steps, Stretch, fit};
+use super::series::{COARSE, Entry, Series};
 use crate::base::{Timestamp, TunnelSide, Volume};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -92,7 +92,8 @@ impl Joins {
 
     /// Joins an address; the first stays.
     pub(super) fn add(&mut self, inner: IpAddr, joined: Joined) {
-        if inner != joined.outer && self.by_inner.insert(inner, joined).is_none() {
+        if inner != joined.outer && !self.by_inner.contains_key(&inner) {
+            self.by_inner.insert(inner, joined);
             let all = self.by_outer.entry(joined.outer).or_default();
             let place = all.partition_point(|known| *known < inner);
             all.insert(place, inner);
@@ -157,6 +158,12 @@ impl Tunnels {
         for all in [&self.outer, &self.inner] {
             all.retain(|_, series| series.span().is_some_and(|(_, last)| last >= Volume::tick_of(before)));
         }
+    }
+
+    /// Whether what was joined by volume before still holds: the address may since have been given to another.
+    pub(super) fn still_holds(&self, inner: IpAddr, joined: &Joined) -> bool {
+        let Some(tunnel) = self.outer.get(&joined.outer).map(|series| series.clone()) else { return false };
+        joined.by == VOLUME && self.inner.get(&inner).is_some_and(|series| is_covered(&series, &tunnel))
     }
 
     pub(super) fn turned_away(&self) -> u64 {
@@ -227,7 +234,7 @@ impl Known {
         let bytes = |spread: &[[f32; 2]]| spread.iter().flatten().sum::<f32>();
         let blocks = series.blocks().map(|(number, block)| (number, block.coarse()));
         let (busiest, spread) = blocks.max_by(|(_, a), (_, b)| bytes(a).total_cmp(&bytes(b)))?;
-        let total = series.entries().map(|(.., entry)| entry.bytes.iter().copied().map(f64::from).sum::<f64>()).sum();
+        let total = series.bytes_between(i64::MIN, i64::MAX);
         Some(Self { address, series, total, busiest, spread })
     }
 }
@@ -256,19 +263,20 @@ fn singles(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> Vec<(usize, u
         let (tunnel, fit) = *ranked.first()?;
         let rivals = of_tunnel.get(&tunnel).into_iter().flatten().filter(|(rival, _)| *rival != i);
         let runner_up = ranked.get(1).into_iter().chain(rivals).map(|(_, fit)| fit.peak).fold(0.0, f64::max);
-        let covered = fit.bytes >= LEAST_COVERED * inner.since(tunnels.get(tunnel)?);
+        let covered = is_covered(&inner.series, &tunnels.get(tunnel)?.series);
         (covered && fit.is_enough() && fit.is_same() && fit.is_distinct_from(runner_up)).then_some((i, tunnel, fit))
     });
     accepted.collect()
 }
 
-impl Known {
-    /// Bytes since the time that a tunnel still remembers.
-    fn since(&self, tunnel: &Self) -> f64 {
-        let Some(from) = tunnel.series.forgotten_before() else { return self.total };
-        let entries = self.series.entries().filter(|(tick, ..)| *tick >= from);
-        entries.map(|(.., entry)| entry.bytes.iter().copied().map(f64::from).sum::<f64>()).sum()
-    }
+/// Whether an address's traffic is the tunnel's for as long as it is known: else another worker had it, too. Of what the
+/// tunnel has forgotten nothing can be said.
+fn is_covered(inner: &Series, tunnel: &Series) -> bool {
+    let (Some(began), Some((_, last))) = (tunnel.first(), tunnel.span()) else { return false };
+    let slack = MARGIN + COARSE;
+    let within = inner.bytes_between(began - slack, last + slack);
+    let before = inner.first().is_some_and(|first| first < began - slack);
+    within >= LEAST_COVERED * inner.bytes_between(i64::MIN, i64::MAX) && !(before && inner.forgotten_before().is_some())
 }
 
 /// What passed at tunnels in the blocks that are some address's busiest.

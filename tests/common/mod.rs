@@ -9,8 +9,8 @@
 
 use farmlight::base::Frame;
 use farmlight::evidence::{Ledger, LedgerLimits};
-use farmlight::intel::Networks;
-use farmlight::pipeline::{Engine, EngineConfig, Outlet, Totals};
+use farmlight::intel::Premises;
+use farmlight::pipeline::{Engine, EngineConfig, Limits, Outlet, Totals};
 use farmlight::session::{Ended, Join, News, Session};
 use farmlight::source::{InputReport, Inputs, Next, Source};
 use std::collections::HashMap;
@@ -61,23 +61,24 @@ pub fn analyze(path: &Path, workers: usize) -> Analysis {
 
 /// Analyzes any source.
 pub fn analyze_source(source: &mut impl Source, workers: usize) -> Analysis {
-    analyze_within(source, workers, Networks::default())
+    analyze_within(source, workers, Premises::default())
 }
 
 /// Analyzes one file flow by flow: flows of one session are not joined.
 pub fn analyze_flows(path: &Path) -> Analysis {
     let mut inputs = Inputs::open(&[path.to_owned()], None).expect("a path was named");
-    run(&mut inputs, 1, Networks::default(), false)
+    run(&mut inputs, 1, Premises::default(), false)
 }
 
 /// Analyzes any source, knowing the site's own networks.
-pub fn analyze_within(source: &mut impl Source, workers: usize, own: Networks) -> Analysis {
-    run(source, workers, own, true)
+pub fn analyze_within(source: &mut impl Source, workers: usize, own: impl Into<Premises>) -> Analysis {
+    run(source, workers, own.into(), true)
 }
 
-fn run(source: &mut impl Source, workers: usize, own: Networks, joined: bool) -> Analysis {
-    let ledger = Arc::new(Ledger::new(own, LedgerLimits::default()));
-    let config = EngineConfig { workers, ..EngineConfig::default() };
+fn run(source: &mut impl Source, workers: usize, premises: Premises, joined: bool) -> Analysis {
+    let ledger = Arc::new(Ledger::new(premises.clone(), LedgerLimits::default()));
+    let limits = Limits { premises: Arc::new(premises), ..Limits::default() };
+    let config = EngineConfig { workers, limits };
     let mut engine = Engine::start(&config, || Collect {
         sessions: Vec::new(),
         join: Join::default(),
