@@ -300,11 +300,6 @@ impl LegRecord {
         let (from, to) = (Some(rfc3339(leg.from)), Some(rfc3339(leg.to)));
         Self { ip: leg.address, by: None, correlation: None, overlap_s: None, from, to }
     }
-
-    fn joined(ip: IpAddr, joined: &Joined) -> Self {
-        let correlation = joined.correlation.map(milli);
-        Self { ip, by: Some(joined.by), correlation, overlap_s: joined.overlap_s, from: None, to: None }
-    }
 }
 
 /// Ends of tunnels told of one endpoint, each way.
@@ -319,13 +314,10 @@ impl TunnelRecord {
 
     /// Notes how an end was found; a claim of it keeps its times.
     fn on_join(legs: &mut Vec<LegRecord>, ip: IpAddr, joined: &Joined) {
-        let mut told = LegRecord::joined(ip, joined);
-        if let Some(known) = legs.iter_mut().find(|leg| leg.ip == ip) {
-            (told.from, told.to) = (known.from.take(), known.to.take());
-            *known = told;
-        } else {
-            legs.push(told);
-        }
+        let known = legs.iter().position(|leg| leg.ip == ip).map(|at| legs.remove(at));
+        let (from, to) = known.map_or((None, None), |leg| (leg.from, leg.to));
+        let (by, correlation) = (Some(joined.by), joined.correlation.map(milli));
+        legs.push(LegRecord { ip, by, correlation, overlap_s: joined.overlap_s, from, to });
     }
 }
 
