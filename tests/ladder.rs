@@ -18,7 +18,7 @@
 mod common;
 
 use common::{analyze, shared};
-use farmlight::base::{Layer, RttSample, Side};
+use farmlight::base::{Layer, RttKind, Side, WideDigest};
 use farmlight::session::Session;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -79,20 +79,20 @@ impl Truth {
 
 /// Round trips of one layer and method.
 #[derive(Default)]
-struct Rung(Vec<Duration>);
+struct Rung(WideDigest);
 
 impl Rung {
-    fn ms(&self, place: usize) -> f64 {
-        self.0.get(place).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
-    }
-
     fn min(&self) -> f64 {
-        self.ms(0)
+        ms(self.0.min())
     }
 
     fn p05(&self) -> f64 {
-        self.ms(self.0.len().div_ceil(20).saturating_sub(1))
+        ms(self.0.quantile(0.05))
     }
+}
+
+fn ms(rtt: Option<Duration>) -> f64 {
+    rtt.map_or(f64::NAN, |rtt| rtt.as_secs_f64() * 1e3)
 }
 
 type Rungs = BTreeMap<(Layer, &'static str), Rung>;
@@ -107,12 +107,15 @@ fn rungs(sessions: &[Session], truth: &Truth, tap: &str) -> Rungs {
         _ => inside(session.tuple.orig.ip) && session.tuple.resp.ip.to_string().starts_with("10.20."),
     };
     let mut rungs = Rungs::new();
-    for sample in sessions.iter().filter(mine).flat_map(|session| &session.samples) {
-        if sample.side == Side::Client && !sample.ambiguous {
-            rungs.entry((sample.layer, sample.method)).or_default().0.push(sample.rtt);
+    let counts = |kind: RttKind| kind.side == Side::Client && !kind.ambiguous;
+    for session in sessions.iter().filter(mine) {
+        for sample in session.samples.iter().filter(|sample| counts(sample.kind())) {
+            rungs.entry((sample.layer, sample.method)).or_default().0.add(sample.rtt);
+        }
+        for (kind, digest) in session.digests.iter().filter(|(kind, _)| counts(*kind)) {
+            rungs.entry((kind.layer, kind.method)).or_default().0.merge(digest);
         }
     }
-    rungs.values_mut().for_each(|rung| rung.0.sort_unstable());
     rungs
 }
 
@@ -226,12 +229,12 @@ fn summary(out: &mut String, truth: &Truth, tap: &str, rungs: &Rungs, verdict: &
 /// The viewer behind a relay, where the control flow passes the tap.
 fn viewer(out: &mut String, truth: &Truth, tap: &str, sessions: &[Session], faults: &mut Vec<String>) {
     let Some((least, mean)) = truth.viewer else { return };
-    let behind = |sample: &&RttSample| sample.side == Side::Server;
     for session in sessions.iter().filter(|s| s.attributes.iter().any(|(_, v)| v == "reverse-forward")) {
-        let of = |layer: Layer| session.samples.iter().filter(behind).filter(move |s| s.layer == layer).map(|s| s.rtt);
-        let ms = |rtt: Duration| rtt.as_secs_f64() * 1e3;
-        let Some(relay) = of(Layer::TcpHandshake).min().map(ms) else { continue };
-        let echo = of(Layer::RemoteEcho).min().map(ms);
+        let rtt = session.rtt();
+        let of =
+            |layer: Layer| rtt.iter().find(|r| r.side == Side::Server && r.layer == layer).map(|r| ms(Some(r.min)));
+        let Some(relay) = of(Layer::TcpHandshake) else { continue };
+        let echo = of(Layer::RemoteEcho);
         let (run, tap) = (&truth.run, tap.trim_end_matches(".pcap"));
         let verdict = match echo {
             None => "too few bursts stand out in 45 s",
@@ -254,7 +257,7 @@ fn detail(out: &mut String, truth: &Truth, tap: &str, rungs: &Rungs) {
     let tap = tap.trim_end_matches(".pcap");
     for ((layer, method), rung) in rungs {
         let expected = if is_bottom(*layer) { truth.tcp } else { truth.app };
-        let (run, layer, n) = (&truth.run, layer.name(), rung.0.len());
+        let (run, layer, n) = (&truth.run, layer.name(), rung.0.n());
         let (min, p05) = (rung.min(), rung.p05());
         writeln!(out, "| {run} | {tap} | {layer} | `{method}` | {n} | {min:.1} | {p05:.1} | {expected:.1} |").unwrap();
     }

@@ -139,6 +139,8 @@ pub enum EventKind {
     Application(&'static str),
     /// The flow is one of several of one session.
     Link(Link),
+    /// The handshake has been read, and what follows is what the session is for, though the analyzer stays.
+    Established,
     /// Nothing more is to be learned: the analyzer may be dropped.
     Settled,
 }
@@ -226,6 +228,11 @@ impl Events {
     /// See [`EventKind::Link`].
     pub fn link(&mut self, at: Timestamp, dir: Direction, link: Link) {
         self.push(at, dir, EventKind::Link(link));
+    }
+
+    /// See [`EventKind::Established`].
+    pub fn established(&mut self, at: Timestamp, dir: Direction) {
+        self.push(at, dir, EventKind::Established);
     }
 
     /// See [`EventKind::Settled`].

@@ -321,8 +321,9 @@ impl Tls {
     }
 
     /// The handshake has been read, and something after it is waited for. What was kept to read it is let go.
-    fn stay(&mut self, after: After) {
+    fn stay(&mut self, after: After, at: Timestamp, dir: Direction, events: &mut Events) {
         self.after = after;
+        events.established(at, dir);
         for end in [&mut self.ends.orig, &mut self.ends.resp] {
             end.clear = Inbox::new(INBOX_LIMIT);
         }
@@ -530,7 +531,7 @@ impl Tls {
         // and the client's data waits for its Finished, but for a false start (RFC 7918), which ends the reading before.
         let full = self.full && self.offer.is_some() && self.choice.is_some();
         if read && full && self.client == Some(dir.flip()) && self.ends.of(dir.flip()).changed {
-            self.stay(After::Finished);
+            self.stay(After::Finished, at, dir, events);
         } else if read {
             self.settle(at, dir, events);
         }
@@ -567,7 +568,7 @@ impl Tls {
         let read = match (self.choice, self.offer) {
             // The client's Finished, after which its program's first data may come at once.
             (Some(Choice { tls13: true }), Some(offer)) if offer.http2 && !offer.early_data && !server => {
-                return self.stay(After::Settings);
+                return self.stay(After::Settings, at, dir, events);
             }
             (Some(Choice { tls13: true }), Some(_)) => self.client == Some(dir),
             (None, Some(offer)) => !offer.early_data,

@@ -118,6 +118,7 @@ pub struct Connection {
     until: Option<Timestamp>,
     /// Counts on where the protocol wants it.
     watch: Option<Box<Watch>>,
+    watched: bool,
 }
 
 /// What is measured of a flow whose handshake is over.
@@ -226,9 +227,8 @@ impl Connection {
                     }
                 }
                 self.on_data(flow, dir, packet, &tcp);
-                if self.stage == Stage::Settled {
-                    self.count(dir, packet);
-                } else if *budget != Budget::NOTHING {
+                self.count(dir, packet);
+                if self.stage != Stage::Settled && *budget != Budget::NOTHING {
                     self.on_segment(flow, dir, packet, &tcp, budget, news);
                 }
             }
@@ -398,9 +398,19 @@ impl Connection {
         *reading.assemblers.of_mut(dir) = own;
         tell_claims(flow, story, news);
         let over = reading.is_over();
+        let established = std::mem::take(&mut story.established);
         self.until = story.until();
         if over {
             self.settle(flow, news);
+        } else if established {
+            self.watch();
+        }
+    }
+
+    /// From here on what is measured without reading is measured; it begins once.
+    fn watch(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            self.watch = self.story.as_ref().and_then(|story| story.protocol).and_then(Watch::of);
         }
     }
 
@@ -447,8 +457,8 @@ impl Connection {
         let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
         let (over, untold) = (reading.is_over(), story.told < story.samples.len());
         self.until = story.until();
-        if self.watch.is_none() {
-            self.watch = lasting.and_then(Watch::of);
+        if lasting.is_some() {
+            self.watch();
         }
         self.count(dir, packet);
         if over {
@@ -465,9 +475,7 @@ impl Connection {
         if self.story.as_ref().is_some_and(|s| s.is_blank()) {
             self.story = None;
         }
-        if self.watch.is_none() {
-            self.watch = self.story.as_ref().and_then(|story| story.protocol).and_then(Watch::of);
-        }
+        self.watch();
         self.tell(flow, news);
     }
 

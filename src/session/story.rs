@@ -32,6 +32,8 @@ pub struct Story {
     pub links: Vec<Link>,
     /// Both ends behaved as the protocol says.
     pub confirmed: bool,
+    /// The handshake is over, though what follows is still read.
+    pub(super) established: bool,
     /// What was said in clear, in the order it was said; the first value of a key stays.
     pub attributes: Vec<(Key, String)>,
     /// The round trips of the handshakes, one by one.
@@ -55,6 +57,7 @@ impl Story {
     pub fn on_event(&mut self, event: Event) {
         match event.kind {
             EventKind::Confirmed => self.confirmed = true,
+            EventKind::Established => self.established = true,
             EventKind::Violation(fault) => self.on_fault(fault),
             EventKind::Attribute { key, value } => self.attribute(key, value),
             EventKind::Claim(claim) if self.claims.len() < MAX_CLAIMS => self.claims.push((event.at, *claim)),
