@@ -5,6 +5,7 @@
 
 use super::ledger::{CitedFlow, fixed_hash};
 use crate::base::{Layer, Side, Timestamp};
+use crate::fingerprint::Family;
 use crate::session::{Category, Confidence, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Facts {
     pub tunnels: BTreeSet<Tunnel>,
     /// Loops that were closed at whoever works the endpoint's machine.
     pub reaches: BTreeSet<Reach>,
+    /// Systems that its programs say they run on, each with a flow that says so.
+    pub systems: BTreeSet<(Family, CitedFlow)>,
     /// Packets by hour since 1970, ascending.
     pub hours: Vec<(i64, u64)>,
 }
@@ -109,6 +112,9 @@ impl Facts {
         let flow = CitedFlow::of(&session.tuple);
         self.on_program(session, program, flow);
         self.on_hours(session);
+        if let Some(system) = system_said(session) {
+            self.on_system(system, flow);
+        }
         let Some((protocol, category, confidence)) = named(session) else { return };
         match category {
             Category::Vpn => self.on_tunnel(session, flow),
@@ -134,6 +140,17 @@ impl Facts {
             }
         }
         self.programs.truncate(PROGRAMS);
+    }
+
+    /// One flow is kept of each system: the first in order.
+    fn on_system(&mut self, system: Family, flow: CitedFlow) {
+        let known = self.systems.iter().find(|(known, _)| *known == system).copied();
+        match known {
+            Some((_, kept)) if kept <= flow => return,
+            Some(entry) => drop(self.systems.remove(&entry)),
+            None => {}
+        }
+        self.systems.insert((system, flow));
     }
 
     fn on_hours(&mut self, session: &Session) {
@@ -193,9 +210,9 @@ impl Facts {
 
     /// Who works the machine is at the other end, as seen from the endpoint.
     fn on_reach(&mut self, session: &Session, flow: CitedFlow) {
-        let echo = |layer: Layer| layer == Layer::Stun || layer.name() == "remote-echo";
+        let echo = |layer: Layer| matches!(layer, Layer::Stun | Layer::RemoteEcho);
         let Some((whole_us, n)) = least(session, Side::Server, echo) else { return };
-        let tcp = least(session, Side::Server, |layer| layer == Layer::TcpHandshake);
+        let tcp = least(session, Side::Server, |layer| matches!(layer, Layer::TcpHandshake | Layer::TcpData));
         // Without a connection that ends earlier, the session's other end is who works the machine.
         let relay_us = tcp.map_or(0, |(us, _)| us);
         let layer = if tcp.is_some() { Layer::TcpHandshake } else { Layer::Stun };
@@ -252,6 +269,25 @@ fn least(session: &Session, side: Side, wanted: impl Fn(Layer) -> bool) -> Optio
         let n = u32::try_from(s.n).unwrap_or(u32::MAX);
         Some(known.map_or((us, n), |(least, count)| (least.min(us), count.saturating_add(n))))
     })
+}
+
+/// The system that the client's program says it runs on, in clear.
+fn system_said(session: &Session) -> Option<Family> {
+    const SAYING: [&str; 3] = ["ssh.client_banner", "http.user_agent", "vpn.client_platform"];
+    const WORDS: [(&str, Family); 10] = [
+        ("Android", Family::Android),
+        ("for_Windows", Family::Windows),
+        ("Windows NT", Family::Windows),
+        ("PuTTY", Family::Windows),
+        ("Macintosh", Family::Apple),
+        ("iPhone", Family::Apple),
+        ("Darwin/", Family::Apple),
+        ("X11; Linux", Family::Linux),
+        ("Ubuntu", Family::Linux),
+        ("Debian", Family::Linux),
+    ];
+    let said = session.attributes.iter().filter(|(key, _)| SAYING.contains(key));
+    said.flat_map(|(_, value)| WORDS.iter().filter(|(word, _)| value.contains(word))).map(|(_, family)| *family).next()
 }
 
 fn is_reverse_forward(session: &Session) -> bool {

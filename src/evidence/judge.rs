@@ -11,6 +11,7 @@ use super::{
     signed,
 };
 use crate::base::{Identity, Layer};
+use crate::fingerprint::Rung;
 use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
 use ring::digest::{SHA256, digest};
 use std::cmp::Ordering;
@@ -57,9 +58,29 @@ impl<'a> Case<'a> {
         Self { account, place, expected, people: &[], at_once: None, journey: None, inner: &[], without: &[] }
     }
 
-    /// What its sessions tell beside their round trips.
-    pub fn facts(&self) -> impl Iterator<Item = &'a Facts> {
-        std::iter::once(&*self.account.facts)
+    /// What its sessions tell beside their round trips, those inside its tunnel included.
+    pub fn facts(&self) -> impl Iterator<Item = &'a Facts> + use<'a> {
+        std::iter::once(&*self.account.facts).chain(self.inner.iter().map(|inner| &*inner.account.facts))
+    }
+
+    /// The rungs where the network path ends, lowest first: its own, then those inside its tunnel. Layers of programs
+    /// are not among them.
+    pub fn path_rungs(&self) -> impl Iterator<Item = (Layer, &'a Rung)> + use<'a> {
+        let accounts = std::iter::once(self.account).chain(self.inner.iter().map(|inner| &inner.account));
+        accounts.flat_map(|account| account.ladder.rungs()).filter(|(layer, _)| {
+            matches!(
+                layer,
+                Layer::TcpHandshake
+                    | Layer::TcpData
+                    | Layer::WireGuard
+                    | Layer::OpenVpn
+                    | Layer::Ike
+                    | Layer::L2tp
+                    | Layer::Pptp
+                    | Layer::Overlay
+                    | Layer::Quic
+            )
+        })
     }
 
     /// The kind of its network.
@@ -195,10 +216,15 @@ pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> 
             asked.then(|| finding(endpoint, case, site, &weighing, told))
         })
         .collect();
-    // The connection's stays first among those that are not raised.
+    // What is raised first, the surest first; then what can't be told, because clear means that nothing is open.
+    let rank = |finding: &Finding| match finding.verdict {
+        verdict if verdict.is_finding() => 0,
+        Verdict::Insufficient => 1,
+        _ => 2,
+    };
     findings.sort_by(|a, b| {
-        let raised = |f: &Finding| f.verdict.is_finding();
-        raised(b).cmp(&raised(a)).then(if raised(a) { b.score.total_cmp(&a.score) } else { Ordering::Equal })
+        let surer = if a.verdict.is_finding() { b.score.total_cmp(&a.score) } else { Ordering::Equal };
+        rank(a).cmp(&rank(b)).then(surer)
     });
     findings
 }
@@ -352,9 +378,10 @@ fn missing_of_connection(case: &Case<'_>, site: &Site) -> Vec<String> {
     if site.location.is_none() {
         missing.push("the place of the capture point (--site LAT,LON)".to_owned());
     }
-    match case.account.ladder.lowest() {
+    let rungs = || case.path_rungs().map(|(_, rung)| rung);
+    match rungs().max_by_key(|rung| (rung.samples.n().min(ENOUGH_SAMPLES), rung.windows())) {
         None => missing.push("a round trip to this endpoint: no handshake of it was captured whole".to_owned()),
-        Some((_, rung)) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
+        Some(rung) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
             missing.push(format!(
                 "more time: {} in {}, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a full queue",
                 plural(rung.samples.n(), "round trip"),
@@ -363,7 +390,12 @@ fn missing_of_connection(case: &Case<'_>, site: &Site) -> Vec<String> {
         }
         Some(_) => {}
     }
-    if case.account.gap_count < 5 {
+    if case.account.facts.tunnels_at_once() > 0 && case.inner.is_empty() {
+        missing.push(
+            "a tap behind the VPN's gateway: what passes inside the tunnel tells where the machine is, and who works it"
+                .to_owned(),
+        );
+    } else if case.account.gap_count < 5 {
         missing.push(format!(
             "more round trips of TLS or SSH on connections seen from their first packet: {} so far, about 5 settle the \
              layers",

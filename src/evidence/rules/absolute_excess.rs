@@ -49,22 +49,22 @@ struct Seen {
 }
 
 fn observe(case: &Case<'_>) -> Option<Observation> {
-    let (_, rung, seen) = look(case)?;
+    let (layer, rung, seen) = look(case)?;
+    // A proxy at home ends TCP, and nothing else: the whole way shows in datagrams, and inside a tunnel.
+    let ended = matches!(layer, Layer::TcpHandshake | Layer::TcpData) && case.account.ladder.rung(layer).is_some();
     Some(Observation {
         value: seen.excess,
         unit: "ms",
         n: rung.samples.n(),
-        ln_likelihood: seen.ln_likelihoods(),
+        ln_likelihood: seen.ln_likelihoods(ended),
         hidden_leg_ms: Some((Hypothesis::HomeExit, seen.excess)),
     })
 }
 
 fn look<'a>(case: &Case<'a>) -> Option<(Layer, &'a Rung, Seen)> {
     let expected = case.expected?;
-    let (layer, rung) = case.account.ladder.lowest()?;
-    if rung.samples.n() < LEAST_SAMPLES {
-        return None;
-    }
+    // A tunnel that is set up once gives one round trip; the traffic inside it takes the same way, and more often.
+    let (layer, rung) = case.path_rungs().find(|(_, rung)| rung.samples.n() >= LEAST_SAMPLES)?;
     Some((layer, rung, Seen::of(rung, expected.total_ms(), expected.distance_ms)?))
 }
 
@@ -122,9 +122,13 @@ impl Seen {
         10.0 + 0.15 * self.distance
     }
 
-    fn ln_likelihoods(&self) -> [f64; Hypothesis::ALL.len()] {
+    fn ln_likelihoods(&self, ended: bool) -> [f64; Hypothesis::ALL.len()] {
         let honest = self.ln_floor(&self.quiet, |x| self.ln_honest(x));
-        over(Question::Connection, |h| self.ln_likelihood(h, honest))
+        over(Question::Connection, |h| match h {
+            // Few proxies carry datagrams (design value: one in ten).
+            Hypothesis::HomeProxy if !ended => self.ln_likelihood(Hypothesis::HomeExit, honest) - 10f64.ln(),
+            h => self.ln_likelihood(h, honest),
+        })
     }
 
     fn ln_likelihood(&self, hypothesis: Hypothesis, honest: f64) -> f64 {

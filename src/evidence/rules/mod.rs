@@ -10,11 +10,15 @@ mod cross_layer_gap;
 mod crowded_address;
 mod exit_reputation;
 mod hello_lag;
+mod hop_shift;
 mod impossible_travel;
+mod inner_outer_gap;
+mod nat_hosts;
 mod obfuscated_tunnel;
 mod remote_tool;
 mod rtt_bimodality;
 mod shift_hours;
+mod stack_mismatch;
 mod too_fast;
 mod tunnel_tax;
 
@@ -25,17 +29,21 @@ pub static RULES: &[&Rule] = &[
     &absolute_excess::RULE,
     &too_fast::RULE,
     &cross_layer_gap::RULE,
+    &inner_outer_gap::RULE,
     &hello_lag::RULE,
     &tunnel_tax::RULE,
+    &hop_shift::RULE,
     &rtt_bimodality::RULE,
     &exit_reputation::RULE,
     &impossible_travel::RULE,
+    &stack_mismatch::RULE,
     &obfuscated_tunnel::RULE,
     &remote_tool::RULE,
     &ack_echo::RULE,
     &always_on::RULE,
     &shift_hours::RULE,
     &crowded_address::RULE,
+    &nat_hosts::RULE,
 ];
 
 /// What the measurements of several rules have in common (science note 6): within a family they are not independent.

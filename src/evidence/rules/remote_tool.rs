@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     question: Question::Control,
     family: Family::Remote,
     weak: false,
-    cap: 6.0,
+    cap: 8.0,
     observe,
     tell,
 };
@@ -62,7 +62,7 @@ fn ln_likelihood(hypothesis: Hypothesis, minutes: f64, kvm: bool, tunnel: bool, 
         Hypothesis::RemoteDesktop => (0.5, 0.02, 0.15, 0.2),
         Hypothesis::IpKvm => (0.5, 0.9, 0.02, 0.2),
         // Tools of helpdesks are bought, and rarely are there two; a tunnel through a rented server is nobody's product.
-        Hypothesis::Helpdesk => (0.9, 1e-4, 0.02, 0.02),
+        Hypothesis::Helpdesk => (0.9, 1e-4, 0.005, 0.02),
         _ => (1e-3, 0.02, 0.05, 0.02),
     };
     let lasting = match hypothesis {
