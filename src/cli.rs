@@ -3,9 +3,11 @@
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
 mod check;
+mod policy;
 mod schema;
 
 pub use check::{Problem, Sort, problems, rendered};
+pub use policy::PolicySettings;
 pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, Shape};
 
 use crate::app::Matrix;
@@ -468,6 +470,9 @@ pub struct RunArgs {
     /// Write names of people and machines as keyed hashes; the file holds the key.
     #[arg(long, value_name = "KEYFILE")]
     pub hash_identities: Option<PathBuf>,
+    /// Keep what is seen in this file, and judge endpoints on what earlier runs kept there.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Where the capture point is, in degrees.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub site: Option<String>,
@@ -502,44 +507,6 @@ pub struct RunArgs {
     /// Flows held at once, over all workers [default: 2000000].
     #[arg(long, value_name = "N")]
     pub max_flows: Option<usize>,
-}
-
-/// The table `[policy]` of the configuration file.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct PolicySettings {
-    /// Share of remote identities that are relayed, before anything is measured.
-    pub prior: Option<f64>,
-    /// False alarms per remote identity and day that there is time for.
-    pub alert_budget: Option<f64>,
-    /// Posterior log-odds from which on an endpoint is called relayed.
-    pub relayed_from: Option<f64>,
-    /// Log ratio to which an endpoint is called clear.
-    pub clear_to: Option<f64>,
-}
-
-impl PolicySettings {
-    /// The policy: defaults where nothing is set.
-    ///
-    /// # Errors
-    /// A number is out of its range.
-    fn policy(&self) -> Result<Policy, UsageError> {
-        let within = |option, value: Option<f64>, default: f64, low: f64, high: f64| match value {
-            None => Ok(default),
-            Some(value) if (low..=high).contains(&value) => Ok(value),
-            Some(value) => {
-                Err(UsageError::Value { option, reason: format!("{value} is not between {low} and {high}") })
-            }
-        };
-        let prior = within("policy.prior", self.prior, Policy::PRIOR, 1e-9, 0.5)?;
-        let policy = Policy {
-            alert_budget: within("policy.alert-budget", self.alert_budget, Policy::ALERT_BUDGET, 0.0, 1.0)?,
-            relayed_from: within("policy.relayed-from", self.relayed_from, Policy::RELAYED_FROM, -20.0, 20.0)?,
-            clear_to: within("policy.clear-to", self.clear_to, Policy::CLEAR_TO, -20.0, 0.0)?,
-            ..Policy::default()
-        };
-        Ok(policy.with_prior(prior))
-    }
 }
 
 /// What standard output gets.
@@ -605,6 +572,10 @@ pub struct RunConfig {
     pub allow: Vec<AllowEntry>,
     /// The key for pseudonyms.
     pub hash_identities: Option<PathBuf>,
+    /// What earlier runs kept.
+    pub state: Option<PathBuf>,
+    /// The capture point's name.
+    pub sensor: Option<String>,
     /// Folder of imported lists.
     pub intel: Option<PathBuf>,
     /// Capture point.
@@ -693,6 +664,8 @@ impl RunArgs {
             homes: merged.homes,
             allow: merged.allow,
             hash_identities: merged.hash_identities,
+            state: merged.state,
+            sensor: merged.sensor,
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
             filter: merged.filter,
@@ -770,6 +743,7 @@ impl RunArgs {
             homes: self.homes.or(file.homes),
             log_year: self.log_year.or(file.log_year),
             hash_identities: self.hash_identities.or(file.hash_identities),
+            state: self.state.or(file.state),
             intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),

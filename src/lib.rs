@@ -13,6 +13,7 @@
 //! | [`fingerprint`] | sessions | comparable values: ladder, path |
 //! | [`intel`] | databases and lists | places of addresses |
 //! | [`evidence`] | all of it, per endpoint | hypotheses, evidence, verdict: the only room with opinions |
+//! | [`state`] | accounts and claims of a run | those of earlier runs, from a file |
 //! | [`sink`] | records | tables and JSON lines |
 //! | [`pipeline`] | a source and a sink | the run: worker (pure), shards, engine |
 //! | [`simulate`] | a scenario and a seed | a capture with known truth |
@@ -36,4 +37,5 @@ pub mod session;
 pub mod simulate;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod wire;

@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // L7; sink writes what all rooms below made
     ("sink", &["base", "wire", "intel", "flow", "protocol", "session", "fingerprint", "evidence"]),
     ("pipeline", &["base", "wire", "intel", "flow", "protocol", "meter", "session", "fingerprint", "evidence"]),
+    ("state", &["base", "evidence"]),
     // L8: everything
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
@@ -52,6 +53,7 @@ const EVERYTHING: &[&str] = &[
     "evidence",
     "sink",
     "pipeline",
+    "state",
     "cli",
     "app",
 ];

@@ -1,5 +1,6 @@
 //! `farmlight analyze`: captures in, findings out.
 
+use super::history::{History, of_captures};
 use super::outlet::{Records, Sessions, SharedJoin, WorkerOutlet};
 use super::progress::Progress;
 use super::report::{Bench, Run};
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) fn run(args: Analyze, quiet: bool) -> anyhow::Result<Outcome> {
     let config = args.run.resolve()?;
     let mut bench = Bench::of(&config)?;
+    bench.history = History::open(&config, bench.pseudonyms.as_ref())?;
     let filter = config.filter.as_deref().map(Filter::new).transpose().map_err(|e| Wrong(format!("--filter: {e}")))?;
     let stop = Arc::new(AtomicBool::new(false));
     stop_on(&[SIGINT, SIGTERM, SIGHUP], &stop)?;
@@ -72,6 +74,9 @@ fn read_all(
     let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
     records.push(joined);
     let inputs = inputs.reports();
+    if let Some(history) = &bench.history {
+        history.begin(of_captures(&inputs))?;
+    }
     tracing::info!(frames = totals.frames, flows = totals.workers.flows, "read");
     let outcome = Run {
         config,
@@ -82,6 +87,7 @@ fn read_all(
         inputs,
         began,
         live: false,
+        whole: !interrupted,
         forgotten: Forgotten::default(),
     }
     .report()?;

@@ -9,6 +9,7 @@ mod evaluate;
 mod explain;
 mod folder;
 mod geo;
+mod history;
 mod intel;
 mod outlet;
 mod progress;

@@ -1,6 +1,7 @@
 //! The end of a run: every endpoint judged, files written, standard output served.
 
 use super::Outcome;
+use super::history::{History, Longer};
 use super::outlet::{Current, Notes, Records, Sessions};
 use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
@@ -44,6 +45,8 @@ pub(super) struct Bench {
     /// What they said, as hashes.
     pub(super) said: HashSet<u64>,
     pub(super) site: Site,
+    /// What earlier runs saw.
+    pub(super) history: Option<History>,
 }
 
 /// Where addresses and people are, as the user's files say now.
@@ -70,6 +73,8 @@ pub(super) struct Run<'a> {
     pub(super) began: Instant,
     /// Findings have been printed and filed while the run went on.
     pub(super) live: bool,
+    /// It was read to its end, and is worth keeping.
+    pub(super) whole: bool,
     /// What was dropped because it was too old.
     pub(super) forgotten: Forgotten,
 }
@@ -143,7 +148,7 @@ impl Bench {
         let notes = Notes { tools: Arc::new(tools), allow: Arc::new(allow), pseudonyms: pseudonyms.clone() };
         let known = Current::new(Known { places, homes: Arc::new(homes) });
         let notes = Arc::new(Current::new(notes));
-        Ok(Self { known, notes, pseudonyms, attribution, rolls, said: HashSet::new(), site })
+        Ok(Self { known, notes, pseudonyms, attribution, rolls, said: HashSet::new(), site, history: None })
     }
 
     /// An empty ledger that knows what the user's files say of who is where.
@@ -165,6 +170,11 @@ impl Bench {
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
         // Not while the account is locked: these are accounts, too.
         let inner = ledger.inner_of(address);
+        if self.history.is_some() {
+            // Nor while the store is read.
+            let account = ledger.look(address, Account::clone)?;
+            return Some(self.judge_account(ledger, address, &account, &inner, (told, &[])));
+        }
         ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, (told, &[])))
     }
 
@@ -183,11 +193,15 @@ impl Bench {
         inner: &[Inner],
         (told, without): (bool, &[&str]),
     ) -> Judgement {
+        let longer = self.longer(ledger, address, account);
+        let account = longer.as_ref().map_or(account, |longer| &longer.account);
         let place = self.place_of(ledger, address, account);
-        let people = match (account.first_seen, account.last_seen) {
+        let mut people = match (account.first_seen, account.last_seen) {
             (Some(from), Some(to)) => ledger.claims().between(address, from, to),
             _ => Vec::new(),
         };
+        let before = longer.iter().flat_map(|longer| &longer.people);
+        people.extend(before.filter(|who| !people.contains(who)).cloned().collect::<Vec<_>>());
         let at_once = match (account.first_seen, account.last_seen) {
             (Some(from), Some(to)) => ledger.claims().people_at_once(address, from, to),
             _ => None,
@@ -207,6 +221,13 @@ impl Bench {
         };
         findings.iter_mut().for_each(|finding| self.note(finding, &people));
         (findings, place)
+    }
+
+    /// An account with what earlier runs saw of the endpoint. An address inside a tunnel is another's every day: of it
+    /// nothing is said of earlier.
+    pub(super) fn longer(&self, ledger: &Ledger, address: IpAddr, account: &Account) -> Option<Longer> {
+        let history = self.history.as_ref().filter(|_| ledger.joins().of_inner(address).is_none())?;
+        history.longer(address, account)
     }
 
     /// The fastest way that one of those at `address` would have had to travel, as servers accepted them.
@@ -284,6 +305,7 @@ impl Run<'_> {
         let judged = self.endpoints()?;
         self.findings_file(&judged.told)?;
         self.identities_file()?;
+        self.keep(&judged.told)?;
         let summary = self.summary(sessions, &roster, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
@@ -356,11 +378,21 @@ impl Run<'_> {
         let inner = self.ledger.inner_of(finding.endpoint);
         let outer = self.ledger.joins().of_inner(finding.endpoint).copied();
         let record = self.ledger.look(finding.endpoint, |account| {
+            let longer = self.bench.longer(self.ledger, finding.endpoint, account);
+            let account = longer.as_ref().map_or(account, |longer| &longer.account);
             let record = EndpointRecord::of(account, finding, place, name, expected);
+            let record = if longer.is_some() { record.with_history(account) } else { record };
             let record = record.with_identities(&finding.identities).with_tunnels(self.ledger.claims());
             record.with_joins(&inner, outer.as_ref()).under(self.bench.pseudonyms.as_ref())
         });
         record.map_or(Ok(()), |record| lines.write(&record))
+    }
+
+    /// Keeps the run for later ones.
+    fn keep(&self, told: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
+        let Some(history) = self.bench.history.as_ref().filter(|_| self.whole) else { return Ok(()) };
+        let findings: Vec<&Finding> = told.iter().map(|(finding, _)| finding).collect();
+        history.keep_all(self.ledger, &findings)
     }
 
     /// Sessions in order of their start; the server's name, known only now, is added to each.
@@ -532,7 +564,12 @@ pub(super) fn print_finding<W: Write>(
 ) -> io::Result<()> {
     let expected = expected_ms(place, &bench.site);
     let inner = ledger.inner_of(finding.endpoint);
-    ledger.look(finding.endpoint, |account| table.finding(finding, account, &inner, place, expected)).unwrap_or(Ok(()))
+    let told = ledger.look(finding.endpoint, |account| {
+        let longer = bench.longer(ledger, finding.endpoint, account);
+        let account = longer.as_ref().map_or(account, |longer| &longer.account);
+        table.finding(finding, account, &inner, place, expected)
+    });
+    told.unwrap_or(Ok(()))
 }
 
 fn input_record(input: &InputReport) -> InputRecord {

@@ -1,6 +1,7 @@
 //! `farmlight watch`: a live interface in, findings as they change.
 
 use super::analyze::{engine_config, stop_on};
+use super::history::{History, of_watch};
 use super::outlet::{Records, Sessions, SharedFile, SharedJoin, WorkerOutlet};
 use super::reload::Files;
 use super::report::{Bench, Run, create, look, print_finding};
@@ -12,7 +13,7 @@ use crate::pipeline::Engine;
 use crate::sink::{FindingRecord, JsonLines, Table};
 use crate::source::{Live, LiveOptions, Next, Source, interfaces};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(2);
 /// Capture time between two times that tunnels are joined with what is inside; more if that takes long, so that it is
 /// never more than a twentieth of the work.
 const JOIN_EVERY: Duration = Duration::from_secs(30);
+/// Capture time between two times that what is new is put into the store: so much is lost if the power is.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// Capture time between two looks at what is too old.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
@@ -34,6 +37,10 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     let config = RunArgs { retention: args.retention, ..args.run }.resolve()?;
     let files = Files::of(&config);
     let mut bench = Bench::of(&config)?;
+    bench.history = History::open(&config, bench.pseudonyms.as_ref())?;
+    if let Some(history) = &bench.history {
+        history.begin(of_watch(config.sensor.as_deref().unwrap_or(&args.interface), wall_clock()))?;
+    }
     let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     stop_on(&[SIGINT, SIGTERM], &stop)?;
     if io::stdout().is_terminal() {
@@ -58,6 +65,13 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     let _reloader = files.watch(&bench, &ledger, (said, config.identities.1), reload)?;
     let limit = args.duration.map(Duration::from_secs);
     watch(&config, (&bench, &ledger), &mut live, limit, &stop)
+}
+
+/// When a watch begins: two of one place are two sources.
+fn wall_clock() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "names the run itself")]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::default().plus(since)
 }
 
 fn list_interfaces() -> anyhow::Result<Outcome> {
@@ -91,7 +105,9 @@ fn watch(
     };
     let mut engine = Engine::start(&engine_config(config), || WorkerOutlet::new(&join, written()));
     let mut joined = written();
-    let mut teller = Teller { config, bench, ledger, told: HashMap::new(), joined: (Timestamp::MIN, Duration::ZERO) };
+    let joined_at = (Timestamp::MIN, Duration::ZERO);
+    let unkept = Unkept { since: Timestamp::MIN, ..Unkept::default() };
+    let mut teller = Teller { config, bench, ledger, told: HashMap::new(), joined: joined_at, unkept };
     let (mut looked, mut swept) = (Timestamp::MIN, Timestamp::MIN);
     let mut forgotten = Forgotten::default();
     loop {
@@ -116,7 +132,9 @@ fn watch(
                 teller.told.retain(|(address, _), _| ledger.look(*address, |_| ()).is_some());
             }
             teller.join(now);
-            if !teller.tell()? {
+            let listening = teller.tell()?;
+            teller.keep(now);
+            if !listening {
                 stop.store(true, Ordering::Relaxed);
             }
             if limit.is_some_and(|limit| began.elapsed() >= limit) {
@@ -135,7 +153,7 @@ fn watch(
     {
         file.flush()?;
     }
-    Run { config, bench, ledger, totals, records, inputs, began, live: true, forgotten }.report()
+    Run { config, bench, ledger, totals, records, inputs, began, live: true, whole: true, forgotten }.report()
 }
 
 /// The time between two moments, whichever was first: a clock set back must not silence the watch.
@@ -151,6 +169,16 @@ struct Teller<'a> {
     told: HashMap<(IpAddr, Question), (Verdict, Hypothesis, Severity)>,
     /// When tunnels were last joined, by capture time, and how long that took.
     joined: (Timestamp, Duration),
+    unkept: Unkept,
+}
+
+/// What is not in the store yet.
+#[derive(Default)]
+struct Unkept {
+    endpoints: BTreeSet<IpAddr>,
+    findings: Vec<Finding>,
+    /// When it was last written to.
+    since: Timestamp,
 }
 
 impl Teller<'_> {
@@ -166,9 +194,27 @@ impl Teller<'_> {
         self.joined = (now, began.elapsed());
     }
 
+    /// Keeps what is new for later runs, every minute. What could not be written is tried again the next minute.
+    fn keep(&mut self, now: Timestamp) {
+        let Some(history) = self.bench.history.as_ref().filter(|_| apart(now, self.unkept.since) >= KEEP_EVERY) else {
+            return;
+        };
+        let Unkept { endpoints, findings, since } = &self.unkept;
+        match history.keep(self.ledger, endpoints, findings, since.minus(KEEP_EVERY)) {
+            Ok(()) => self.unkept = Unkept { since: now, ..Unkept::default() },
+            Err(error) => {
+                tracing::warn!("--state: {error}; tried again in a minute");
+                self.unkept.since = now;
+            }
+        }
+    }
+
     /// Whether anybody still listens: a closed pipe ends the watch, and its files are written as ever.
     fn tell(&mut self) -> anyhow::Result<bool> {
         let mut changed = self.ledger.take_changed();
+        if self.bench.history.is_some() {
+            self.unkept.endpoints.extend(&changed);
+        }
         // What passes inside a tunnel counts for the endpoint outside.
         let joins = self.ledger.joins();
         let outside: Vec<IpAddr> = changed.iter().filter_map(|ip| joins.of_inner(*ip)).map(|j| j.outer).collect();
@@ -183,6 +229,9 @@ impl Teller<'_> {
                     continue;
                 }
                 self.told.insert((address, finding.question), said);
+                if self.bench.history.is_some() {
+                    self.unkept.findings.push(finding.clone());
+                }
                 match self.print(finding, place.as_ref()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
                     other => other?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A duration in 32 bits: nanoseconds below 2.1 s, microseconds up to 35 minutes beyond, and no more than that.
 /// Ordered as durations are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 struct Length(u32);
 
 impl Length {
@@ -48,12 +48,14 @@ impl Length {
     fn of_bin(bin: u16) -> Duration {
         let shift = u32::from(bin >> Self::BITS).saturating_sub(1);
         let lead = u64::from(bin) - (u64::from(shift) << Self::BITS);
+        // No duration has a bin so high, but a file may.
+        let shift = shift.min(u64::BITS - Self::BITS - 2);
         Duration::from_nanos((lead << shift) + (1u64 << shift) / 2)
     }
 }
 
 /// Durations counted together; the count in two halves, so that a bin takes 6 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Bin {
     bin: u16,
     count: [u16; 2],
@@ -70,7 +72,7 @@ impl Bin {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Body {
     /// Ascending.
     Few(Vec<Length>),
@@ -79,7 +81,7 @@ enum Body {
 }
 
 /// Durations of one kind: up to `FEW` as they are, then in at most `BINS` bins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Digest<const FEW: usize, const BINS: usize> {
     n: u64,
     min: Length,

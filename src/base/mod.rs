@@ -13,6 +13,7 @@ mod sign;
 mod spelling;
 mod time;
 mod volume;
+pub mod words;
 
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use digest::{Digest, FlowDigest, WideDigest};

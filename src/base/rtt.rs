@@ -159,6 +159,21 @@ impl Layer {
     }
 }
 
+/// By the word used in records: the order of the layers may change, and a word that is stored still means the same.
+impl serde::Serialize for Layer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Layer {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = super::words::one(deserializer)?;
+        let layer = Self::ALL.into_iter().find(|layer| layer.name() == word);
+        layer.ok_or_else(|| serde::de::Error::custom(format!("no layer is called {word}")))
+    }
+}
+
 /// One round trip. It is never shorter than the path's true round trip; `method` says what may make it longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RttSample {
@@ -212,7 +227,7 @@ impl RttSample {
 
 /// Five minutes of capture time, counted from 1970. Queues forget themselves between windows and not within
 /// (Allman and Paxson, SIGCOMM 1999: congestion is correlated over minutes), so windows tell independent samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Window(pub i32);
 
 impl Window {

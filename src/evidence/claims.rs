@@ -387,9 +387,16 @@ impl Claims {
     /// Every stay, in order of its beginning.
     #[must_use]
     pub fn in_order(&self) -> Vec<StayOf> {
+        self.heard_since(Timestamp::MIN)
+    }
+
+    /// Every stay that was last heard of at that time or later, in order of its beginning.
+    #[must_use]
+    pub fn heard_since(&self, since: Timestamp) -> Vec<StayOf> {
         let mut all: Vec<StayOf> = Vec::new();
         for entry in &self.stays {
-            all.extend(entry.value().iter().map(|(name, span)| StayOf {
+            let heard = entry.value().iter().filter(|(_, span)| span.to >= since);
+            all.extend(heard.map(|(name, span)| StayOf {
                 address: *entry.key(),
                 inner: name.inner,
                 identity: Arc::clone(&name.identity),

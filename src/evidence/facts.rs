@@ -7,7 +7,8 @@ use super::ledger::{CitedFlow, fixed_hash};
 use crate::base::{Layer, Side, Timestamp};
 use crate::fingerprint::Family;
 use crate::session::{Category, Confidence, Session};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Duration;
 
 /// Distinct programs, tunnels and measured loops kept of an endpoint.
@@ -23,12 +24,13 @@ const CITED: usize = 3;
 const HOUR: i64 = 3_600_000_000_000;
 
 /// What is known of one endpoint beside its ladder and its path.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Facts {
     /// Programs by a hash of their fingerprint, ascending, with the shortest TCP round trip of each. A vector, as
     /// `hours`: nearly every endpoint has one or two, and there may be a million endpoints.
     pub programs: Vec<(u64, Program)>,
     /// Sessions of remote-control tools, KVM boxes and tunnels of its own, by tool.
+    #[serde(deserialize_with = "crate::base::words::map")]
     pub tools: BTreeMap<&'static str, ToolUse>,
     /// VPN sessions.
     pub tunnels: BTreeSet<Tunnel>,
@@ -41,7 +43,7 @@ pub struct Facts {
 }
 
 /// One program's connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Program {
     /// TCP handshakes measured.
     pub n: u64,
@@ -52,7 +54,7 @@ pub struct Program {
 }
 
 /// The use of one tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ToolUse {
     /// What it is for.
     pub category: Category,
@@ -71,7 +73,7 @@ pub struct ToolUse {
 }
 
 /// One VPN session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Tunnel {
     rank: u64,
     /// First packet.
@@ -83,7 +85,7 @@ pub struct Tunnel {
 }
 
 /// A loop through a remote-control session, and the part of it up to where the session itself ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Reach {
     rank: u64,
     /// Whole loops that were measured.
@@ -96,6 +98,20 @@ pub struct Reach {
     pub layer: Layer,
     /// The flow.
     pub flow: CitedFlow,
+}
+
+impl ToolUse {
+    fn merge(&mut self, other: Self) {
+        let Self { category, confidence, sessions, worked, longest, total, flows } = other;
+        self.category = self.category.min(category);
+        self.confidence = self.confidence.max(confidence);
+        self.sessions = self.sessions.saturating_add(sessions);
+        self.worked = self.worked.saturating_add(worked);
+        self.longest = self.longest.max(longest);
+        self.total = self.total.saturating_add(total);
+        self.flows.extend(flows);
+        keep_least(&mut self.flows, CITED);
+    }
 }
 
 impl Reach {
@@ -223,10 +239,55 @@ impl Facts {
         }
     }
 
+    /// Takes in what another has: the same as if its sessions had all been told to this one.
+    pub fn merge(&mut self, other: Self) {
+        let Self { programs, tools, tunnels, reaches, hours } = other;
+        for (hash, program) in programs {
+            if let Some(known) = entry(&mut self.programs, hash, || Program { n: 0, ..program }) {
+                known.n = known.n.saturating_add(program.n);
+                if (program.least_us, program.flow) < (known.least_us, known.flow) {
+                    (known.least_us, known.flow) = (program.least_us, program.flow);
+                }
+            }
+        }
+        self.programs.truncate(PROGRAMS);
+        for (name, tool) in tools {
+            match self.tools.entry(name) {
+                Entry::Vacant(free) => drop(free.insert(tool)),
+                Entry::Occupied(mut known) => known.get_mut().merge(tool),
+            }
+        }
+        self.tunnels.extend(tunnels);
+        keep_least(&mut self.tunnels, TUNNELS);
+        self.reaches.extend(reaches);
+        keep_least(&mut self.reaches, REACHES);
+        for (hour, packets) in hours {
+            if let Some(known) = entry(&mut self.hours, hour, || 0) {
+                *known = known.saturating_add(packets);
+            }
+        }
+        let over = self.hours.len().saturating_sub(HOURS);
+        self.hours.drain(..over);
+    }
+
+    /// Days, UTC, in whose hours packets passed.
+    #[must_use]
+    pub fn days(&self) -> usize {
+        let days: BTreeSet<i64> = self.hours.iter().map(|(hour, _)| hour.div_euclid(24)).collect();
+        days.len()
+    }
+
     /// The most VPN sessions that were up at once.
     #[must_use]
     pub fn tunnels_at_once(&self) -> usize {
         at_once(self.tunnels.iter().map(|tunnel| (tunnel.from, tunnel.to)))
+    }
+}
+
+/// Drops the greatest until no more than `most` are left.
+pub(super) fn keep_least<T: Ord>(set: &mut BTreeSet<T>, most: usize) {
+    while set.len() > most {
+        set.pop_last();
     }
 }
 

@@ -4,6 +4,7 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
+use super::facts::keep_least;
 use super::tunnels::{Tunnels, by_claims};
 use super::{ClaimLimits, Claims, Facts, Joined, Joins};
 use crate::base::{Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
@@ -45,7 +46,7 @@ const CITED: usize = 4;
 const NAMES: usize = 4;
 
 /// A handshake measured at two layers at once: how much later the upper one answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Gap {
     /// A hash of all the rest: the order of preference when there are too many.
     rank: u64,
@@ -66,7 +67,7 @@ pub struct Gap {
 }
 
 /// How long a client waited between the end of the TCP handshake and its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Lag {
     /// A hash of all the rest.
     rank: u64,
@@ -79,7 +80,7 @@ pub struct Lag {
 }
 
 /// A flow to cite, ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct CitedFlow {
     orig: (IpAddr, u16),
     resp: (IpAddr, u16),
@@ -112,7 +113,7 @@ impl Gap {
 }
 
 /// What is known of one endpoint.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     /// Earliest packet of its sessions, those that go on included.
     pub first_seen: Option<Timestamp>,
@@ -466,6 +467,34 @@ fn is_clients(kind: &RttKind) -> bool {
 }
 
 impl Account {
+    /// Takes in another of the same endpoint: what comes of it is what one would hold that had seen all, so that neither
+    /// order nor grouping matters. The bounds are the same.
+    pub fn merge(&mut self, other: Self) {
+        let Self { first_seen, last_seen, sessions, bytes, ladder, path, facts, gaps, gap_count, lags, quickest } =
+            other;
+        self.first_seen = self.first_seen.into_iter().chain(first_seen).min();
+        self.last_seen = self.last_seen.max(last_seen);
+        self.sessions = self.sessions.saturating_add(sessions);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.ladder.merge(ladder);
+        self.path.merge(path);
+        self.facts.merge(*facts);
+        self.gaps.extend(gaps);
+        keep_least(&mut self.gaps, GAPS);
+        self.gap_count = self.gap_count.saturating_add(gap_count);
+        self.lags.extend(lags);
+        keep_least(&mut self.lags, GAPS);
+        self.quickest.extend(quickest);
+        self.quickest.sort_unstable();
+        self.quickest.truncate(CITED);
+    }
+
+    /// Whether anything in it can be judged: a scan leaves accounts that hold a path at most.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        self.ladder.lowest().is_some() || !self.facts.tools.is_empty() || !self.facts.tunnels.is_empty()
+    }
+
     /// Also of sessions that go on: a finding's identifier holds the day of the first packet.
     fn on_time(&mut self, first: Timestamp, last: Timestamp) {
         self.first_seen = Some(self.first_seen.map_or(first, |t| t.min(first)));

@@ -50,7 +50,7 @@ const DRIFT: i64 = 5_000;
 const APART_MS: i64 = 2_000;
 
 /// The timestamp in one SYN. Ordered by what it is kept by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 struct Tick {
     /// A hash of the server's address.
     server: u32,
@@ -61,7 +61,7 @@ struct Tick {
 }
 
 /// The timestamps of an endpoint's SYNs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ticks(Vec<Tick>);
 
 /// A line and when it was seen, in ms.
@@ -78,7 +78,15 @@ impl Ticks {
         let ms = at.nanos().div_euclid(1_000_000);
         #[expect(clippy::cast_sign_loss, reason = "mixes bits")]
         let rank = ((ms as u64 ^ (u64::from(value) << 20)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32;
-        let tick = Tick { server, rank, ms, value };
+        self.insert(Tick { server, rank, ms, value });
+    }
+
+    /// Takes in what another has: the same as if it had all been told to this one.
+    pub(super) fn merge(&mut self, other: Self) {
+        other.0.into_iter().for_each(|tick| self.insert(tick));
+    }
+
+    fn insert(&mut self, tick: Tick) {
         let Err(place) = self.0.binary_search(&tick) else { return };
         if place < KEPT {
             if self.0.is_empty() {

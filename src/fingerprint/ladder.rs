@@ -11,11 +11,13 @@ use std::time::Duration;
 
 /// Windows kept of a rung: a day of 5 minutes. When there are more, two neighbours become one, again and again.
 const WINDOWS: usize = 288;
+/// After so many halvings all windows are one.
+const MOST_HALVINGS: u8 = 31;
 /// Methods named of a rung.
 const METHODS: usize = 12;
 
 /// Round trips of one layer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Samples {
     prompt: WideDigest,
     waiting: Option<Box<WideDigest>>,
@@ -27,6 +29,13 @@ impl Samples {
 
     fn digest_mut(&mut self, kind: &RttKind) -> &mut WideDigest {
         if kind.may_wait() { self.waiting.get_or_insert_default() } else { &mut self.prompt }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.prompt.merge(&other.prompt);
+        if let Some(waiting) = &other.waiting {
+            self.waiting.get_or_insert_default().merge(waiting);
+        }
     }
 
     /// How many.
@@ -80,7 +89,7 @@ impl Confidence {
 }
 
 /// One layer of the ladder.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Rung {
     /// Round trips at this layer.
     pub samples: Samples,
@@ -89,6 +98,7 @@ pub struct Rung {
     /// How often the windows have been put together in pairs.
     halvings: u8,
     /// In the order of the alphabet.
+    #[serde(deserialize_with = "crate::base::words::list")]
     methods: Vec<&'static str>,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -108,18 +118,51 @@ impl Rung {
     }
 
     fn note(&mut self, method: &'static str, at: WindowMin, span: (Timestamp, Timestamp)) {
+        self.note_method(method);
+        self.note_span(span);
+        self.note_window(WindowMin { window: Window(at.window.0 >> self.halvings), ..at });
+        while self.windows.len() > WINDOWS {
+            self.halve();
+        }
+    }
+
+    fn note_method(&mut self, method: &'static str) {
         if let Err(place) = self.methods.binary_search(&method) {
             self.methods.insert(place, method);
             self.methods.truncate(METHODS);
         }
+    }
+
+    fn note_span(&mut self, span: (Timestamp, Timestamp)) {
         let (first, last) = self.span.unwrap_or(span);
         self.span = Some((first.min(span.0), last.max(span.1)));
-        self.note_window(WindowMin { window: Window(at.window.0 >> self.halvings), ..at });
-        while self.windows.len() > WINDOWS {
-            self.halvings += 1;
-            for old in std::mem::take(&mut self.windows) {
-                self.note_window(WindowMin { window: Window(old.window.0 >> 1), ..old });
-            }
+    }
+
+    /// Puts the windows together in pairs.
+    fn halve(&mut self) {
+        self.halvings += 1;
+        for old in std::mem::take(&mut self.windows) {
+            self.note_window(WindowMin { window: Window(old.window.0 >> 1), ..old });
+        }
+    }
+
+    /// Takes in what another has: the same as if it had all been told to this one.
+    fn merge(&mut self, other: Self) {
+        let Self { samples, windows, halvings, methods, span } = other;
+        self.samples.merge(&samples);
+        methods.into_iter().for_each(|method| self.note_method(method));
+        span.into_iter().for_each(|span| self.note_span(span));
+        // What is in coarse windows cannot be put into finer ones. A window is 32 bits long: after as many halvings there
+        // is but one.
+        let halvings = halvings.min(MOST_HALVINGS);
+        while self.halvings < halvings {
+            self.halve();
+        }
+        for at in windows {
+            self.note_window(WindowMin { window: Window(at.window.0 >> (self.halvings - halvings)), ..at });
+        }
+        while self.windows.len() > WINDOWS && self.halvings < MOST_HALVINGS {
+            self.halve();
         }
     }
 
@@ -189,7 +232,7 @@ fn micros(duration: Duration) -> u32 {
 }
 
 /// All rungs of an endpoint.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Ladder {
     /// Ascending by layer. A vector: nearly every endpoint has one or two rungs, and there may be a million endpoints.
     rungs: Vec<(Layer, Rung)>,
@@ -207,6 +250,13 @@ impl Ladder {
     pub fn take_in(&mut self, part: &RttPart<'_>) {
         if !part.kind.ambiguous {
             self.rung_mut(part.kind.layer, |rung| rung.take_in(part));
+        }
+    }
+
+    /// Takes in what another has: the same as if it had all been told to this one.
+    pub fn merge(&mut self, other: Self) {
+        for (layer, rung) in other.rungs {
+            self.rung_mut(layer, |own| own.merge(rung));
         }
     }
 

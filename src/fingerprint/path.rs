@@ -18,7 +18,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 /// The path of an endpoint, as far as its own packets tell.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Path {
     /// Segment sizes announced in SYNs of either family, and how often. Bounded; the smallest stay.
     mss: Vec<((bool, u16), u64)>,
@@ -57,23 +57,48 @@ const PIECES: u32 = 7;
 
 /// Counts `value` in a short ascending list; of too many distinct values the smallest stay.
 fn tally<T: Ord>(list: &mut Vec<(T, u64)>, value: T) {
+    tally_many(list, value, 1);
+}
+
+fn tally_many<T: Ord>(list: &mut Vec<(T, u64)>, value: T, more: u64) {
     match list.binary_search_by(|(known, _)| known.cmp(&value)) {
         Ok(place) => {
             if let Some((_, n)) = list.get_mut(place) {
-                *n += 1;
+                *n = n.saturating_add(more);
             }
         }
         Err(place) => {
             if list.is_empty() {
                 list.reserve_exact(1);
             }
-            list.insert(place, (value, 1));
+            list.insert(place, (value, more));
             list.truncate(KEPT);
         }
     }
 }
 
+/// A value that is not among the smallest of one list is not among those of both: counts of what stays are whole.
+fn tally_all<T: Ord>(list: &mut Vec<(T, u64)>, other: Vec<(T, u64)>) {
+    other.into_iter().for_each(|(value, n)| tally_many(list, value, n));
+}
+
 impl Path {
+    /// Takes in what another has: the same as if its sessions had all been told to this one.
+    pub fn merge(&mut self, other: Self) {
+        let Self { mss, ttl, hops, mtu, datagrams, fragments, stacks, clamped, ticks, clocks, max_packet } = other;
+        tally_all(&mut self.mss, mss);
+        tally_all(&mut self.ttl, ttl);
+        tally_all(&mut self.fragments, fragments);
+        tally_all(&mut self.stacks, stacks);
+        tally_all(&mut self.clocks, clocks);
+        self.hops.merge(hops);
+        self.mtu.merge(mtu);
+        self.datagrams.merge(datagrams);
+        self.ticks.merge(ticks);
+        self.clamped = self.clamped.saturating_add(clamped);
+        self.max_packet = self.max_packet.max(max_packet);
+    }
+
     /// Takes in what the client of a session sent.
     pub fn add(&mut self, session: &Session) {
         let end = &session.ends.orig;

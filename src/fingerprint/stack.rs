@@ -13,7 +13,7 @@ use crate::flow::{End, Syn};
 use std::fmt;
 
 /// Who of a connection sent it: a server answers only what was offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Role {
     /// It sent a SYN.
     Client,
@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 /// How the announced MSS stands to what Ethernet allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 enum SegmentClass {
     Absent,
     Smaller,
@@ -31,7 +31,7 @@ enum SegmentClass {
 }
 
 /// The window of a SYN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub(super) enum Window {
     /// No whole number of segments.
     Bytes(u16),
@@ -42,7 +42,7 @@ pub(super) enum Window {
 }
 
 /// What a stack shows of itself in its first packet. Equal for one machine on every path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Stack {
     role: Role,
     v6: bool,

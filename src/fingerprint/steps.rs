@@ -27,7 +27,7 @@ const LEAST_NOISE: f64 = 4.0;
 const ORDERED: f64 = 0.9;
 
 /// The shortest round trip of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WindowMin {
     /// The window.
     pub window: Window,

@@ -16,7 +16,7 @@ const DOUBLINGS: u32 = 20;
 const SETTLED: u32 = 3;
 
 /// One value in one window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Seen<V> {
     window: i64,
     value: V,
@@ -24,7 +24,7 @@ struct Seen<V> {
 }
 
 /// Values over time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Timeline<V> {
     doublings: u32,
     /// Ascending by window, then by value.
@@ -71,14 +71,36 @@ impl<V: Copy + Ord> Timeline<V> {
     pub(super) fn add(&mut self, at: Timestamp, value: V) {
         let window = self.window(at.nanos());
         self.insert(Seen { window, value, n: 1 });
+        self.bound();
+    }
+
+    /// Takes in what another has: the same as if it had all been told to this one.
+    pub(super) fn merge(&mut self, other: Self) {
+        let doublings = other.doublings.min(DOUBLINGS);
+        while self.doublings < doublings {
+            self.double();
+        }
+        for mut seen in other.seen {
+            seen.window = seen.window.div_euclid(1 << (self.doublings - doublings));
+            self.insert(seen);
+        }
+        self.bound();
+    }
+
+    fn bound(&mut self) {
         while self.seen.len() > KEPT && self.doublings < DOUBLINGS {
-            self.doublings += 1;
-            for mut seen in std::mem::take(&mut self.seen) {
-                seen.window = seen.window.div_euclid(2);
-                self.insert(seen);
-            }
+            self.double();
         }
         self.seen.truncate(KEPT);
+    }
+
+    /// Makes the windows twice as long.
+    fn double(&mut self) {
+        self.doublings += 1;
+        for mut seen in std::mem::take(&mut self.seen) {
+            seen.window = seen.window.div_euclid(2);
+            self.insert(seen);
+        }
     }
 
     const fn window(&self, nanos: i64) -> i64 {

@@ -6,7 +6,7 @@ use crate::base::Timestamp;
 use crate::wire::{OptionKinds, Packet, TcpFlags, TcpHeader};
 
 /// What a SYN or SYN-ACK shows beside MSS and window scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Syn {
     /// The kinds of its options, in order.
     pub options: OptionKinds,

@@ -424,7 +424,7 @@ impl Analyzer for Unread {
 }
 
 /// What a session is used for (the contract's `category`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Category {
     /// A screen driven from afar.
     RemoteDesktop,

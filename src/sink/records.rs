@@ -308,8 +308,19 @@ pub struct EndpointRecord {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ladder: Vec<RungRecord>,
     path: PathRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryRecord>,
     verdict: &'static str,
     score: f64,
+}
+
+/// That all of a record rests on earlier runs, too.
+#[derive(Debug, Serialize)]
+struct HistoryRecord {
+    /// Days with packets.
+    days: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
 }
 
 /// The other end of the tunnels that an address is one end of, in order of their beginning.
@@ -447,6 +458,7 @@ impl EndpointRecord {
             tunnel: None,
             ladder: rungs(account, None, expected_ms),
             path: PathRecord::of(&account.path),
+            history: None,
             verdict: finding.verdict.name(),
             score: milli(finding.score),
         }
@@ -466,6 +478,14 @@ impl EndpointRecord {
         if let Some(joined) = outer {
             TunnelRecord::on_join(&mut tunnel.outer, joined.outer, joined);
         }
+        self
+    }
+
+    /// The same, of an account that earlier runs have part in.
+    #[must_use]
+    pub fn with_history(mut self, account: &Account) -> Self {
+        let days = account.facts.days().max(1);
+        self.history = Some(HistoryRecord { days, since: account.first_seen.map(rfc3339) });
         self
     }
 

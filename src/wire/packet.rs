@@ -133,7 +133,7 @@ pub struct TcpOptions {
 }
 
 /// The kinds of a header's options in their order, up to the end of the list; the first 16 of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct OptionKinds(u64);
 
 impl OptionKinds {
