@@ -25,6 +25,7 @@ const HOUR: i64 = 3_600_000_000_000;
 
 /// What is known of one endpoint beside its ladder and its path.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// Programs by a hash of their fingerprint, ascending, with the shortest TCP round trip of each. A vector, as
     /// `hours`: nearly every endpoint has one or two, and there may be a million endpoints.
@@ -241,7 +242,8 @@ impl Facts {
 
     /// Takes in what another has: the same as if its sessions had all been told to this one.
     pub fn merge(&mut self, other: Self) {
-        let Self { programs, tools, tunnels, reaches, hours } = other;
+        let Self { programs, tools, tunnels, reaches, systems, hours } = other;
+        systems.into_iter().for_each(|(system, flow)| self.on_system(system, flow));
         for (hash, program) in programs {
             if let Some(known) = entry(&mut self.programs, hash, || Program { n: 0, ..program }) {
                 known.n = known.n.saturating_add(program.n);

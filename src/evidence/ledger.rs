@@ -114,6 +114,7 @@ impl Gap {
 
 /// What is known of one endpoint.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Account {
     /// Earliest packet of its sessions, those that go on included.
     pub first_seen: Option<Timestamp>,

@@ -7,7 +7,7 @@
 use super::stack::{Role, Window};
 
 /// A family of systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Family {
     /// Linux, whatever stands on it.
     Linux,

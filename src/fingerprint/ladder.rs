@@ -18,6 +18,7 @@ const METHODS: usize = 12;
 
 /// Round trips of one layer.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Samples {
     prompt: WideDigest,
     waiting: Option<Box<WideDigest>>,
@@ -90,6 +91,7 @@ impl Confidence {
 
 /// One layer of the ladder.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Rung {
     /// Round trips at this layer.
     pub samples: Samples,
@@ -233,6 +235,7 @@ fn micros(duration: Duration) -> u32 {
 
 /// All rungs of an endpoint.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Ladder {
     /// Ascending by layer. A vector: nearly every endpoint has one or two rungs, and there may be a million endpoints.
     rungs: Vec<(Layer, Rung)>,

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 
 /// The path of an endpoint, as far as its own packets tell.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Path {
     /// Segment sizes announced in SYNs of either family, and how often. Bounded; the smallest stay.
     mss: Vec<((bool, u16), u64)>,
