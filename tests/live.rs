@@ -312,6 +312,29 @@ fn a_relay_sent_in_its_own_time_is_found_as_in_its_file() {
     assert!(!both.records.iter().any(|r| r["endpoint"] == honest.as_str() && r["verdict"] == "relayed"));
 }
 
+/// What a watch kept, the next one judges on, although it is another source; and who kills the first loses little.
+#[test]
+fn a_watch_judges_on_what_the_one_before_it_kept() {
+    let Some(namespace) = Namespace::new("state") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let words: Vec<&str> = KNOWN.into_iter().chain(["--state", state.to_str().unwrap()]).collect();
+    let endpoints = |out: &tempfile::TempDir| lines(&out.path().join("endpoints.jsonl"));
+    let mut sessions = Vec::new();
+    for round in 0..2 {
+        let out = tempfile::tempdir().unwrap();
+        let watch = namespace.watch(&words, out.path());
+        namespace.replay(&capture("home-proxy"), Duration::from_millis(8));
+        std::thread::sleep(Duration::from_millis(500));
+        watch.signal("INT");
+        assert_eq!(watch.end(Duration::from_secs(20)).1, Some(0));
+        let told = endpoints(&out);
+        assert!(!told.is_empty() && told.iter().all(|endpoint| endpoint.get("history").is_some() == (round == 1)));
+        sessions.push(told.iter().map(|endpoint| endpoint["sessions"].as_u64().unwrap()).sum::<u64>());
+    }
+    assert_eq!(sessions[1], 2 * sessions[0]);
+}
+
 #[test]
 fn ctrl_c_on_a_quiet_link_ends_with_a_full_report() {
     let Some(namespace) = Namespace::new("quiet") else { return };

@@ -38,6 +38,15 @@ pub(super) struct History {
     failed: AtomicBool,
 }
 
+/// What of a run that goes on is not in the store yet.
+#[derive(Debug, Default)]
+pub(super) struct Unkept {
+    pub(super) endpoints: BTreeSet<IpAddr>,
+    pub(super) findings: Vec<Finding>,
+    /// Stays heard of since then.
+    pub(super) since: Timestamp,
+}
+
 /// This run's place in the store.
 #[derive(Debug, Default, Clone)]
 struct Own {
@@ -58,18 +67,18 @@ pub(super) struct Longer {
 
 impl History {
     /// Opens the store, if there is to be one.
-    pub(super) fn open(config: &RunConfig, pseudonyms: Option<&Pseudonyms>) -> anyhow::Result<Option<Self>> {
+    pub(super) fn open(config: &RunConfig, pseudonyms: Option<&Pseudonyms>) -> anyhow::Result<Option<Arc<Self>>> {
         let Some(path) = &config.state else { return Ok(None) };
         let store = Store::open(path).map_err(|error| Wrong(format!("--state: {error}")))?;
         let kept = config.retention.map(|kept| i64::try_from(kept.as_secs() / 86_400).unwrap_or(i64::MAX));
-        Ok(Some(Self {
+        Ok(Some(Arc::new(Self {
             store,
             days: kept.unwrap_or(DAYS),
             pseudonyms: pseudonyms.cloned(),
             own: Mutex::default(),
             read: Mutex::default(),
             failed: AtomicBool::new(false),
-        }))
+        })))
     }
 
     fn own(&self) -> Own {
@@ -92,6 +101,11 @@ impl History {
         }
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = own;
         Ok(())
+    }
+
+    /// Gives this run its number now, so that nothing it writes is taken for its past while it goes on.
+    pub(super) fn register(&self) -> anyhow::Result<()> {
+        self.write(|_, _| Ok(())).context("--state")
     }
 
     /// An account with what other runs saw of the endpoint, if they saw anything.
@@ -129,19 +143,13 @@ impl History {
         read.entry(moment).or_insert(past.map(Arc::new)).clone()
     }
 
-    /// Keeps some endpoints of a run that goes on, what was found, and the stays heard of since then.
-    pub(super) fn keep(
-        &self,
-        ledger: &Ledger,
-        endpoints: &BTreeSet<IpAddr>,
-        findings: &[Finding],
-        since: Timestamp,
-    ) -> Result<(), StateError> {
+    /// Keeps what is new of a run that goes on.
+    pub(super) fn keep(&self, ledger: &Ledger, new: &Unkept) -> Result<(), StateError> {
         self.write(|batch, source| {
-            findings.iter().try_for_each(|finding| batch.finding(source, finding))?;
-            self.stays(batch, source, ledger, since)
+            new.findings.iter().try_for_each(|finding| batch.finding(source, finding))?;
+            self.stays(batch, source, ledger, new.since)
         })?;
-        let endpoints: Vec<IpAddr> = endpoints.iter().copied().collect();
+        let endpoints: Vec<IpAddr> = new.endpoints.iter().copied().collect();
         for some in endpoints.chunks(BATCH) {
             self.write(|batch, source| {
                 some.iter().try_for_each(|address| {

@@ -46,7 +46,7 @@ pub(super) struct Bench {
     pub(super) said: HashSet<u64>,
     pub(super) site: Site,
     /// What earlier runs saw.
-    pub(super) history: Option<History>,
+    pub(super) history: Option<Arc<History>>,
 }
 
 /// Where addresses and people are, as the user's files say now.
@@ -305,7 +305,6 @@ impl Run<'_> {
         let judged = self.endpoints()?;
         self.findings_file(&judged.told)?;
         self.identities_file()?;
-        self.keep(&judged.told)?;
         let summary = self.summary(sessions, &roster, &judged);
         if let Some(dir) = &self.config.out {
             let mut out = create(dir, "summary.json")?;
@@ -325,6 +324,8 @@ impl Run<'_> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             other => other?,
         }
+        // Last: whatever becomes of the store, the report is there.
+        self.keep(&judged.told)?;
         Ok(self.outcome(&judged.told))
     }
 

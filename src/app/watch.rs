@@ -1,7 +1,7 @@
 //! `farmlight watch`: a live interface in, findings as they change.
 
 use super::analyze::{engine_config, stop_on};
-use super::history::{History, of_watch};
+use super::history::{History, Unkept, of_watch};
 use super::outlet::{Records, Sessions, SharedFile, SharedJoin, WorkerOutlet};
 use super::reload::Files;
 use super::report::{Bench, Run, create, look, print_finding};
@@ -13,11 +13,12 @@ use crate::pipeline::Engine;
 use crate::sink::{FindingRecord, JsonLines, Table};
 use crate::source::{Live, LiveOptions, Next, Source, interfaces};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Capture time between two looks at the endpoints that have news.
@@ -27,6 +28,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(2);
 const JOIN_EVERY: Duration = Duration::from_secs(30);
 /// Capture time between two times that what is new is put into the store: so much is lost if the power is.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// Findings that wait for a store that can't be written to; the latest stay.
+const UNKEPT: usize = 10_000;
 /// Capture time between two looks at what is too old.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
@@ -38,9 +41,6 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
     let files = Files::of(&config);
     let mut bench = Bench::of(&config)?;
     bench.history = History::open(&config, bench.pseudonyms.as_ref())?;
-    if let Some(history) = &bench.history {
-        history.begin(of_watch(config.sensor.as_deref().unwrap_or(&args.interface), wall_clock()))?;
-    }
     let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     stop_on(&[SIGINT, SIGTERM], &stop)?;
     if io::stdout().is_terminal() {
@@ -55,6 +55,10 @@ pub(super) fn run(args: Watch, quiet: bool) -> anyhow::Result<Outcome> {
         ..LiveOptions::new(args.interface.as_str())
     };
     let mut live = Live::open(options).map_err(|e| Wrong(e.to_string()))?;
+    if let Some(history) = &bench.history {
+        history.begin(of_watch(config.sensor.as_deref().unwrap_or(&args.interface), wall_clock()))?;
+        history.register()?;
+    }
     if !quiet {
         let _ = writeln!(io::stderr(), "farmlight: watching {}; Ctrl-C ends and reports", args.interface);
     }
@@ -107,7 +111,8 @@ fn watch(
     let mut joined = written();
     let joined_at = (Timestamp::MIN, Duration::ZERO);
     let unkept = Unkept { since: Timestamp::MIN, ..Unkept::default() };
-    let mut teller = Teller { config, bench, ledger, told: HashMap::new(), joined: joined_at, unkept };
+    let keeper = Keeper { unkept, last: Timestamp::MIN, writing: None };
+    let mut teller = Teller { config, bench, ledger, told: HashMap::new(), joined: joined_at, keeper };
     let (mut looked, mut swept) = (Timestamp::MIN, Timestamp::MIN);
     let mut forgotten = Forgotten::default();
     loop {
@@ -133,7 +138,9 @@ fn watch(
             }
             teller.join(now);
             let listening = teller.tell()?;
-            teller.keep(now);
+            if let Some(history) = &bench.history {
+                teller.keeper.keep(history, ledger, now);
+            }
             if !listening {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -148,6 +155,9 @@ fn watch(
     let mut records: Vec<Records> = outlets.into_iter().map(|outlet| outlet.records).collect();
     records.push(joined);
     teller.tell()?;
+    if let Some(history) = &bench.history {
+        teller.keeper.finish(history, ledger);
+    }
     if let Some(file) = sessions
         && let Ok(mut file) = file.lock()
     {
@@ -165,20 +175,67 @@ fn apart(a: Timestamp, b: Timestamp) -> Duration {
 struct Teller<'a> {
     config: &'a RunConfig,
     bench: &'a Bench,
-    ledger: &'a Ledger,
+    ledger: &'a Arc<Ledger>,
     told: HashMap<(IpAddr, Question), (Verdict, Hypothesis, Severity)>,
     /// When tunnels were last joined, by capture time, and how long that took.
     joined: (Timestamp, Duration),
-    unkept: Unkept,
+    keeper: Keeper,
 }
 
-/// What is not in the store yet.
-#[derive(Default)]
-struct Unkept {
-    endpoints: BTreeSet<IpAddr>,
-    findings: Vec<Finding>,
+/// Writes what is new to the store, beside the watch, which must not stop reading for it.
+struct Keeper {
+    unkept: Unkept,
     /// When it was last written to.
-    since: Timestamp,
+    last: Timestamp,
+    writing: Option<JoinHandle<Result<(), Unkept>>>,
+}
+
+impl Keeper {
+    /// Takes back what could not be written; whether a new beginning can be made.
+    fn is_free(&mut self) -> bool {
+        match self.writing.take_if(|writing| writing.is_finished()) {
+            Some(done) => self.ended(done),
+            None => return self.writing.is_none(),
+        }
+        true
+    }
+
+    fn ended(&mut self, writing: JoinHandle<Result<(), Unkept>>) {
+        if let Ok(Err(left)) = writing.join() {
+            self.unkept.endpoints.extend(left.endpoints);
+            self.unkept.findings.splice(0..0, left.findings);
+            let over = self.unkept.findings.len().saturating_sub(UNKEPT);
+            self.unkept.findings.drain(..over);
+            self.unkept.since = left.since;
+        }
+    }
+
+    /// Puts what is new into the store, every minute. What could not be written is tried again the next minute.
+    fn keep(&mut self, history: &Arc<History>, ledger: &Arc<Ledger>, now: Timestamp) {
+        if apart(now, self.last) < KEEP_EVERY || !self.is_free() {
+            return;
+        }
+        let new = std::mem::take(&mut self.unkept);
+        // Samples that were told a little late count, too.
+        (self.last, self.unkept.since) = (now, now.minus(KEEP_EVERY));
+        let (history, ledger) = (Arc::clone(history), Arc::clone(ledger));
+        self.writing = Some(std::thread::spawn(move || {
+            history.keep(&ledger, &new).map_err(|error| {
+                tracing::warn!("--state: {error}; tried again in a minute");
+                new
+            })
+        }));
+    }
+
+    /// Waits for what is being written and writes the rest: what was found and then withdrawn is in no report at the end.
+    fn finish(mut self, history: &History, ledger: &Ledger) {
+        if let Some(writing) = self.writing.take() {
+            self.ended(writing);
+        }
+        if let Err(error) = history.keep(ledger, &self.unkept) {
+            tracing::warn!("--state: {error}");
+        }
+    }
 }
 
 impl Teller<'_> {
@@ -194,26 +251,11 @@ impl Teller<'_> {
         self.joined = (now, began.elapsed());
     }
 
-    /// Keeps what is new for later runs, every minute. What could not be written is tried again the next minute.
-    fn keep(&mut self, now: Timestamp) {
-        let Some(history) = self.bench.history.as_ref().filter(|_| apart(now, self.unkept.since) >= KEEP_EVERY) else {
-            return;
-        };
-        let Unkept { endpoints, findings, since } = &self.unkept;
-        match history.keep(self.ledger, endpoints, findings, since.minus(KEEP_EVERY)) {
-            Ok(()) => self.unkept = Unkept { since: now, ..Unkept::default() },
-            Err(error) => {
-                tracing::warn!("--state: {error}; tried again in a minute");
-                self.unkept.since = now;
-            }
-        }
-    }
-
     /// Whether anybody still listens: a closed pipe ends the watch, and its files are written as ever.
     fn tell(&mut self) -> anyhow::Result<bool> {
         let mut changed = self.ledger.take_changed();
         if self.bench.history.is_some() {
-            self.unkept.endpoints.extend(&changed);
+            self.keeper.unkept.endpoints.extend(&changed);
         }
         // What passes inside a tunnel counts for the endpoint outside.
         let joins = self.ledger.joins();
@@ -230,7 +272,7 @@ impl Teller<'_> {
                 }
                 self.told.insert((address, finding.question), said);
                 if self.bench.history.is_some() {
-                    self.unkept.findings.push(finding.clone());
+                    self.keeper.unkept.findings.push(finding.clone());
                 }
                 match self.print(finding, place.as_ref()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),

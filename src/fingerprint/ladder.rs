@@ -352,22 +352,34 @@ mod tests {
     }
 
     proptest! {
-        /// The same parts in any order give the same rung.
+        /// The same parts in any order and from any hands give the same rung.
         #[test]
         fn parts_in_any_order(
             parts in proptest::collection::vec(
                 (0i32..2_000, any::<bool>(), proptest::collection::vec(1u32..2_000_000, 1..30)),
                 1..400,
             ),
+            cut in any::<prop::sample::Index>(),
         ) {
-            let told = |parts: &mut dyn Iterator<Item = &(i32, bool, Vec<u32>)>| {
+            let take_all = |parts: &mut dyn Iterator<Item = &(i32, bool, Vec<u32>)>| {
                 let mut ladder = Ladder::default();
                 parts.for_each(|(window, lone, us)| take_in(&mut ladder, *window, if *lone { "lone-ack" } else { "ack" }, us));
+                ladder
+            };
+            let told = |ladder: &Ladder| {
                 let rung = ladder.rung(Layer::TcpData).unwrap().clone();
                 let quantiles = [0.05, 0.5, 0.95].map(|q| rung.samples.quantile(q));
                 (quantiles, rung.samples.min(), rung.samples.n(), rung.windows, rung.span, rung.methods)
             };
-            prop_assert_eq!(told(&mut parts.iter()), told(&mut parts.iter().rev()));
+            let whole = told(&take_all(&mut parts.iter()));
+            prop_assert_eq!(&told(&take_all(&mut parts.iter().rev())), &whole);
+            // Nor does it matter who saw which.
+            let (one, other) = parts.split_at(cut.index(parts.len()));
+            for (one, other) in [(one, other), (other, one)] {
+                let mut ladder = take_all(&mut one.iter());
+                ladder.merge(take_all(&mut other.iter()));
+                prop_assert_eq!(&told(&ladder), &whole);
+            }
         }
     }
 }

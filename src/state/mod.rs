@@ -75,7 +75,9 @@ pub const fn day_of(at: Timestamp) -> i64 {
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    connection: Mutex<Connection>,
+    /// Of its own: who judges need not wait for who writes.
+    reader: Mutex<Connection>,
+    writer: Mutex<Connection>,
 }
 
 impl Store {
@@ -89,18 +91,16 @@ impl Store {
             make(path).map_err(|e| refused(format!("can't be made: {e}")))?;
         }
         schema::inspect(path).map_err(&refused)?;
-        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if connection.is_readonly("main")? {
+        let open = || Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let mut writer = open()?;
+        if writer.is_readonly("main")? {
             return Err(refused("can't be written to".to_owned()));
         }
-        prepare(&connection)?;
-        schema::migrate(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // Who panicked in the middle of a transaction has rolled it back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        prepare(&writer)?;
+        schema::migrate(&mut writer)?;
+        let reader = open()?;
+        prepare(&reader)?;
+        Ok(Self { reader: Mutex::new(reader), writer: Mutex::new(writer) })
     }
 
     /// Which sources share inputs with this one.
@@ -108,7 +108,7 @@ impl Store {
     /// # Errors
     /// The store can't be read.
     pub fn overlap(&self, origin: &Origin) -> Result<Overlap, StateError> {
-        let connection = self.lock();
+        let connection = lock(&self.reader);
         let mut sharing = connection.prepare("SELECT source FROM input WHERE hash = ?1")?;
         let mut common = std::collections::BTreeMap::<i64, i64>::new();
         for hash in &origin.inputs {
@@ -132,7 +132,7 @@ impl Store {
     /// # Errors
     /// The store can't be read, or a row of it.
     pub fn past(&self, endpoint: IpAddr, days: (i64, i64), without: &[i64]) -> Result<Option<Past>, StateError> {
-        let connection = self.lock();
+        let connection = lock(&self.reader);
         let key = row::address(endpoint);
         let mut past = Past::default();
         let mut rows = connection
@@ -167,7 +167,7 @@ impl Store {
     /// # Errors
     /// It can't be written.
     pub fn write<R>(&self, f: impl FnOnce(&Batch<'_>) -> Result<R, StateError>) -> Result<R, StateError> {
-        let mut connection = self.lock();
+        let mut connection = lock(&self.writer);
         let batch = Batch(connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?);
         let done = f(&batch)?;
         batch.0.commit()?;
@@ -290,6 +290,11 @@ impl Batch<'_> {
         ])?;
         Ok(())
     }
+}
+
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    // Who panicked in the middle of a transaction has rolled it back.
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const fn drop_count(_: usize) {}

@@ -6,7 +6,7 @@
 use super::StateError;
 use crate::base::{IdentityKind, Sureness};
 use crate::evidence::Account;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::IpAddr;
 
 /// The form in which accounts are written now.
@@ -21,11 +21,10 @@ fn bad(error: impl std::fmt::Display) -> StateError {
 }
 
 pub(super) fn write(account: &Account) -> Result<Vec<u8>, StateError> {
-    let mut out = zstd::Encoder::new(Vec::new(), LEVEL).map_err(bad)?;
-    out.include_checksum(true).map_err(bad)?;
-    let text = serde_json::to_vec(account).map_err(bad)?;
-    out.write_all(&text).map_err(bad)?;
-    out.finish().map_err(bad)
+    // Whole texts: Zstandard then takes no more memory than so much text needs.
+    let mut press = zstd::bulk::Compressor::new(LEVEL).map_err(bad)?;
+    press.include_checksum(true).map_err(bad)?;
+    press.compress(&serde_json::to_vec(account).map_err(bad)?).map_err(bad)
 }
 
 pub(super) fn read(format: i64, body: &[u8]) -> Result<Account, StateError> {

@@ -88,7 +88,7 @@ fn old_sources_go_and_so_do_a_long_watchs_old_endpoints() {
     let watch = keep(&store, &[2], 100, 30);
     let other = IpAddr::from([203, 0, 113, 1]);
     store.write(|batch| batch.account(watch, other, &account(140, 30))).unwrap();
-    store.lock().execute("UPDATE source SET written = written - 40 * 86400 WHERE id <> ?1", [watch]).unwrap();
+    lock(&store.writer).execute("UPDATE source SET written = written - 40 * 86400 WHERE id <> ?1", [watch]).unwrap();
     store.write(|batch| batch.forget(watch, 35)).unwrap();
     assert_eq!(told(&store, (0, 1_000), &[]), None);
     assert_eq!(store.past(other, (0, 1_000), &[]).unwrap().unwrap().rows, 1);
@@ -109,12 +109,11 @@ fn a_store_of_the_first_form_is_brought_up_to_date() {
     drop(old);
     let store = Store::open(&path).unwrap();
     assert_eq!(told(&store, (0, 1_000), &[]), Some((1, 1, Duration::from_millis(30))));
-    let form: i64 = store.lock().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let form: i64 = lock(&store.writer).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(form, schema::version());
-    assert_eq!(store.lock().query_row("SELECT count(*) FROM stay", [], |row| row.get(0)), Ok(0));
+    assert_eq!(lock(&store.writer).query_row("SELECT count(*) FROM stay", [], |row| row.get(0)), Ok(0));
 }
 
-/// Hashes of programs and ranks stand in rows: if a library gives others one day, [`row::FORMAT`] must become another.
 #[test]
 fn a_row_is_read_as_it_was_written_and_a_damaged_one_is_not() {
     let body = row::write(&account(100, 30)).unwrap();

@@ -35,7 +35,8 @@ fn path_of(folder: &Path) -> EndpointPath {
     let captures: Vec<PathBuf> =
         ["span-a.pcap", "span-b.pcap"].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
     let mut inputs = Inputs::open(&captures, None).unwrap();
-    let analysis = analyze_within(&mut inputs, 1, "208.77.188.0/24,10.0.0.0/8".parse().unwrap());
+    let analysis =
+        analyze_within(&mut inputs, 1, "208.77.188.0/24,10.0.0.0/8".parse::<farmlight::intel::Networks>().unwrap());
     let endpoint = truth["endpoint_ip"].as_str().unwrap().parse().unwrap();
     analysis.ledger.look(endpoint, |account| account.path.clone()).unwrap()
 }
