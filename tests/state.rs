@@ -143,6 +143,31 @@ fn an_endpoint_is_judged_on_what_earlier_runs_saw_and_nothing_counts_twice() {
     assert!(endpoints(&out).iter().all(|endpoint| endpoint.get("history").is_none()));
 }
 
+/// Who shares captures with a run is not its past: more captures take the place of fewer, fewer leave more as they are.
+#[test]
+fn runs_over_more_captures_take_the_place_of_runs_over_fewer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, out, read) = (folder.path().join("state"), folder.path().join("out"), folder.path().join("captures"));
+    std::fs::create_dir(&read).unwrap();
+    let capture = captures().join("home-direct/capture.pcap");
+    let words = ["--state", state.to_str().unwrap()];
+    let kept = |path: &Path| {
+        assert!(run(path, &out, &words).status.success());
+        assert!(endpoints(&out).iter().all(|endpoint| endpoint.get("history").is_none()));
+        let store = rusqlite::Connection::open(&state).unwrap();
+        let count = |table: &str| {
+            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        (count("source"), count("input"), count("account"))
+    };
+    moved(&capture, &read.join("1.pcap"), 1);
+    let (_, _, accounts) = kept(&read);
+    assert!(accounts > 0);
+    moved(&capture, &read.join("2.pcap"), 2);
+    assert_eq!(kept(&read), (1, 2, accounts), "in the place of the first run");
+    assert_eq!(kept(&read.join("1.pcap")), (1, 2, accounts), "not kept beside the run that holds it");
+}
+
 /// Every file of a folder, with what it holds.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all: Vec<_> =
