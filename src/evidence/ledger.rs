@@ -515,7 +515,8 @@ impl Account {
         let tuple = said.tuple;
         self.ladder.add(sample);
         self.cite(tuple, sample.layer, sample.rtt);
-        if sample.layer == Layer::TcpHandshake {
+        // How fast a person's screen is acknowledged says nothing of where a connection ends: viewers take their time.
+        if matches!(sample.layer, Layer::TcpHandshake | Layer::TcpData | Layer::RemoteEcho) {
             return;
         }
         if let Some(tcp) = said.samples.iter().find(|s| s.layer == Layer::TcpHandshake && counts(s)) {

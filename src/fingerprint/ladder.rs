@@ -191,6 +191,11 @@ impl Rung {
         self.windows.len()
     }
 
+    /// The beginning of each window, and the shortest round trip in it, in microseconds.
+    pub fn minima(&self) -> impl Iterator<Item = (Timestamp, u32)> + '_ {
+        self.windows.iter().map(|window| (Window(window.window.0 << self.halvings).start(), window.min_us))
+    }
+
     /// From the first sample to the last.
     #[must_use]
     pub fn span(&self) -> Duration {

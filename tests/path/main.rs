@@ -18,6 +18,7 @@ mod common;
 use common::{analyze, analyze_within, shared, table};
 use farmlight::fingerprint::{Family, Path as EndpointPath, Role, Stack};
 use farmlight::flow::{Flow, FlowKey};
+use farmlight::intel::Networks;
 use farmlight::session::{Connection, Session};
 use farmlight::source::Inputs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +36,7 @@ fn path_of(folder: &Path) -> EndpointPath {
     let captures: Vec<PathBuf> =
         ["span-a.pcap", "span-b.pcap"].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
     let mut inputs = Inputs::open(&captures, None).unwrap();
-    let analysis =
-        analyze_within(&mut inputs, 1, "208.77.188.0/24,10.0.0.0/8".parse::<farmlight::intel::Networks>().unwrap());
+    let analysis = analyze_within(&mut inputs, 1, "208.77.188.0/24,10.0.0.0/8".parse::<Networks>().unwrap());
     let endpoint = truth["endpoint_ip"].as_str().unwrap().parse().unwrap();
     analysis.ledger.look(endpoint, |account| account.path.clone()).unwrap()
 }

@@ -6,6 +6,7 @@
 mod absolute_excess;
 mod ack_echo;
 mod always_on;
+mod congestion_clock;
 mod cross_layer_gap;
 mod crowded_address;
 mod exit_reputation;
@@ -33,6 +34,7 @@ pub static RULES: &[&Rule] = &[
     &hello_lag::RULE,
     &tunnel_tax::RULE,
     &hop_shift::RULE,
+    &congestion_clock::RULE,
     &rtt_bimodality::RULE,
     &exit_reputation::RULE,
     &impossible_travel::RULE,
