@@ -177,6 +177,10 @@ fn essentials(sessions: &Path) -> BTreeMap<String, Vec<Value>> {
         for timed in ["id", "start", "end", "rtt", "hello_lag_ms", "server_name"] {
             record.remove(timed);
         }
+        // How fast a clock ticks shows in time.
+        for end in ["client", "server"] {
+            record.get_mut(end).and_then(Value::as_object_mut).map(|end| end.remove("clock_hz"));
+        }
         // What a flow was used for shows in its pauses.
         if let Some(attributes) = record.get_mut("attributes").and_then(Value::as_object_mut) {
             attributes.remove("ssh.behaviour");

@@ -254,7 +254,8 @@ impl Bench {
         }
         let (Some(from), Some(to)) = (account.first_seen, account.last_seen) else { return place };
         let identities = ledger.claims().accepted_between(address, from, to);
-        match known.homes.shared_by(identities.iter().map(|identity| identity.name.as_str())) {
+        let users = identities.iter().filter(|identity| identity.kind == IdentityKind::User);
+        match known.homes.shared_by(users.map(|identity| identity.name.as_str())) {
             Some(home) => Some(place.unwrap_or_default().at_home(home)),
             None => place,
         }

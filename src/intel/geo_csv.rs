@@ -215,6 +215,7 @@ mod tests {
                 owned_by: Some(Origin::GeoCsv),
                 kind_by: Some(Origin::GeoCsv),
                 home_km: None,
+                address_point: None,
             }
         );
         assert!(table.lookup("10.1.2.3".parse().unwrap()).unwrap().is_unknown());

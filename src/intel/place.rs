@@ -30,6 +30,8 @@ pub struct Place {
     pub kind_by: Option<Origin>,
     /// How far the declared home of whoever is there lies from where the other sources see the address, in km.
     pub home_km: Option<f64>,
+    /// Where the address itself is placed, if `point` is a declared home.
+    pub address_point: Option<GeoPoint>,
 }
 
 /// A source of places.
@@ -83,6 +85,7 @@ impl Place {
     #[must_use]
     pub fn at_home(mut self, home: &Home) -> Self {
         self.home_km = self.point.map(|point| distance_km(point, home.point));
+        self.address_point = self.point;
         let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
         self.point = Some(home.point);
         (self.country, self.region, self.city) = (text(&home.country), text(&home.region), text(&home.city));

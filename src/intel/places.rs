@@ -185,6 +185,7 @@ mod tests {
             owned_by: Some(Origin::AsnDatabase),
             kind_by: Some(Origin::AsnTable),
             home_km: None,
+            address_point: None,
         };
         assert_eq!(lookup("", "10.1.2.3").as_ref(), Some(&berlin));
         assert_eq!(lookup("", "::ffff:10.1.2.3").as_ref(), Some(&berlin));

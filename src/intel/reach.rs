@@ -111,10 +111,14 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// For a place as seen from the capture point, if the place has a point.
+    /// For a place as seen from the capture point, if the place has a point. Of a declared home and the place of the
+    /// address the farther one counts: who travels is where the address is, and who is at home may have an address that
+    /// is placed wrongly. Neither makes a long way suspect.
     #[must_use]
     pub fn of(place: &Place, tap: GeoPoint) -> Option<Self> {
-        let distance_ms = distance_km(place.point?, tap) / Distance::USUAL_KM_PER_MS;
+        let home = distance_km(place.point?, tap);
+        let farthest = place.address_point.map_or(home, |address| home.max(distance_km(address, tap)));
+        let distance_ms = farthest / Distance::USUAL_KM_PER_MS;
         Some(Self { distance_ms, access_ms: Access::of(place.kind).usual_ms() })
     }
 
@@ -136,6 +140,20 @@ impl Expected {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A worker from Omaha who is in Bengaluru, measured in Ashburn: 220 ms are what the way takes.
+    #[test]
+    fn a_traveller_is_measured_against_where_the_address_is() {
+        let (omaha, bengaluru): (GeoPoint, GeoPoint) =
+            ("41.26,-95.93".parse().unwrap(), "12.97,77.59".parse().unwrap());
+        let tap = "39.04,-77.49".parse().unwrap();
+        let at = |point, address_point| {
+            let place = Place { point: Some(point), address_point, kind: Kind::Residential, ..Place::default() };
+            Expected::of(&place, tap).unwrap().total_ms()
+        };
+        assert!(at(omaha, Some(bengaluru)) > 200.0 && at(omaha, None) < 50.0);
+        assert!((at(omaha, Some(bengaluru)) - at(bengaluru, Some(omaha))).abs() < 1e-9);
+    }
 
     #[test]
     fn a_round_trip_gives_three_distances() {

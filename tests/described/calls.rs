@@ -191,7 +191,7 @@ fn consent_of_a_long_call_leaves_room_for_other_round_trips() {
     let sessions = tape.sessions();
     assert_eq!(named(&sessions), ("stun", "confirmed"));
     let loops = loops(&sessions[0]);
-    assert!(matches!(loops[..], [("binding", 10..=17)]), "{loops:?}");
+    assert_eq!(loops, [("binding", 2_000)], "each is counted, and few are kept");
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     let share = |h: Hypothesis| match h {
         Hypothesis::HomeProxy => 0.4,
         Hypothesis::CommercialVpn => 0.1,
-        Hypothesis::PrivacyRelay => 0.3,
+        // They open the connections of their users, too.
+        Hypothesis::PrivacyRelay | Hypothesis::GeoSatellite | Hypothesis::Accelerator => 0.3,
         _ => 0.03f64,
     };
     Some(Observation {
