@@ -76,6 +76,8 @@ struct End {
     repeats: u32,
     recover: u32,
     progress: i64,
+    /// Whether its one timer runs.
+    timed: bool,
     /// Receiving.
     expected: u32,
     beyond: BTreeSet<(u32, u32)>,
@@ -239,7 +241,9 @@ impl World {
             end.next += len;
             end.to_write -= len;
             self.send(now, from, seq, len, false);
-            self.at(now + self.timeout(), What::Retransmit, from, None);
+            if !std::mem::replace(&mut self.ends[from].timed, true) {
+                self.at(now + self.timeout(), What::Retransmit, from, None);
+            }
         }
     }
 
@@ -250,6 +254,7 @@ impl World {
     fn on_timer(&mut self, now: i64, from: usize) {
         let end = &self.ends[from];
         if end.acked == end.next {
+            self.ends[from].timed = false;
             return;
         }
         let wait = self.timeout();
