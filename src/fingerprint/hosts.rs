@@ -109,32 +109,40 @@ impl Ticks {
 }
 
 /// Of one server's SYNs: the most lines at the same time. A line that begins where another ends may be the same machine
-/// after a restart.
+/// after a restart. The longest line is taken first: where two machines' lines cross, a third that is made of pieces of
+/// both is shorter than either.
 fn lines(ticks: &[Tick]) -> usize {
     let mut left: Vec<Tick> = ticks.to_vec();
     left.sort_unstable_by_key(|tick| (tick.ms, tick.value));
     let mut found: Vec<Line> = Vec::new();
-    for hz in CLOCKS {
-        let mut rest = Vec::new();
-        while let Some(first) = left.first().copied() {
-            let (on, off): (Vec<Tick>, Vec<Tick>) = left.iter().partition(|tick| is_on_line(&first, tick, hz));
-            let to = on.last().map_or(first.ms, |tick| tick.ms);
-            if to - first.ms >= APART_MS {
-                found.push(Line { from: first.ms, to, members: u32::try_from(on.len()).unwrap_or(u32::MAX) });
-            } else {
-                rest.extend(on);
-            }
-            left = off;
-        }
-        rest.sort_unstable_by_key(|tick| (tick.ms, tick.value));
-        left = rest;
+    while let Some((line, first, hz)) = longest(&left) {
+        found.push(line);
+        left.retain(|tick| !is_on_line(&first, tick, hz));
     }
-    found.retain(|line| line.members >= 2);
     found
         .iter()
         .map(|line| found.iter().filter(|other| other.from <= line.from && line.from <= other.to).count())
         .max()
         .unwrap_or(0)
+}
+
+/// The line with the most SYNs on it, and by which of them and which clock it goes; of equals the earliest.
+fn longest(ticks: &[Tick]) -> Option<(Line, Tick, u32)> {
+    let mut best: Option<(Line, Tick, u32)> = None;
+    for hz in CLOCKS {
+        for first in ticks {
+            let mut on = ticks.iter().filter(|tick| is_on_line(first, tick, hz));
+            let (from, mut to, mut members) = (on.next().map_or(first.ms, |tick| tick.ms), first.ms, 1u32);
+            for tick in on {
+                (to, members) = (to.max(tick.ms), members + 1);
+            }
+            let longer = best.as_ref().is_none_or(|(known, ..)| members > known.members);
+            if members >= 2 && to - from >= APART_MS && longer {
+                best = Some((Line { from, to, members }, *first, hz));
+            }
+        }
+    }
+    best
 }
 
 fn is_on_line(first: &Tick, tick: &Tick, hz: u32) -> bool {
