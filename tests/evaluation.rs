@@ -29,7 +29,7 @@ fn lines(output: &Output) -> Vec<Value> {
 fn quick() -> &'static (Vec<Value>, Value) {
     static QUICK: OnceLock<(Vec<Value>, Value)> = OnceLock::new();
     QUICK.get_or_init(|| {
-        let mut lines = lines(&farmlight(&["evaluate", "--matrix", "quick", "--format", "jsonl"]));
+        let mut lines = lines(&farmlight(&["evaluate", "--matrix", "quick", "--no-ablation", "--format", "jsonl"]));
         let report = lines.pop().unwrap();
         (lines, report)
     })
@@ -69,7 +69,9 @@ fn the_ladder_measures_what_the_simulation_put_there() {
     let near = |measured: f64, truth: f64| (measured - truth).abs() <= 2.0 + 0.05 * truth;
     let (mut tcp, mut application) = (0, 0);
     // Three packets in a hundred lost make the handshakes that were sent again longer.
-    for one in all.iter().filter(|one| !FULL.contains(&scenario(one)) && !scenario(one).contains("loss")) {
+    let quiet = |one: &&Value| !FULL.contains(&scenario(one)) && !scenario(one).contains("loss");
+    // Company opens one session or two: none of them need have been quick.
+    for one in all.iter().filter(quiet).filter(|one| scenario(one) != "company") {
         let truth = |key: &str| one["truth"][key].as_f64();
         if let (Some(measured), Some(truth)) = (one["measured"]["tcp"][1].as_f64(), truth("expected_tcp_rtt_ms")) {
             assert!(near(measured, truth), "TCP {measured} is not {truth}: {one:#}");
@@ -78,16 +80,16 @@ fn the_ladder_measures_what_the_simulation_put_there() {
         if let (Some(measured), Some(truth)) =
             (one["measured"]["application"][0].as_f64(), truth("expected_app_rtt_ms"))
         {
-            assert!(near(measured, truth) || few(one), "application {measured} is not {truth}: {one:#}");
+            // The shortest of many lies between the empty path and what a ping would average.
+            let floor = one["truth"]["minimum_app_rtt_ms"].as_f64().unwrap() - 0.001;
+            assert!(
+                measured >= floor && measured <= truth || near(measured, truth),
+                "application {measured} is not {truth}: {one:#}"
+            );
             application += 1;
         }
     }
-    assert!(tcp > 120 && application > 140, "{tcp} {application}");
-}
-
-/// Whether so few handshakes were seen that none need have been quick.
-fn few(one: &Value) -> bool {
-    scenario(one) == "company"
+    assert!(tcp > 60 && application > 80, "{tcp} {application}");
 }
 
 #[test]

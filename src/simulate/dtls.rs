@@ -69,7 +69,7 @@ fn hello(random: [u8; 32], cookie: &[u8], o: &mut Octets) {
         o.put([0, 10, 0, 6, 0, 4, 0, 29, 0, 23]);
         o.put([0, 11, 0, 2, 1, 0]);
         o.put([0, 13, 0, 6, 0, 4, 4, 3, 8, 4]);
-        o.put([0, 14, 0, 7, 0, 4, 0, 7, 0, 1, 0]);
+        o.put([0, 14, 0, 7, 0, 4, 0, 1, 0, 7, 0]);
     });
 }
 
@@ -93,7 +93,7 @@ pub(super) fn shake(talk: &mut Dialogue, chance: &mut Random) {
             o.u8(0);
             o.u16(0xc02b);
             o.u8(0);
-            o.block(2, |o| o.put([0, 23, 0, 0, 0, 11, 0, 2, 1, 0, 0, 14, 0, 5, 0, 2, 0, 7, 0]));
+            o.block(2, |o| o.put([0, 23, 0, 0, 0, 11, 0, 2, 1, 0, 0, 14, 0, 5, 0, 2, 0, 1, 0]));
         }),
         server.message(11, |o| o.block(3, |o| o.block(3, |o| o.put(PORTAL)))),
         server.message(12, |o| {

@@ -138,14 +138,18 @@ impl Stream {
             .collect()
     }
 
-    /// Transport-wide feedback about it, encrypted (draft-holmer-rmcat-transport-wide-cc-extensions).
+    /// A receiver report about it with transport-wide feedback behind (RFC 3550,
+    /// draft-holmer-rmcat-transport-wide-cc-extensions), encrypted as the first bit of the index says, and authenticated
+    /// with 80 bits (RFC 3711, section 3.4).
     pub(super) fn feedback(&self, chance: &mut Random) -> Vec<u8> {
-        let sealed = chance.bytes(16 + 4 + 10);
+        let (sealed, index, tag) = (chance.bytes(24 + 24), chance.below(1 << 31) as u32, chance.bytes(10));
         Octets::of(|o| {
-            o.put([0x8f, 205]);
-            o.u16(5);
+            o.put([0x81, 201]);
+            o.u16(7);
             o.u32(self.source);
             o.put(sealed);
+            o.u32(index | 1 << 31);
+            o.put(tag);
         })
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Known {
     pub(super) endpoint_ip: Option<IpAddr>,
     pub(super) expected_tcp_rtt_ms: Option<f64>,
     pub(super) expected_app_rtt_ms: Option<f64>,
+    /// What no packet can beat.
+    pub(super) minimum_app_rtt_ms: Option<f64>,
     pub(super) hidden_leg_rtt_ms: Option<f64>,
     pub(super) seed: Option<u64>,
     /// Company of another endpoint, not what the scenario is about.
@@ -46,6 +48,7 @@ impl Known {
             endpoint_ip: Some(truth.endpoint_ip),
             expected_tcp_rtt_ms: truth.expected_tcp_rtt_ms,
             expected_app_rtt_ms: Some(truth.expected_app_rtt_ms),
+            minimum_app_rtt_ms: Some(truth.minimum_app_rtt_ms),
             hidden_leg_rtt_ms: Some(truth.hidden_leg_rtt_ms),
             seed: Some(seed),
             company: truth.scenario.is_empty(),
@@ -167,11 +170,7 @@ impl Setting {
         if !findings.iter().any(|finding| finding.verdict.is_finding()) {
             return None;
         }
-        let since = |account: &Account| {
-            let first = account.first_seen?;
-            Some((now.since(first)?.as_secs_f64(), handshakes(account)))
-        };
-        ledger.look(address, since)?
+        ledger.look(address, |account| after(account, now))?
     }
 
     fn judged(&self, ledger: &Ledger, truth: Known, found: &BTreeMap<IpAddr, (f64, u64)>) -> Judged {
@@ -200,6 +199,10 @@ impl Setting {
         judged.evidence = first.evidence.iter().map(|e| (e.rule, e.llr)).collect();
         judged.evidence.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         let expected = expected_ms(place.as_ref(), &self.bench.site);
+        if judged.accused && judged.found_after.is_none() {
+            // Only what was counted when its sessions ended gave it away.
+            judged.found_after = ledger.look(address, |account| after(account, account.last_seen?)).flatten();
+        }
         judged.measured = ledger.look(address, |account| measured(account, expected)).unwrap_or_default();
         for rule in rules::RULES.iter().filter(|_| self.ablate) {
             let again = self.bench.judge_without(ledger, address, &[rule.name]);
@@ -210,6 +213,11 @@ impl Setting {
         }
         judged
     }
+}
+
+/// Seconds from its first packet to then, and handshakes so far.
+fn after(account: &Account, now: Timestamp) -> Option<(f64, u64)> {
+    Some((now.since(account.first_seen?)?.as_secs_f64(), handshakes(account)))
 }
 
 /// Handshakes that gave a round trip, of the lowest layer there is.
@@ -224,7 +232,7 @@ fn measured(account: &Account, expected: Option<f64>) -> Measured {
         Some((layer, (ms(min), ms(middle))))
     };
     let rungs: Vec<_> = account.ladder.rungs().filter_map(rung).collect();
-    let is_tcp = |layer: Layer| layer == Layer::TcpHandshake;
+    let is_tcp = |layer: Layer| matches!(layer, Layer::TcpHandshake | Layer::TcpData);
     let middle = |values: Vec<f64>| super::statistics::quantile(&values, 0.5);
     Measured {
         tcp: rungs.iter().find(|(layer, _)| *layer == Layer::TcpHandshake).map(|(_, rung)| *rung),
