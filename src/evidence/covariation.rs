@@ -104,6 +104,11 @@ impl Stretch {
         series.blocks().all(|(number, block)| block.fine || (number + 1) * BLOCK <= self.from)
     }
 
+    /// Its first and last tick.
+    pub(super) const fn bounds(&self) -> (i64, i64) {
+        (self.from, self.to)
+    }
+
     /// As if nothing had passed.
     pub(super) fn nothing(&self) -> Steps {
         let empty = || [vec![0.0; self.steps], vec![0.0; self.steps]];
@@ -115,20 +120,14 @@ impl Stretch {
         -MOST_LAG..=MOST_LAG
     }
 
-    /// The share of what passed outside that is not what passed inside with a tax on each packet.
-    pub(super) fn unexplained(&self, inner: &Steps, outer: &Steps, tax: f64, lag: i64) -> f64 {
-        let (mut left, mut all) = (0.0, 0.0);
-        let parts = inner.bytes.iter().zip(&inner.packets).zip(&outer.bytes);
-        for ((bytes, packets), outer) in parts {
+    /// What passed in a sliding second, with a tax on each packet.
+    pub(super) fn taxed(&self, steps: &Steps, tax: f64) -> Curves {
+        let mut curves = Curves::default();
+        for (curve, (bytes, packets)) in curves.iter_mut().zip(steps.bytes.iter().zip(&steps.packets)) {
             let taxed: Vec<f64> = bytes.iter().zip(packets).map(|(bytes, packets)| bytes + tax * packets).collect();
-            let (x, y) = (sliding(&taxed, self.width), sliding(outer, self.width));
-            let skip = |by: i64| usize::try_from(by).unwrap_or(0);
-            for (x, y) in x.iter().skip(skip(-lag)).zip(y.iter().skip(skip(lag))) {
-                left += (y - x).powi(2);
-                all += y.powi(2);
-            }
+            *curve = sliding(&taxed, self.width);
         }
-        if all > 0.0 { left / all } else { 1.0 }
+        curves
     }
 
     /// What of a series lies in it.
@@ -234,7 +233,31 @@ fn sliding(steps: &[f64], width: i64) -> Vec<f64> {
 }
 
 /// Both directions of one place.
-type Curves = [Vec<f64>; 2];
+pub(super) type Curves = [Vec<f64>; 2];
+
+/// The square of what `parts` together, each `lag` steps earlier, leave of `whole`; and of `whole`.
+pub(super) fn left_over(whole: &Curves, parts: &[&Curves], lag: i64) -> (f64, f64) {
+    let skip = |by: i64| usize::try_from(by).unwrap_or(0);
+    let (mut left, mut all) = (0.0, 0.0);
+    for (dir, whole) in whole.iter().enumerate() {
+        let mut parts: Vec<_> =
+            parts.iter().filter_map(|part| part.get(dir)).map(|part| part.iter().skip(skip(-lag))).collect();
+        for all_of in whole.iter().skip(skip(lag)) {
+            let sum: f64 = parts.iter_mut().filter_map(Iterator::next).sum();
+            left += (all_of - sum).powi(2);
+            all += all_of.powi(2);
+        }
+    }
+    (left, all)
+}
+
+/// Takes a part, `lag` steps earlier, out of the whole.
+pub(super) fn take_out(whole: &mut Curves, part: &Curves, lag: i64) {
+    let skip = |by: i64| usize::try_from(by).unwrap_or(0);
+    for (whole, part) in whole.iter_mut().zip(part) {
+        whole.iter_mut().skip(skip(lag)).zip(part.iter().skip(skip(-lag))).for_each(|(whole, part)| *whole -= part);
+    }
+}
 
 /// The correlation of both directions together, `y` taken `lag` steps later.
 fn correlation(x: &Curves, y: &Curves, lag: i64) -> f64 {

@@ -7,7 +7,7 @@
 //! Does not: judge.
 
 use super::Claims;
-use super::covariation::{Fit, MARGIN, MOST_TAX, Steps, Stretch, fit};
+use super::covariation::{Curves, Fit, MARGIN, MOST_TAX, Steps, Stretch, fit, left_over, take_out};
 use super::series::{COARSE, Entry, Series};
 use crate::base::{Timestamp, TunnelSide, Volume};
 use dashmap::DashMap;
@@ -37,6 +37,12 @@ const LEAST_BYTES: f64 = 16_000.0;
 const LEAST_COVERED: f64 = 0.9;
 /// How the first look compares: shares of the busiest five minutes that may have passed earlier or later.
 const LOOK_ASKEW: f32 = 0.12;
+/// The least correlation at first look.
+const LOOK_LIKE: f32 = 0.5;
+/// Tunnels compared in full with an address, those that look most like it.
+const SECOND_LOOKS: usize = 16;
+/// Who sends so much of its traffic through a tunnel of its own is outside, not inside another's.
+const MOSTLY_TUNNEL: f64 = 0.5;
 /// Tunnels that are tried with several addresses, addresses tried for each, and joined to it.
 const SHARED_TUNNELS: usize = 32;
 const SHARED_TRIED: usize = 64;
@@ -92,7 +98,9 @@ impl Joins {
 
     /// Joins an address; the first stays.
     pub(super) fn add(&mut self, inner: IpAddr, joined: Joined) {
-        if inner != joined.outer && !self.by_inner.contains_key(&inner) {
+        // What is inside one tunnel may be the outside of another; a circle is neither.
+        let circle = self.by_inner.get(&joined.outer).is_some_and(|outside| outside.outer == inner);
+        if inner != joined.outer && !circle && !self.by_inner.contains_key(&inner) {
             self.by_inner.insert(inner, joined);
             let all = self.by_outer.entry(joined.outer).or_default();
             let place = all.partition_point(|known| *known < inner);
@@ -176,7 +184,9 @@ impl Tunnels {
             return;
         }
         let tunnels = known(&self.outer, |_| true);
-        let inside = known(&self.inner, |address| joins.of_inner(address).is_none());
+        let mut inside = known(&self.inner, |address| joins.of_inner(address).is_none());
+        let own: HashMap<IpAddr, f64> = tunnels.iter().map(|tunnel| (tunnel.address, tunnel.total)).collect();
+        inside.retain(|inner| own.get(&inner.address).is_none_or(|bytes| *bytes < MOSTLY_TUNNEL * inner.total));
         let taken: Vec<bool> = tunnels.iter().map(|tunnel| !joins.of_outer(tunnel.address).is_empty()).collect();
         for (inner, tunnel, fit) in singles(&tunnels, &inside, &taken) {
             if let (Some(inner), Some(tunnel)) = (inside.get(inner), tunnels.get(tunnel)) {
@@ -246,13 +256,15 @@ fn singles(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> Vec<(usize, u
     let mut of_tunnel: HashMap<usize, Vec<Ranked>> = HashMap::new();
     for (i, inner) in inside.iter().enumerate() {
         let mut ranked = Vec::new();
-        for place in around.get(&inner.busiest).into_iter().flatten().filter(|place| may_hold(place, inner)) {
-            let Some(tunnel) = tunnels.get(place.tunnel).filter(|tunnel| tunnel.address != inner.address) else {
-                continue;
-            };
-            if let Some(fit) = compare(inner, tunnel) {
-                ranked.push((place.tunnel, fit));
-                of_tunnel.entry(place.tunnel).or_default().push((i, fit));
+        for tunnel in may_hold(around.get(&inner.busiest).map_or(&[], Vec::as_slice), inner) {
+            let Some(known) = tunnels.get(tunnel).filter(|known| known.address != inner.address) else { continue };
+            if let Some(fit) = compare(inner, known) {
+                ranked.push((tunnel, fit));
+                of_tunnel.entry(tunnel).or_default().push((i, fit));
+            }
+            // Two that fit are as bad as sixteen.
+            if ranked.iter().filter(|(_, fit)| fit.peak >= SAME).count() > 1 {
+                break;
             }
         }
         ranked.sort_by(|a, b| b.1.peak.total_cmp(&a.1.peak).then(a.0.cmp(&b.0)));
@@ -294,15 +306,28 @@ fn by_block(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> HashMap<i64,
     blocks
 }
 
-/// A first look: whether the busiest five minutes of an address could have gone through a tunnel that carried no more.
-fn may_hold(place: &Around, inner: &Known) -> bool {
+/// A first look: the tunnels through which the busiest five minutes of an address could have gone, having carried no
+/// more; those most like it first, and no more of them than are worth a second look.
+fn may_hold(places: &[Around], inner: &Known) -> Vec<usize> {
+    if inner.total < LEAST_BYTES || repeats(&inner.spread) {
+        return Vec::new();
+    }
     let inside = f64::from(inner.spread.iter().flatten().sum::<f32>());
+    let of =
+        |spread: &[[f32; 2]], dir: usize| -> Vec<f32> { spread.iter().filter_map(|s| s.get(dir).copied()).collect() };
+    let own = [of(&inner.spread, 0), of(&inner.spread, 1)];
     // Half may lie outside of the tunnel's time; nothing outside of it may be more than tax and some of its own.
-    let fits = place.bytes >= 0.5 * inside && place.bytes <= 1.2 * inside + MOST_TAX * place.packets + 20_000.0;
-    fits && (0..2).all(|dir| {
-        let of = |spread: &[[f32; 2]]| -> Vec<f32> { spread.iter().filter_map(|s| s.get(dir).copied()).collect() };
-        askew(&of(&inner.spread), &of(&place.spread)) <= LOOK_ASKEW
-    })
+    let fits = |place: &&Around| {
+        place.bytes >= 0.5 * inside && place.bytes <= 1.2 * inside + MOST_TAX * place.packets + 20_000.0
+    };
+    let looked = places.iter().filter(fits).filter_map(|place| {
+        let around = [of(&place.spread, 0), of(&place.spread, 1)];
+        let askew = own.iter().zip(&around).map(|(own, around)| askew(own, around)).fold(0.0, f32::max);
+        (askew <= LOOK_ASKEW && likeness(&own, &around) >= LOOK_LIKE).then_some((askew, place.tunnel))
+    });
+    let mut like: Vec<(f32, usize)> = looked.collect();
+    like.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    like.into_iter().take(SECOND_LOOKS).map(|(_, tunnel)| tunnel).collect()
 }
 
 /// The greatest difference between the shares that have passed by some time.
@@ -318,6 +343,34 @@ fn askew(a: &[f32], b: &[f32]) -> f32 {
         most = most.max((by_a - by_b).abs());
     }
     most
+}
+
+/// Whether the same passes again and again: at another time it would fit as well.
+fn repeats(spread: &[[f32; 2]]) -> bool {
+    let of = |spread: &[[f32; 2]]| [0, 1].map(|dir| spread.iter().filter_map(|s| s.get(dir).copied()).collect());
+    let own: [Vec<f32>; 2] = of(spread);
+    (2..=spread.len() / 2).any(|by| {
+        let mut later = spread.to_vec();
+        later.rotate_left(by);
+        f64::from(likeness(&own, &of(&later))) >= SAME
+    })
+}
+
+/// The correlation of what passed in ten seconds each, tax and all.
+fn likeness(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2]) -> f32 {
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let pairs = || a.windows(2).map(|w| w.iter().sum::<f32>()).zip(b.windows(2).map(|w| w.iter().sum::<f32>()));
+        let n = pairs().fold(0.0, |n, _| n + 1.0f32).max(1.0);
+        let (sum_a, sum_b) = pairs().fold((0.0, 0.0), |(sum_a, sum_b), (a, b)| (sum_a + a, sum_b + b));
+        for (a, b) in pairs() {
+            let (a, b) = (a - sum_a / n, b - sum_b / n);
+            ab += a * b;
+            aa += a * a;
+            bb += b * b;
+        }
+    }
+    if aa > 0.0 && bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
 }
 
 /// At single ticks if they are enough to tell by, else at five seconds.
@@ -354,71 +407,95 @@ struct Sum<'a> {
     stretch: Stretch,
     outer: Steps,
     /// Of those that claims name.
-    sum: Steps,
-    tried: Vec<(&'a Known, Steps)>,
+    claimed: Steps,
+    /// What these leave of the tunnel.
+    whole: Curves,
+    tried: Vec<Tried<'a>>,
     members: Vec<usize>,
     lag: i64,
+}
+
+struct Tried<'a> {
+    known: &'a Known,
+    steps: Steps,
+    curves: Curves,
 }
 
 impl<'a> Sum<'a> {
     fn of(tunnel: &Known, claimed: &[Series], free: impl Iterator<Item = &'a Known>) -> Option<(Vec<IpAddr>, Fit)> {
         let stretch = Stretch::around(&tunnel.series)?;
         let outer = stretch.steps_of(&tunnel.series);
+        let most = 1.02 * outer.total();
         let mut sum = stretch.nothing();
         claimed.iter().for_each(|series| sum.add(&stretch.steps_of(series)));
-        let mut tried: Vec<(&Known, Steps)> = free
+        let mut whole = stretch.taxed(&outer, 0.0);
+        take_out(&mut whole, &stretch.taxed(&sum, USUAL_TAX), 0);
+        let (from, to) = stretch.bounds();
+        let mut sized: Vec<(f64, &Known)> = free
             .filter(|inner| stretch.holds(&inner.series))
-            .map(|inner| (inner, stretch.steps_of(&inner.series)))
-            .filter(|(inner, steps)| {
-                let bytes = steps.total();
-                bytes >= LEAST_BYTES / 4.0 && bytes <= 1.02 * outer.total() && bytes >= LEAST_COVERED * inner.total
+            .map(|inner| (inner.series.bytes_between(from, to), inner))
+            .filter(|(bytes, inner)| {
+                (LEAST_BYTES / 4.0..=most).contains(bytes) && *bytes >= LEAST_COVERED * inner.total
             })
             .collect();
-        tried.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()).then(a.0.address.cmp(&b.0.address)));
-        tried.truncate(SHARED_TRIED);
-        let mut search = Sum { stretch, outer, sum, tried, members: Vec::new(), lag: 0 };
+        sized.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.address.cmp(&b.1.address)));
+        let tried = sized.into_iter().take(SHARED_TRIED).map(|(_, known)| {
+            let steps = stretch.steps_of(&known.series);
+            let curves = stretch.taxed(&steps, USUAL_TAX);
+            Tried { known, steps, curves }
+        });
+        let tried = tried.collect();
+        let mut search = Sum { stretch, outer, claimed: sum, whole, tried, members: Vec::new(), lag: 0 };
         search.gather();
         search.told()
     }
 
     /// Takes in what explains the most of what is left, while that is much.
     fn gather(&mut self) {
-        let mut left = self.unexplained(&self.sum, self.lag);
+        let mut rest = self.whole.clone();
+        let mut left = left_over(&rest, &[], 0).0;
         while self.members.len() < SHARED_MOST {
             let lags = if self.members.is_empty() { Stretch::lags() } else { self.lag..=self.lag };
-            let tries = lags.flat_map(|lag| (0..self.tried.len()).map(move |i| (lag, i)));
-            let tries = tries.filter(|(_, i)| !self.members.contains(i));
+            let tries = lags.flat_map(|lag| self.tried.iter().enumerate().map(move |(i, tried)| (lag, i, tried)));
+            let tries = tries.filter(|(_, i, _)| !self.members.contains(i));
             let best = tries
-                .map(|(lag, i)| (self.unexplained(&self.with(&self.members, Some(i)), lag), lag, i))
+                .map(|(lag, i, tried)| (left_over(&rest, &[&tried.curves], lag).0, lag, i))
                 .min_by(|a, b| a.0.total_cmp(&b.0));
-            let Some((unexplained, lag, i)) = best.filter(|(unexplained, ..)| *unexplained < 0.8 * left) else { break };
-            (left, self.lag) = (unexplained, lag);
+            let Some((now, lag, i)) = best.filter(|(now, ..)| *now < 0.8 * left) else { break };
+            (left, self.lag) = (now, lag);
             self.members.push(i);
+            if let Some(tried) = self.tried.get(i) {
+                take_out(&mut rest, &tried.curves, lag);
+            }
         }
     }
 
     /// The members, if together they are the tunnel's traffic and none of them can be left out or exchanged.
     fn told(&self) -> Option<(Vec<IpAddr>, Fit)> {
-        let fit = fit(&self.stretch, &self.with(&self.members, None), &self.outer)?;
-        let left = self.unexplained(&self.with(&self.members, None), fit.lag).max(NEVER_EXPLAINED);
-        let needed = self.members.iter().all(|member| {
+        let members: Vec<&Tried<'_>> = self.members.iter().filter_map(|i| self.tried.get(*i)).collect();
+        let mut sum = self.claimed.clone();
+        members.iter().for_each(|member| sum.add(&member.steps));
+        let fit = fit(&self.stretch, &sum, &self.outer).filter(|fit| fit.is_enough() && fit.is_same())?;
+        (!members.is_empty() && self.is_needed(fit.lag))
+            .then(|| (members.iter().map(|member| member.known.address).collect(), fit))
+    }
+
+    /// Whether none of the members can be left out, or exchanged for another.
+    fn is_needed(&self, lag: i64) -> bool {
+        let curves = |members: &[usize]| -> Vec<&Curves> {
+            members.iter().filter_map(|i| self.tried.get(*i)).map(|tried| &tried.curves).collect()
+        };
+        let (left, all) = left_over(&self.whole, &curves(&self.members), lag);
+        let enough = DISTINCT * left.max(NEVER_EXPLAINED * all);
+        self.members.iter().all(|member| {
             let others: Vec<usize> = self.members.iter().copied().filter(|other| other != member).collect();
-            let others_left = |more| self.unexplained(&self.with(&others, more), fit.lag);
+            let mut rest = self.whole.clone();
+            curves(&others).into_iter().for_each(|part| take_out(&mut rest, part, lag));
             let strangers = (0..self.tried.len()).filter(|i| !self.members.contains(i));
-            std::iter::once(None).chain(strangers.map(Some)).all(|more| others_left(more) >= DISTINCT * left)
-        });
-        let found = !self.members.is_empty() && needed && fit.is_enough() && fit.is_same();
-        let addresses = self.members.iter().filter_map(|i| self.tried.get(*i)).map(|(inner, _)| inner.address);
-        found.then(|| (addresses.collect(), fit))
-    }
-
-    fn with(&self, members: &[usize], more: Option<usize>) -> Steps {
-        let mut sum = self.sum.clone();
-        members.iter().copied().chain(more).filter_map(|i| self.tried.get(i)).for_each(|(_, steps)| sum.add(steps));
-        sum
-    }
-
-    fn unexplained(&self, sum: &Steps, lag: i64) -> f64 {
-        self.stretch.unexplained(sum, &self.outer, USUAL_TAX, lag)
+            left_over(&rest, &[], lag).0 >= enough
+                && strangers
+                    .filter_map(|i| self.tried.get(i))
+                    .all(|stranger| left_over(&rest, &[&stranger.curves], lag).0 >= enough)
+        })
     }
 }

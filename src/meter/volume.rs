@@ -7,15 +7,10 @@
 use crate::base::{Timestamp, Volume};
 
 /// Counts what passes at one address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct VolumeMeter {
+    /// Grows to its bound and keeps its memory: most addresses need a few ticks only.
     ticks: Vec<Volume>,
-}
-
-impl Default for VolumeMeter {
-    fn default() -> Self {
-        Self { ticks: Vec::with_capacity(Self::TICKS) }
-    }
 }
 
 impl VolumeMeter {
