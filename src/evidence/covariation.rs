@@ -16,6 +16,8 @@ const MOST_LAG: i64 = 6;
 pub(super) const MOST_TAX: f64 = 150.0;
 /// Traffic begins and ends at both places at about the same time, in ticks.
 pub(super) const MARGIN: i64 = 8;
+/// The same traffic two ticks off correlates at least so much over a sliding second.
+const SHOWS: f64 = 0.25;
 /// Below this nothing is the same traffic, whatever it does at a wrong time.
 const WORTH_ASKING: f64 = 0.9;
 /// Wrong lags that are tried, in ticks: every five seconds, as programs' timers are multiples of these.
@@ -285,6 +287,10 @@ pub(super) fn fit(stretch: &Stretch, inner: &Steps, outer: &Steps) -> Option<Fit
     let (x, y) = (slid(&inner.encapsulated(outer)?), slid(&outer.bytes));
     let at = |lag| correlation(&x, &y, lag);
     let most = if stretch.width == 1 { MOST_LAG } else { 0 };
+    // A right lag lies within two ticks of one of these, and shows there already.
+    if ![-most * 2 / 3, 0, most * 2 / 3].into_iter().any(|lag| at(lag) >= SHOWS) {
+        return None;
+    }
     let (lag, best) = (-most..=most).map(|lag| (lag, at(lag))).max_by(|a, b| a.1.total_cmp(&b.1))?;
     // Between two lags a correlation of bursts falls off evenly on both sides of the right one.
     let left_over = if stretch.width == 1 { (at(lag + 1) - at(lag - 1)).abs() / 2.0 } else { 0.0 };
