@@ -45,6 +45,12 @@ impl Samples {
         self.prompt.n() + self.waiting.as_ref().map_or(0, |waiting| waiting.n())
     }
 
+    /// Whether quantiles tell how long the way takes: not where most answers may have waited for a timer.
+    #[must_use]
+    pub fn is_prompt(&self) -> bool {
+        self.waiting.is_none() || self.prompt.n() >= Self::ENOUGH
+    }
+
     /// The shortest, exact.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {

@@ -101,11 +101,19 @@ impl Seen {
         let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
         let rtt = ms(rung.samples.min()?);
         let spread = ms(rung.samples.quantile(0.5)?) - rtt;
+        // Acknowledgments that waited for a timer tell nothing of queues: then the shortest alone counts, as one.
+        let told = if rung.samples.is_prompt() { rung.samples.n() } else { 1 };
         #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
-        let n = rung.samples.n() as f64;
-        let kept = u8::try_from(rung.samples.n()).unwrap_or(QUANTILES).min(QUANTILES);
+        let n = told as f64;
+        let kept = u8::try_from(told).unwrap_or(QUANTILES).min(QUANTILES);
         let above: Vec<f64> = (0..kept)
-            .filter_map(|i| rung.samples.quantile((f64::from(i) + 0.5) / f64::from(kept)))
+            .filter_map(|i| {
+                if told == 1 {
+                    rung.samples.min()
+                } else {
+                    rung.samples.quantile((f64::from(i) + 0.5) / f64::from(kept))
+                }
+            })
             .map(|d| (ms(d) - rtt).max(0.0))
             .collect();
         let independent = n.min(1.0 + rung.span().as_secs_f64() / INDEPENDENT_AFTER);

@@ -17,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
     question: Question::Sharing,
     family: Family::Number,
     weak: false,
-    cap: 8.0,
+    cap: 12.0,
     observe,
     tell,
 };
@@ -77,7 +77,7 @@ fn ln_likelihood(hypothesis: Hypothesis, n: usize, counted: Counted, home: bool)
         (Hypothesis::Household, 2) => 1e-3,
         (Hypothesis::Household, _) => 1e-4 * 0.2f64.powi(beyond),
         // What is registered as a home line is hardly ever an office or a provider's translation.
-        (_, _) if home => broad * 0.05,
+        (_, _) if home => broad * 0.01,
         (_, _) => broad,
     };
     share.max(1e-12).ln()
