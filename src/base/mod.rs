@@ -2,6 +2,7 @@
 //!
 //! Reads: nothing. Emits: types. Does not: hold behaviour of any one room.
 
+mod beat;
 mod claim;
 mod digest;
 mod event;
@@ -15,6 +16,7 @@ mod time;
 mod volume;
 pub mod words;
 
+pub use beat::Beat;
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use digest::{Digest, FlowDigest, WideDigest};
 pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};

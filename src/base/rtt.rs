@@ -1,6 +1,6 @@
 //! One measured round trip between the capture point and one end of a flow.
 
-use super::{FlowDigest, Timestamp};
+use super::{Beat, FlowDigest, Timestamp};
 use std::time::Duration;
 
 /// Which end of the session a round trip goes to, seen from the capture point.
@@ -257,6 +257,8 @@ pub struct RttPart<'a> {
     pub span: (Timestamp, Timestamp),
     /// Their lengths.
     pub digest: &'a FlowDigest,
+    /// The shortest of each five seconds, ascending; empty for kinds that [`Beat::counts`] leaves out.
+    pub beats: &'a [Beat],
 }
 
 /// What a meter counted of the data segments of one end of a TCP connection.

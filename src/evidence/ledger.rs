@@ -7,8 +7,8 @@
 use super::facts::keep_least;
 use super::tunnels::{Tunnels, by_claims};
 use super::{ClaimLimits, Claims, Facts, Joined, Joins};
-use crate::base::{Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
-use crate::fingerprint::{Ladder, Path};
+use crate::base::{Beat, Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
+use crate::fingerprint::{Ladder, Path, Pulse};
 use crate::flow::{FiveTuple, Flow};
 use crate::intel::{Premises, Pseudonyms};
 use crate::session::{Session, Story};
@@ -126,6 +126,9 @@ pub struct Account {
     pub bytes: u64,
     /// Round trips to it.
     pub ladder: Ladder,
+    /// How the way's length changed from moment to moment, in this run.
+    #[serde(skip)]
+    pub pulse: Pulse,
     /// Its path.
     pub path: Path,
     /// What its sessions tell beside: behind a box, because there may be a million endpoints.
@@ -471,13 +474,26 @@ impl Account {
     /// Takes in another of the same endpoint: what comes of it is what one would hold that had seen all, so that neither
     /// order nor grouping matters. The bounds are the same.
     pub fn merge(&mut self, other: Self) {
-        let Self { first_seen, last_seen, sessions, bytes, ladder, path, facts, gaps, gap_count, lags, quickest } =
-            other;
+        let Self {
+            first_seen,
+            last_seen,
+            sessions,
+            bytes,
+            ladder,
+            pulse,
+            path,
+            facts,
+            gaps,
+            gap_count,
+            lags,
+            quickest,
+        } = other;
         self.first_seen = self.first_seen.into_iter().chain(first_seen).min();
         self.last_seen = self.last_seen.max(last_seen);
         self.sessions = self.sessions.saturating_add(sessions);
         self.bytes = self.bytes.saturating_add(bytes);
         self.ladder.merge(ladder);
+        self.pulse.merge(&pulse);
         self.path.merge(path);
         self.facts.merge(*facts);
         self.gaps.extend(gaps);
@@ -514,6 +530,9 @@ impl Account {
     fn on_sample(&mut self, said: &Said<'_>, sample: &RttSample) {
         let tuple = said.tuple;
         self.ladder.add(sample);
+        if Beat::counts(&sample.kind()) {
+            self.pulse.add(Beat::of(sample.at, sample.rtt));
+        }
         self.cite(tuple, sample.layer, sample.rtt);
         // How fast a person's screen is acknowledged says nothing of where a connection ends: viewers take their time.
         if matches!(sample.layer, Layer::TcpHandshake | Layer::TcpData | Layer::RemoteEcho) {
@@ -526,6 +545,7 @@ impl Account {
 
     fn on_part(&mut self, tuple: &FiveTuple, part: &RttPart<'_>) {
         self.ladder.take_in(part);
+        part.beats.iter().for_each(|beat| self.pulse.add(*beat));
         if let Some(least) = part.digest.min() {
             self.cite(tuple, part.kind.layer, least);
         }

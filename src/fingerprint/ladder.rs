@@ -321,7 +321,7 @@ mod tests {
         micros.iter().for_each(|m| digest.add(Duration::from_micros(u64::from(*m))));
         let window = Window(window);
         let span = (window.start(), window.start().plus(Duration::from_secs(200)));
-        ladder.take_in(&RttPart { kind: kind(method), window, span, digest: &digest });
+        ladder.take_in(&RttPart { kind: kind(method), window, span, digest: &digest, beats: &[] });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! What belongs to the window of five minutes that goes on is kept apart until it is told; after that only the sum stays.
 
-use crate::base::{FlowDigest, RttKind, RttPart, RttSample, Timestamp, WideDigest, Window};
+use crate::base::{Beat, FlowDigest, RttKind, RttPart, RttSample, Timestamp, WideDigest, Window};
 
 /// Kinds of round trips told apart in one flow; of more, the first stay.
 const MAX_KINDS: usize = 16;
@@ -15,6 +15,8 @@ struct Sum {
     fresh: FlowDigest,
     /// The first and the last of those.
     span: (Timestamp, Timestamp),
+    /// The shortest of each five seconds of those, where such things are counted.
+    beats: Vec<Beat>,
     /// Told.
     before: Option<Box<FlowDigest>>,
 }
@@ -36,6 +38,9 @@ impl Measured {
         let (first, last) = if sum.fresh.n() == 0 { (sample.at, sample.at) } else { sum.span };
         sum.span = (first.min(sample.at), last.max(sample.at));
         sum.fresh.add(sample.rtt);
+        if Beat::counts(&kind) {
+            Beat::of(sample.at, sample.rtt).put_into(&mut sum.beats);
+        }
         // A loop that closed before the window began belongs to nothing that is still open: it counts for this one.
         self.window.get_or_insert(Window::of(sample.at));
     }
@@ -46,7 +51,7 @@ impl Measured {
         }
         self.sums.reserve_exact(1);
         let at = Timestamp::default();
-        self.sums.push(Sum { kind, fresh: FlowDigest::default(), span: (at, at), before: None });
+        self.sums.push(Sum { kind, fresh: FlowDigest::default(), span: (at, at), beats: Vec::new(), before: None });
         Some(self.sums.len() - 1)
     }
 
@@ -63,7 +68,8 @@ impl Measured {
     pub(super) fn tell(&mut self, told: &mut impl FnMut(RttPart<'_>)) {
         let Some(window) = self.window.take() else { return };
         for sum in self.sums.iter_mut().filter(|sum| sum.fresh.n() > 0) {
-            told(RttPart { kind: sum.kind, window, span: sum.span, digest: &sum.fresh });
+            told(RttPart { kind: sum.kind, window, span: sum.span, digest: &sum.fresh, beats: &sum.beats });
+            sum.beats.clear();
             sum.before.get_or_insert_default().merge(&sum.fresh);
             sum.fresh.clear();
         }

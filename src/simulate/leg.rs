@@ -15,6 +15,9 @@ const REPEAT: i64 = 8 * MS;
 /// Of a low orbit: how long a path is kept, and how far paths differ one way.
 const SLOT: i64 = 15_000 * MS;
 const SLOT_SPREAD: i64 = 6 * MS;
+/// When in a minute the first path begins: captures begin with a minute unless another start is asked for, and paths
+/// change 12, 27, 42 and 57 s past it (Tanveer et al., CoNEXT 2023).
+const SLOT_FROM: i64 = 12_000 * MS;
 
 /// How the queue of a lane behaves over time. All means and peaks in nanoseconds.
 #[derive(Debug, Clone)]
@@ -143,7 +146,8 @@ impl Lane {
                 ready.saturating_sub(now).saturating_add(grant).saturating_add(again * REPEAT)
             }
             Queue::Slotted { mean } => {
-                let (slot, age) = (now.div_euclid(SLOT), now.rem_euclid(SLOT));
+                let slotted = now.saturating_sub(SLOT_FROM);
+                let (slot, age) = (slotted.div_euclid(SLOT), slotted.rem_euclid(SLOT));
                 // The satellites' heights and the ground station differ from slot to slot: a fixed mix of its number.
                 let path = (slot.wrapping_mul(0x9e37_79b9).rem_euclid(1 << 16) * SLOT_SPREAD) >> 16;
                 let edge = |width: i64, most: i64, from: i64| ((width - from).max(0) * most) / width;

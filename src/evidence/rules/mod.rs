@@ -14,6 +14,7 @@ mod hello_lag;
 mod hop_shift;
 mod impossible_travel;
 mod inner_outer_gap;
+mod jitter_texture;
 mod nat_hosts;
 mod obfuscated_tunnel;
 mod remote_tool;
@@ -36,6 +37,7 @@ pub static RULES: &[&Rule] = &[
     &hop_shift::RULE,
     &congestion_clock::RULE,
     &rtt_bimodality::RULE,
+    &jitter_texture::RULE,
     &exit_reputation::RULE,
     &impossible_travel::RULE,
     &stack_mismatch::RULE,
