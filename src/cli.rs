@@ -8,7 +8,7 @@ mod schema;
 
 pub use check::{Problem, Sort, problems, rendered};
 pub use policy::PolicySettings;
-pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, Shape};
+pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, SITE, Shape};
 
 use crate::app::Matrix;
 use crate::evidence::{Policy, Severity};
@@ -341,6 +341,16 @@ pub struct Sensor {
     pub gateway: Vec<String>,
 }
 
+/// A table `[[sites]]` of the configuration file: servers and where their traffic is captured.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct CompanySite {
+    /// Its servers.
+    pub networks: Vec<String>,
+    /// Where it is, in degrees.
+    pub location: String,
+}
+
 /// `farmlight intel`.
 #[derive(Debug, Subcommand)]
 pub enum Intel {
@@ -492,6 +502,9 @@ pub struct RunArgs {
     /// Capture points.
     #[arg(skip)]
     pub sensors: Vec<Sensor>,
+    /// Where the company's servers are, if there are several sites.
+    #[arg(skip)]
+    pub sites: Vec<CompanySite>,
     /// Worker threads; 1 runs all on one [default: 1].
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -641,11 +654,18 @@ impl RunArgs {
             let all: Vec<&str> = lists.into_iter().flatten().map(|item| item.trim()).collect();
             all.join(",").parse::<Networks>().map_err(|error| value(option, error.to_string()))
         };
-        let own = [&*merged.internal, &*merged.gateway, &*sensor.internal, &*sensor.gateway].concat();
+        let mut own = [&*merged.internal, &*merged.gateway, &*sensor.internal, &*sensor.gateway].concat();
+        let mut sites = Vec::new();
+        for company in &merged.sites {
+            let at = company.location.parse::<GeoPoint>().map_err(|e| value("[[sites]] location", e.to_string()))?;
+            sites.push((networks("[[sites]] networks", [&company.networks, &[]])?, at));
+            own.extend_from_slice(&company.networks);
+        }
         let premises = Premises::new(
             networks("--internal, --gateway", [&own, &[]])?,
             networks("--vpn-pool", [&merged.vpn_pool, &sensor.vpn_pool])?,
-        );
+        )
+        .with_sites(sites, site);
         let workers = merged.workers.unwrap_or(1);
         if !(1..=64).contains(&workers) {
             return Err(value("--workers", format!("{workers} is not between 1 and 64")));
@@ -737,6 +757,7 @@ impl RunArgs {
             retention: self.retention.or(file.retention),
             policy: file.policy,
             sensors: file.sensors,
+            sites: file.sites,
             sensor: self.sensor.or(file.sensor),
             gateway: list(self.gateway, file.gateway),
             identities: if self.identities.is_empty() { file.identities } else { self.identities },

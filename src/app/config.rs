@@ -143,7 +143,7 @@ fn variables(out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{ALLOW, GEO, POLICY, SENSOR};
+    use crate::cli::{ALLOW, GEO, POLICY, SENSOR, SITE};
     use clap::CommandFactory as _;
     use std::collections::BTreeSet;
 
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(names(GEO), fields(&args.geo));
         assert_eq!(names(POLICY), fields(&args.policy));
         assert_eq!(names(SENSOR), fields(crate::cli::Sensor::default()));
+        assert_eq!(names(SITE), fields(crate::cli::CompanySite::default()));
         let entry = "allow = 'exit'\nreason = 'r'\nowner = 'o'\nexpires = '2027-01-31'";
         assert_eq!(names(ALLOW), fields(toml::from_str::<crate::intel::AllowEntry>(entry).unwrap()));
         assert_eq!(names(KEYS), fields(args));
@@ -192,7 +193,7 @@ mod tests {
             format!("| `{}` | {default} | {} |", key.name, key.about)
         };
         let mut rows = BTreeSet::new();
-        for key in [KEYS, POLICY, GEO, SENSOR, ALLOW].into_iter().flatten() {
+        for key in [KEYS, POLICY, GEO, SENSOR, SITE, ALLOW].into_iter().flatten() {
             assert!(page.contains(&row(key)), "docs/configuration.md has no line\n{}", row(key));
             rows.insert(row(key));
         }
@@ -205,6 +206,7 @@ mod tests {
     fn what_is_printed_gives_the_same_again() {
         let text = "site = \"39.0,-77.5\"\ninternal = [\"10.0.0.0/8\"]\nworkers = 4\nall = true\nfail-on = \"low\"\n\
                     max-flows = 1000\n[policy]\nprior = 0.001\n[[sensors]]\nname = \"a\"\nsite = \"1,2\"\n\
+                    [[sites]]\nnetworks = [\"203.0.113.0/24\"]\nlocation = \"3,4\"\n\
                     [[allow]]\nallow = \"exit\"\nnetworks = [\"203.0.113.0/24\"]\nreason = \"r \\\"x\\\"\"\nowner = \"o\"\n\
                     expires = \"2027-01-31\"\n";
         for text in [text, ""] {

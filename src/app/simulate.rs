@@ -68,7 +68,6 @@ fn options(args: &Simulate) -> Options {
         access: named(&Access::ALL, args.access.as_deref()),
         vantage: named(&Vantage::ALL, args.vantage.as_deref()),
         laptops: args.laptops,
-        day: None,
-        number: defaults.number,
+        ..defaults
     }
 }

@@ -124,6 +124,12 @@ pub const KEYS: &[Key] = &[
     set("geo", Shape::Table(GEO), "", "Where `farmlight geo` finds and fetches databases."),
     set("sensors", Shape::Tables(SENSOR, &["name"]), "", "Capture points by name: one file for all of them."),
     set(
+        "sites",
+        Shape::Tables(SITE, &["networks", "location"]),
+        "",
+        "Where the company's servers are, if one run has captures of several sites.",
+    ),
+    set(
         "allow",
         Shape::Tables(ALLOW, &["allow", "reason", "owner", "expires"]),
         "",
@@ -176,6 +182,12 @@ pub const SENSOR: &[Key] = &[
     set("internal", Shape::Networks, "[]", "Own networks seen there, besides the general ones."),
     set("vpn-pool", Shape::Networks, "[]", "VPN pools seen there, besides the general ones."),
     set("gateway", Shape::Networks, "[]", "Gateways seen there, besides the general ones."),
+];
+
+/// A table `[[sites]]`.
+pub const SITE: &[Key] = &[
+    unset("networks", Shape::Networks, "[\"203.0.113.0/24\"]", "The site's servers: their addresses are never judged."),
+    unset("location", Shape::Point, "\"50.11,8.68\"", "Where their traffic is captured."),
 ];
 
 /// A table `[[allow]]`.

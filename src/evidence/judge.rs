@@ -4,11 +4,12 @@
 //! log likelihoods add, those of one family with shrinking weights because they look at the same packets.
 //! Reads: an account, its place, who is there, the site. Emits: [`Finding`]s. Thresholds: science note 6.8.
 
+use super::ledger::is_path;
 use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
 use super::{
-    Account, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Severity, Verdict,
-    signed,
+    Account, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Range, Severity,
+    Verdict, signed,
 };
 use crate::base::{Identity, Layer};
 use crate::fingerprint::Rung;
@@ -54,7 +55,13 @@ impl<'a> Case<'a> {
     /// An endpoint about which nobody says anything.
     #[must_use]
     pub fn new(account: &'a Account, place: Option<&'a Place>, site: &Site) -> Self {
-        let expected = site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap));
+        // Seen from several sites, what is shortest was seen from the nearest.
+        let mut taps: Vec<GeoPoint> = account.ranges.iter().filter_map(Range::site).collect();
+        if taps.is_empty() {
+            taps.extend(site.location);
+        }
+        let from = taps.into_iter().filter_map(|tap| Expected::of(place?, tap));
+        let expected = from.min_by(|a, b| a.total_ms().total_cmp(&b.total_ms()));
         Self { account, place, expected, people: &[], at_once: None, journey: None, inner: &[], without: &[] }
     }
 
@@ -67,20 +74,7 @@ impl<'a> Case<'a> {
     /// are not among them.
     pub fn path_rungs(&self) -> impl Iterator<Item = (Layer, &'a Rung)> + use<'a> {
         let accounts = std::iter::once(self.account).chain(self.inner.iter().map(|inner| &inner.account));
-        accounts.flat_map(|account| account.ladder.rungs()).filter(|(layer, _)| {
-            matches!(
-                layer,
-                Layer::TcpHandshake
-                    | Layer::TcpData
-                    | Layer::WireGuard
-                    | Layer::OpenVpn
-                    | Layer::Ike
-                    | Layer::L2tp
-                    | Layer::Pptp
-                    | Layer::Overlay
-                    | Layer::Quic
-            )
-        })
+        accounts.flat_map(|account| account.ladder.rungs()).filter(|(layer, _)| is_path(*layer))
     }
 
     /// The kind of its network.

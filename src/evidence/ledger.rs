@@ -6,11 +6,11 @@
 
 use super::facts::keep_least;
 use super::tunnels::{Tunnels, by_claims};
-use super::{ClaimLimits, Claims, Facts, Joined, Joins};
+use super::{ClaimLimits, Claims, Facts, Joined, Joins, Ranges};
 use crate::base::{Beat, Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
 use crate::fingerprint::{Ladder, Path, Pulse};
 use crate::flow::{FiveTuple, Flow};
-use crate::intel::{Premises, Pseudonyms};
+use crate::intel::{GeoPoint, Premises, Pseudonyms};
 use crate::session::{Session, Story};
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
@@ -129,6 +129,8 @@ pub struct Account {
     /// How the way's length changed from moment to moment, in this run.
     #[serde(skip)]
     pub pulse: Pulse,
+    /// The shortest round trip from each of the company's sites, if there are several.
+    pub ranges: Ranges,
     /// Its path.
     pub path: Path,
     /// What its sessions tell beside: behind a box, because there may be a million endpoints.
@@ -222,7 +224,8 @@ impl Ledger {
         if lag.is_none() && !fresh.iter().any(counts) {
             return;
         }
-        let said = Said { tuple, attributes: &story.attributes, samples: &story.samples };
+        let site = self.premises.site_of(tuple.resp.ip);
+        let said = Said { tuple, attributes: &story.attributes, samples: &story.samples, site };
         self.with(tuple.orig.ip, |account| {
             account.on_time(flow.first, flow.last);
             account.on_news(&said, fresh, lag);
@@ -236,9 +239,10 @@ impl Ledger {
             return;
         }
         let address = flow.tuple.orig.ip;
+        let site = self.premises.site_of(flow.tuple.resp.ip);
         self.with(address, |account| {
             account.on_time(flow.first, flow.last);
-            account.on_part(&flow.tuple, part);
+            account.on_part(&flow.tuple, part, site);
         });
         self.note_change(address, true);
     }
@@ -255,7 +259,8 @@ impl Ledger {
 
     /// A session has ended, and what of it has not been told as news.
     pub fn on_session(&self, session: &Session, fresh: &[RttSample], lag: Option<Duration>) {
-        let said = Said { tuple: &session.tuple, attributes: &session.attributes, samples: &session.samples };
+        let site = self.premises.site_of(session.tuple.resp.ip);
+        let said = Said { tuple: &session.tuple, attributes: &session.attributes, samples: &session.samples, site };
         self.with(session.tuple.orig.ip, |account| {
             account.on_session(session);
             account.on_news(&said, fresh, lag);
@@ -459,6 +464,8 @@ struct Said<'a> {
     tuple: &'a FiveTuple,
     attributes: &'a [(Key, String)],
     samples: &'a [RttSample],
+    /// Where it was captured, if that is not the same for all.
+    site: Option<GeoPoint>,
 }
 
 /// Whether a sample tells something about the client for sure.
@@ -481,6 +488,7 @@ impl Account {
             bytes,
             ladder,
             pulse,
+            ranges,
             path,
             facts,
             gaps,
@@ -494,6 +502,7 @@ impl Account {
         self.bytes = self.bytes.saturating_add(bytes);
         self.ladder.merge(ladder);
         self.pulse.merge(&pulse);
+        self.ranges.merge(ranges);
         self.path.merge(path);
         self.facts.merge(*facts);
         self.gaps.extend(gaps);
@@ -534,6 +543,7 @@ impl Account {
             self.pulse.add(Beat::of(sample.at, sample.rtt));
         }
         self.cite(tuple, sample.layer, sample.rtt);
+        self.on_range(tuple, said.site, sample.layer, (1, sample.rtt));
         // How fast a person's screen is acknowledged says nothing of where a connection ends: viewers take their time.
         if matches!(sample.layer, Layer::TcpHandshake | Layer::TcpData | Layer::RemoteEcho) {
             return;
@@ -543,11 +553,19 @@ impl Account {
         }
     }
 
-    fn on_part(&mut self, tuple: &FiveTuple, part: &RttPart<'_>) {
+    fn on_part(&mut self, tuple: &FiveTuple, part: &RttPart<'_>, site: Option<GeoPoint>) {
         self.ladder.take_in(part);
         part.beats.iter().for_each(|beat| self.pulse.add(*beat));
         if let Some(least) = part.digest.min() {
             self.cite(tuple, part.kind.layer, least);
+            self.on_range(tuple, site, part.kind.layer, (part.digest.n(), least));
+        }
+    }
+
+    fn on_range(&mut self, tuple: &FiveTuple, site: Option<GeoPoint>, layer: Layer, (n, least): (u64, Duration)) {
+        if let Some(site) = site.filter(|_| is_path(layer)) {
+            let us = u32::try_from(least.as_micros()).unwrap_or(u32::MAX);
+            self.ranges.add(site, n, (us, CitedFlow::of(tuple)));
         }
     }
 
@@ -608,6 +626,22 @@ impl Account {
         self.facts.on_session(session, program(&session.attributes));
         self.path.add(session);
     }
+}
+
+/// Whether a layer's loops are closed where the network path ends; those of programs are not.
+pub(super) const fn is_path(layer: Layer) -> bool {
+    matches!(
+        layer,
+        Layer::TcpHandshake
+            | Layer::TcpData
+            | Layer::WireGuard
+            | Layer::OpenVpn
+            | Layer::Ike
+            | Layer::L2tp
+            | Layer::Pptp
+            | Layer::Overlay
+            | Layer::Quic
+    )
 }
 
 /// A hash of what tells one answering program from another, 0 if nothing does.

@@ -1,20 +1,25 @@
-//! Which addresses are the site's own, and which may be a worker's address inside a tunnel.
+//! Which addresses are the site's own, and which may be a worker's address inside a tunnel; and at which of several
+//! sites they are.
 //!
 //! Reads: the user's networks. Emits: membership. Does not: know who is behind which tunnel.
 
-use super::Networks;
+use super::{GeoPoint, Networks};
 use std::net::IpAddr;
 
 /// The site's own networks and the pools that its VPN gives addresses from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Premises {
     own: Networks,
     pool: Networks,
+    /// Networks with a place of their own, in the order of the user's file.
+    sites: Vec<(Networks, GeoPoint)>,
+    /// Where all other own addresses are.
+    elsewhere: Option<GeoPoint>,
 }
 
 impl From<Networks> for Premises {
     fn from(own: Networks) -> Self {
-        Self { own, pool: Networks::default() }
+        Self { own, ..Self::default() }
     }
 }
 
@@ -22,7 +27,24 @@ impl Premises {
     /// Of the site's own networks and its pools; an address in both is a pool's.
     #[must_use]
     pub const fn new(own: Networks, pool: Networks) -> Self {
-        Self { own, pool }
+        Self { own, pool, sites: Vec::new(), elsewhere: None }
+    }
+
+    /// The same with several sites: what passes at servers in one of these networks was captured at its place, all else
+    /// `elsewhere`.
+    #[must_use]
+    pub fn with_sites(self, sites: Vec<(Networks, GeoPoint)>, elsewhere: Option<GeoPoint>) -> Self {
+        Self { sites, elsewhere, ..self }
+    }
+
+    /// Where the traffic of a server is captured, if there are several sites: of networks that overlap the first.
+    #[must_use]
+    pub fn site_of(&self, server: IpAddr) -> Option<GeoPoint> {
+        if self.sites.is_empty() {
+            return None;
+        }
+        let site = self.sites.iter().find(|(networks, _)| networks.contains(server));
+        site.map(|(_, point)| *point).or(self.elsewhere)
     }
 
     /// Whether an address is the site's own: not judged.
@@ -67,6 +89,18 @@ mod tests {
         assert!(premises.is_own(ip("10.20.0.10")) && !premises.is_own(ip("10.8.0.2")));
         assert!(premises.may_be_inner(ip("10.8.0.2")) && premises.may_be_inner(ip("203.0.113.9")));
         assert!(!premises.may_be_inner(ip("10.20.0.10")));
+    }
+
+    #[test]
+    fn a_server_is_at_the_first_site_that_has_it() {
+        let [oslo, rome, home] =
+            ["59.91,10.75", "41.9,12.5", "50.11,8.68"].map(|text| text.parse::<GeoPoint>().unwrap());
+        let sites = vec![("203.0.113.0/25".parse().unwrap(), oslo), ("203.0.113.0/24".parse().unwrap(), rome)];
+        let one = Premises::default().with_sites(Vec::new(), Some(home));
+        assert_eq!(one.site_of(ip("203.0.113.9")), None, "one site is no matter");
+        let premises = one.with_sites(sites, Some(home));
+        let at = |text| premises.site_of(ip(text));
+        assert_eq!([at("203.0.113.9"), at("203.0.113.200"), at("192.0.2.1")], [Some(oslo), Some(rome), Some(home)]);
     }
 
     #[test]

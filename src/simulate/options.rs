@@ -47,6 +47,11 @@ pub struct Options {
     pub day: Option<u32>,
     /// Which home of its city the subject has.
     pub number: u8,
+    /// The number of an access line: subjects of one capture with the same share it, whatever their addresses.
+    pub line: Option<u8>,
+    /// The city of the company's site whose servers the subject uses, where the capture is then taken; unless given, the
+    /// gateway's. Subjects of one capture with the same home and number are one address that is seen from several sites.
+    pub site: Option<String>,
 }
 
 /// A kind of access line.
@@ -131,6 +136,8 @@ impl Default for Options {
             laptops: None,
             day: None,
             number: 120,
+            line: None,
+            site: None,
         }
     }
 }
@@ -155,6 +162,8 @@ pub(super) struct Plan {
     pub(super) hosts: u32,
     pub(super) day: Option<u32>,
     pub(super) number: u8,
+    pub(super) line: Option<u8>,
+    pub(super) site: &'static Place,
 }
 
 impl Plan {
@@ -177,6 +186,7 @@ impl Options {
         };
         let home = city(&self.home, defaults.home)?;
         let operator = city(&self.operator, defaults.operator)?;
+        let site = self.site.as_deref().map_or(Ok(&place::ASHBURN), |name| city(&Some(name.to_owned()), name))?;
         // The operator's own access line adds 3 ms each way.
         let hidden = self.hidden_rtt_ms.unwrap_or_else(|| 2.0 * (operator.one_way_ms(home) + 3.0));
         let duration = self.duration.unwrap_or(defaults.duration).as_secs_f64();
@@ -213,6 +223,8 @@ impl Options {
             hosts,
             day: self.day,
             number: self.number,
+            line: self.line,
+            site,
         })
     }
 }

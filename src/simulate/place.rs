@@ -1,7 +1,7 @@
 //! The places scenarios are laid out on: cities, the address range given to each, and how far apart they are.
 //!
 //! Reads: a city's name. Emits: places, one-way delays, the rows of `geo.csv`. Does not: use anyone's real addresses:
-//! homes lie in 198.18.0.0/15 (RFC 2544), the company in 192.0.2.0/24 (RFC 5737), IPv6 in 2001:db8::/32 (RFC 3849),
+//! homes lie in 198.18.0.0/15 (RFC 2544), the company in 192.0.2.0/24 and its other sites in 203.0.113.0/24 (RFC 5737), IPv6 in 2001:db8::/32 (RFC 3849),
 //! AS numbers in 64496..=64511 (RFC 5398). Coordinates are those of the city centres, to about a kilometre.
 
 use std::fmt::Write as _;
@@ -36,6 +36,11 @@ impl Place {
     /// The same home's IPv6 address.
     pub(super) const fn home6(&self, number: u8) -> IpAddr {
         IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, self.net as u16, 0, 0, 0, 0x10, number as u16))
+    }
+
+    /// The company's server at its site in the city, if it is not the gateway's.
+    pub(super) const fn server(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(203, 0, 113, self.net))
     }
 
     /// When it is nine in the evening there, nanoseconds after midnight UTC, by the sun.

@@ -17,7 +17,7 @@ use crate::simulate::stack::{APPLE, LINUX, Stack, WINDOWS};
 use crate::simulate::truth::{EndpointTruth, Truth};
 use crate::simulate::tunnel::Tunnel;
 use crate::simulate::wireguard;
-use crate::simulate::worker::{PORTS, Topology, Traffic, Worker, internet_to};
+use crate::simulate::worker::{PORTS, Topology, Traffic, Worker, internet_between};
 use crate::simulate::world::{Hop, World};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -105,6 +105,9 @@ pub(super) fn play(parts: &[(&'static Scenario, Plan)]) -> Option<(Frames, Truth
     if endpoints.iter().any(|endpoint| endpoint.inner_ip.is_some()) {
         corp.insert("pool", "10.20.0.0/16");
     }
+    if parts.iter().any(|(_, plan)| plan.site.net != ASHBURN.net) {
+        corp.insert("sites", "203.0.113.0/24");
+    }
     let truth = Truth {
         scenario: scenario.name,
         seed: plan.seed,
@@ -141,9 +144,12 @@ fn legs(scenario: &Scenario, plan: &Plan, world: &mut World) -> Legs {
     let hidden = Stretch { floor: plan.hidden_one_way, queue, rate: 50_000_000, loss: plan.loss };
     let leg =
         |name: &'static str, stretch: &Stretch| Leg::with(name, stretch, |way| plan.today(&format!("{owner}/{way}")));
+    let last_mile = match plan.line {
+        Some(line) => world.shared_leg(line, || access::last_mile(scenario.line, plan, &format!("line {line}"))),
+        None => world.add_leg(access::last_mile(scenario.line, plan, owner)),
+    };
     let mut add = |leg: Leg| world.add_leg(leg);
-    let last_mile = add(access::last_mile(scenario.line, plan, owner));
-    let internet = add(leg("internet", &trunk(internet_to(plan.home))));
+    let internet = add(leg("internet", &trunk(internet_between(plan.home, plan.site))));
     let edge = add(leg("edge", &EDGE));
     let (mut near, mut beyond) = (vec![last_mile, internet], vec![edge]);
     let far = match (scenario.topology, scenario.traffic) {
@@ -193,6 +199,7 @@ fn subject(scenario: &'static Scenario, plan: &Plan, world: &mut World) -> Endpo
         topology: scenario.topology,
         traffic: scenario.traffic,
         place: plan.home,
+        site: plan.site,
         operator: if relayed { plan.operator } else { plan.home },
         address,
         inside: None,
@@ -348,7 +355,7 @@ fn bystanders(plan: &Plan, world: &mut World) -> Vec<Worker> {
         let mut add = |name: &'static str, stretch: &Stretch| {
             world.add_leg(Leg::with(name, stretch, |way| plan.today(&format!("{owner}/{way}"))))
         };
-        let near = vec![add("home_lastmile", &line), add("internet", &trunk(internet_to(city)))];
+        let near = vec![add("home_lastmile", &line), add("internet", &trunk(internet_between(city, &ASHBURN)))];
         let beyond = vec![add("edge", &EDGE)];
         Worker {
             scenario: "",
@@ -357,6 +364,7 @@ fn bystanders(plan: &Plan, world: &mut World) -> Vec<Worker> {
             topology: Topology::Direct,
             traffic: Traffic::Office,
             place: city,
+            site: &ASHBURN,
             operator: city,
             address: if number % 3 == 0 { city.home6(number) } else { city.home(number) },
             stack,

@@ -98,6 +98,8 @@ pub(super) struct Worker {
     pub(super) topology: Topology,
     pub(super) traffic: Traffic,
     pub(super) place: &'static Place,
+    /// The company's site whose servers are used.
+    pub(super) site: &'static Place,
     pub(super) operator: &'static Place,
     pub(super) address: IpAddr,
     /// The address inside the corporate tunnel.
@@ -251,6 +253,8 @@ impl Worker {
     pub(super) fn faces(&mut self, port: u16, server_port: u16) -> Faces {
         let host = if server_port == 22 { 22 } else { 10 };
         let server = match self.address {
+            // Other sites are one address each.
+            IpAddr::V4(_) if self.site.net != ASHBURN.net => self.site.server(),
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xc0, 0, 0, 0, 0, u16::from(host))),
         };
@@ -445,9 +449,9 @@ pub(super) fn ms(nanos: i64) -> f64 {
     (nanos as f64 / 1e3).round() / 1e3
 }
 
-/// How far the tap is from a place, nanoseconds one way.
-pub(super) fn internet_to(place: &Place) -> i64 {
-    (place.one_way_ms(&ASHBURN) * MS as f64).round() as i64
+/// How far a site's tap is from a place, nanoseconds one way.
+pub(super) fn internet_between(place: &Place, site: &Place) -> i64 {
+    (place.one_way_ms(site) * MS as f64).round() as i64
 }
 
 /// Where ephemeral ports begin here (RFC 6335 gives 49152 to 65535).

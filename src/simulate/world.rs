@@ -114,6 +114,8 @@ pub(super) struct World {
     serial: u64,
     agenda: BTreeMap<(i64, u64), Event>,
     legs: Vec<Leg>,
+    /// Legs that several subjects use.
+    shared: BTreeMap<u8, usize>,
     connections: Vec<Connection>,
     sockets: Vec<Socket>,
     tunnels: Vec<Tunnel>,
@@ -131,6 +133,16 @@ impl World {
     pub(super) fn add_leg(&mut self, leg: Leg) -> usize {
         self.legs.push(leg);
         self.legs.len().saturating_sub(1)
+    }
+
+    /// The leg of that name, which is made and added if there is none yet, and its number.
+    pub(super) fn shared_leg(&mut self, name: u8, make: impl FnOnce() -> Leg) -> usize {
+        if let Some(number) = self.shared.get(&name) {
+            return *number;
+        }
+        let number = self.add_leg(make());
+        self.shared.insert(name, number);
+        number
     }
 
     /// A leg by its number.

@@ -17,6 +17,7 @@ mod inner_outer_gap;
 mod jitter_texture;
 mod nat_hosts;
 mod obfuscated_tunnel;
+mod pseudorange;
 mod remote_tool;
 mod rtt_bimodality;
 mod shift_hours;
@@ -30,6 +31,7 @@ use super::{Case, Hypothesis, Question};
 pub static RULES: &[&Rule] = &[
     &absolute_excess::RULE,
     &too_fast::RULE,
+    &pseudorange::RULE,
     &cross_layer_gap::RULE,
     &inner_outer_gap::RULE,
     &hello_lag::RULE,
