@@ -8,7 +8,7 @@ use super::Key;
 /// A pattern on an attribute of a carrier, and what it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sign {
-    /// The attribute (`tls.sni`, `tls.alpn`, `http.host`, `quic.sni`, `dns.query`).
+    /// The attribute (`tls.sni`, `tls.alpn`, `http.host`, `quic.parameters`, `dns.query`).
     pub key: Key,
     /// The pattern. An attribute that holds several values separated by commas is tried value by value.
     pub said: Said,

@@ -35,10 +35,8 @@ pub(crate) static DCV: Protocol = Protocol {
         &[
             // Streaming gateways, of WorkSpaces and of AppStream.
             Sign::new("tls.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
-            Sign::new("quic.sni", Said::Domain("highlander.aws.a2z.com"), Shows::Likely),
             Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
             Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
-            Sign::new("quic.sni", Said::Glob("*.dcv-streaming.*.appstream2.amazonappstream.com"), Shows::Likely),
             Sign::new("tls.sni", Said::Glob("*.streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
             Sign::new("tls.sni", Said::Glob("*.dcv-streaming.*.appstream2-fips.amazonappstream.com"), Shows::Likely),
             Sign::new("tls.sni", Said::Domain("amazonappstream.com"), Shows::Mention),

@@ -25,7 +25,6 @@ pub(crate) static ICA: Protocol = Protocol {
     signs: &[
         // The gateway service: what is reached there is a session, the portal has other names.
         Sign::new("tls.sni", Said::Domain("nssvc.net"), Shows::Likely),
-        Sign::new("quic.sni", Said::Domain("nssvc.net"), Shows::Likely),
         Sign::new("tls.sni", Said::Domain("cloud.com"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("xendesktop.net"), Shows::Mention),
         Sign::new("tls.sni", Said::Domain("citrix.com"), Shows::Mention),

@@ -41,6 +41,7 @@ mod openvpn;
 mod openvpn_scrambled;
 mod pptp;
 mod quic;
+mod quic_proxies;
 mod radius;
 mod radmin;
 mod rd_gateway;
@@ -264,6 +265,8 @@ pub static REGISTRY: &[&Protocol] = &[
     &dns_tunnel::DNS_TUNNEL,
     &tls_in_tls::TLS_IN_TLS,
     &tor::TOR,
+    &quic_proxies::HYSTERIA2,
+    &quic_proxies::TUIC,
     &tunnel_services::NGROK,
     &tunnel_services::CLOUDFLARED,
     &tunnel_services::DEV_TUNNELS,
@@ -354,8 +357,8 @@ pub static GAITS: &[&Gait] = &[&ssh::GAIT, &tls_in_tls::GAIT];
 
 /// Sessions that gather flows which can't tell by themselves that they are part of one: a flow of the second protocol
 /// between the same two addresses, at the same server port, belongs to one of the first that is there at the same time
-/// (AnyConnect's TLS beside its DTLS).
-pub static GATHERERS: &[(&str, &str)] = &[("anyconnect", "tls")];
+/// (AnyConnect's TLS beside its DTLS, the datagrams of a tinc node beside its connection).
+pub static GATHERERS: &[(&str, &str)] = &[("anyconnect", "tls"), ("tinc", "obfuscated")];
 
 /// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
 pub static FROM_THE_START: &[&str] = &["obfuscated"];

@@ -1,33 +1,39 @@
-//! Streams that look random from their first byte on, both ways: Shadowsocks, VMess and other disguises that say nothing.
+//! Streams that look random from their first byte on, both ways: Shadowsocks, VMess and other disguises that say nothing;
+//! and flows of datagrams each of which does: Hysteria 2 under Salamander, Shadowsocks, kcptun.
 //!
-//! Reads: the first bytes of both ends and the sizes of their first turns. Emits: those sizes. Never confirms: that no
-//! format shows is all there is to see, and other programs encrypt everything too.
+//! Reads: the first bytes of both ends and the sizes of their first turns; the heads of the first datagrams. Emits: those
+//! sizes. Never confirms: that no format shows is all there is to see, and other programs encrypt everything too.
 //!
 //! The test of the first bytes is the one that a national firewall was found to use, made stricter: both ends must pass
 //! it, their bytes must be spread evenly, no length may stand in front, and the turns must have sizes that BitTorrent's
 //! encryption and Telegram's do not have.
 //!
+//! Nearly everything in UDP is encrypted, but behind a head of its own: an id, a counter, a type. Here no bit of the first
+//! bytes may stay as it is from datagram to datagram, nor a byte within one direction.
+//!
 //! Reference: Wu et al., "How the Great Firewall of China Detects and Blocks Fully Encrypted Traffic" (USENIX Security
 //! 2023), rules Ex1 to Ex5; Message Stream Encryption (wiki.vuze.com: 96 bytes of key and up to 512 of padding);
-//! core.telegram.org/mtproto/mtproto-transports (64 bytes, then short requests).
+//! core.telegram.org/mtproto/mtproto-transports (64 bytes, then short requests); Hysteria 2's protocol specification,
+//! "Salamander" (eight random bytes, then every byte mixed with a key that they choose).
 
-use crate::base::{Direction, Timestamp};
+use crate::base::{Direction, Ends, Timestamp};
 use crate::protocol::{Analyzer, Carrier, Category, Events, Key, Opening, Pdu, Probe, Protocol};
 
 /// The registry's entry.
 pub(crate) static OBFUSCATED: Protocol = Protocol {
     name: "obfuscated",
     category: Category::Proxy,
-    carriers: &[Carrier::Stream],
+    carriers: &[Carrier::Stream, Carrier::Datagram],
     ports: &[],
-    attributes: &[FIRST_TURNS],
+    attributes: &[FIRST_TURNS, FIRST_DATAGRAMS],
     signs: &[],
     lasting: false,
     probe,
-    analyzer: || Box::new(Turns::default()),
+    analyzer: || Box::new(Reader::Unknown),
 };
 
 const FIRST_TURNS: Key = "obfuscated.first_turns";
+const FIRST_DATAGRAMS: Key = "obfuscated.first_datagrams";
 
 /// Bytes of each end that are tested at last, and first.
 const WHOLE: usize = 256;
@@ -48,7 +54,26 @@ const PADDED: usize = 1_536;
 /// A length field may count itself, a tag, or a header: so far from the turn's size.
 const SLACK: usize = 24;
 
+/// First bytes of a datagram in which nothing may repeat; the shortest of QUIC's, eight bytes of salt in front, has more.
+const PLACES: usize = 24;
+/// Places at which two datagrams of one end must differ; random ones differ at fewer once in a million times.
+const DIFFER: usize = 20;
+/// Datagrams that are compared, and of each end at least.
+const COMPARED: u32 = 32;
+const OF_EACH: u32 = 8;
+/// Datagrams looked at until enough of both ends have come.
+const PATIENCE: u32 = 128;
+/// How many of [`COMPARED`] datagrams may have a bit set: all 192 bits of random ones are within but once in 2,000 times.
+const SET: std::ops::RangeInclusive<u32> = 4..=28;
+/// Values that a place takes in [`OF_EACH`] datagrams of one end, at least.
+const VALUES: u32 = 4;
+/// Datagrams of which the bits set may be too many or too few; of 32 random bytes they are once in sixty times.
+const UNEVEN: u32 = 4;
+
 fn probe(opening: &Opening<'_>) -> Probe {
+    if opening.carrier == Carrier::Datagram {
+        return datagrams(opening);
+    }
     let (orig, resp) = (opening.sent.orig, opening.sent.resp);
     match [looks_random(orig), looks_random(resp)] {
         [Looks::Formed, _] | [_, Looks::Formed] => Probe::NoMatch,
@@ -58,6 +83,30 @@ fn probe(opening: &Opening<'_>) -> Probe {
         [Looks::Random, _] if orig.len() >= PADDED => Probe::Match,
         _ => Probe::NeedMore,
     }
+}
+
+/// Two datagrams of one end that have nothing in common, and one of the other.
+fn datagrams(opening: &Opening<'_>) -> Probe {
+    let (newest, before) = (opening.sent.of(opening.newest), opening.before);
+    let other = opening.sent.of(opening.newest.flip());
+    let random = |bytes: &[u8]| bytes.is_empty() || is_random_datagram(bytes);
+    if !is_random_datagram(newest) || !random(before) || !random(other) {
+        return Probe::NoMatch;
+    }
+    if before.is_empty() || other.is_empty() {
+        return Probe::NeedMore;
+    }
+    if differ(newest, before) >= DIFFER && differ(newest, other) >= DIFFER { Probe::Match } else { Probe::NoMatch }
+}
+
+fn is_random_datagram(bytes: &[u8]) -> bool {
+    let window = bytes.get(..WHOLE).unwrap_or(bytes);
+    bytes.len() >= PLACES && has_random_bits(window)
+}
+
+/// At how many of the first places two datagrams differ.
+fn differ(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take(PLACES).filter(|(a, b)| a != b).count()
 }
 
 /// How bytes look.
@@ -123,6 +172,116 @@ fn is_spread(bytes: &[u8]) -> bool {
     CHI.contains(&(squares * 256 / len).saturating_sub(len))
 }
 
+/// What the carrier asks for.
+#[derive(Debug)]
+enum Reader {
+    Unknown,
+    Stream(Turns),
+    Datagrams(Box<Heads>),
+}
+
+impl Analyzer for Reader {
+    fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        match self {
+            Self::Unknown => {
+                *self = if pdu.carrier == Carrier::Stream {
+                    Self::Stream(Turns::default())
+                } else {
+                    Self::Datagrams(Box::default())
+                };
+                self.on_pdu(pdu, events);
+            }
+            Self::Stream(turns) => turns.on_pdu(pdu, events),
+            Self::Datagrams(heads) => heads.on_datagram(pdu, events),
+        }
+    }
+
+    fn on_close(&mut self, at: Timestamp, events: &mut Events) {
+        match self {
+            Self::Unknown => {}
+            Self::Stream(turns) => turns.on_close(at, events),
+            Self::Datagrams(heads) => heads.on_close(at, events),
+        }
+    }
+}
+
+/// The first bytes of datagrams, place by place.
+#[derive(Debug, Default)]
+struct Heads {
+    /// The size of each end's first datagram.
+    first: Ends<usize>,
+    /// How often each bit was set.
+    set: [[u32; 8]; PLACES],
+    /// The values of each place in each end's first datagrams, and how many there are.
+    values: Ends<[[u8; OF_EACH as usize]; PLACES]>,
+    seen: Ends<u32>,
+    compared: u32,
+    looked_at: u32,
+    uneven: u32,
+    done: bool,
+}
+
+impl Heads {
+    fn on_datagram(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
+        if self.done {
+            return;
+        }
+        let first = self.first.of_mut(pdu.dir);
+        if *first == 0 {
+            *first = pdu.bytes.len() + usize::try_from(pdu.missing).unwrap_or(0);
+        }
+        self.looked_at += 1;
+        // Of one end more than is left to the other tell nothing more.
+        let room = *self.seen.of(pdu.dir) < COMPARED - OF_EACH;
+        if let Some(head) = pdu.bytes.first_chunk::<PLACES>().filter(|_| room) {
+            self.take_in(pdu.dir, head, pdu.bytes);
+        }
+        if self.compared == COMPARED || self.looked_at == PATIENCE {
+            self.decide(pdu.at, pdu.dir, events);
+        }
+    }
+
+    fn take_in(&mut self, dir: Direction, head: &[u8; PLACES], bytes: &[u8]) {
+        let nth = *self.seen.of(dir);
+        for ((byte, set), values) in head.iter().zip(&mut self.set).zip(self.values.of_mut(dir)) {
+            for (bit, set) in set.iter_mut().enumerate() {
+                *set += u32::from(byte >> bit & 1);
+            }
+            if let Some(place) = usize::try_from(nth).ok().and_then(|nth| values.get_mut(nth)) {
+                *place = *byte;
+            }
+        }
+        self.uneven += u32::from(!is_random_datagram(bytes));
+        *self.seen.of_mut(dir) += 1;
+        self.compared += 1;
+    }
+
+    fn on_close(&mut self, at: Timestamp, events: &mut Events) {
+        if !self.done {
+            self.decide(at, Direction::Orig, events);
+        }
+    }
+
+    fn decide(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        self.done = true;
+        let fixed_bit = self.set.iter().flatten().any(|set| !SET.contains(set));
+        let fixed_byte = [self.values.orig, self.values.resp].iter().flatten().any(|values| distinct(values) < VALUES);
+        if self.compared < COMPARED {
+            events.violation(at, dir, "obfuscated.too-few-datagrams");
+        } else if self.uneven > UNEVEN || fixed_bit || fixed_byte {
+            events.violation(at, dir, "obfuscated.heads-alike");
+        } else {
+            events.attribute(at, dir, FIRST_DATAGRAMS, format!("{},{}", self.first.orig, self.first.resp));
+        }
+        events.settled(at, dir);
+    }
+}
+
+fn distinct(values: &[u8; OF_EACH as usize]) -> u32 {
+    let new = |(i, value): (usize, &u8)| u32::from(!values.iter().take(i).any(|before| before == value));
+    values.iter().enumerate().map(new).sum()
+}
+
 /// The first turn of each end.
 #[derive(Debug, Default)]
 struct Turns {
@@ -134,7 +293,7 @@ struct Turns {
     done: bool,
 }
 
-impl Analyzer for Turns {
+impl Turns {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         if self.done {
             return;
@@ -263,6 +422,84 @@ mod tests {
         }
         // Compressed data has a head, and a picture long runs.
         assert_eq!(probe(&with(b"\x1f\x8b\x08\0\0\0\0\0"), &noise), Probe::NoMatch);
+    }
+
+    type Shape<'a> = &'a dyn Fn(usize, &mut Vec<u8>);
+
+    /// Datagrams in turns, each with what `shape` makes of random bytes.
+    fn dialogue(seed: u64, shape: impl Fn(usize, &mut Vec<u8>)) -> Vec<(Direction, Vec<u8>)> {
+        let one = |i: usize| {
+            let mut bytes =
+                random(seed + u64::try_from(i).unwrap() * 7919, if i < 2 { 1_208 } else { 24 + i * 31 % 900 });
+            shape(i, &mut bytes);
+            (if i.is_multiple_of(2) { Orig } else { Resp }, bytes)
+        };
+        (0..50).map(one).collect()
+    }
+
+    fn of_datagrams(turns: &[(Direction, Vec<u8>)]) -> Vec<Event> {
+        let turns: Vec<testkit::Turn<'_>> = turns.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        testkit::datagrams(&OBFUSCATED, &turns)
+    }
+
+    /// What the probe says of the third datagram.
+    fn third(turns: &[(Direction, Vec<u8>)]) -> Probe {
+        let sent = Ends { orig: turns[2].1.as_slice(), resp: turns[1].1.as_slice() };
+        let ports = Ends { orig: 50_000, resp: 443 };
+        let opening = Opening { carrier: Carrier::Datagram, sent, before: &turns[0].1, newest: Orig, ports };
+        (OBFUSCATED.probe)(&opening)
+    }
+
+    #[test]
+    fn datagrams_without_any_head_are_told_by_the_sizes_of_the_first() {
+        let veiled = |seed| {
+            let turns = dialogue(seed, |_, _| {});
+            third(&turns) == Probe::Match && said(&of_datagrams(&turns), FIRST_DATAGRAMS) == Some("1208,1208")
+        };
+        let told = (1..=500).filter(|seed| veiled(*seed * 1_000_003)).count();
+        assert!(told > 450, "{told}");
+        let short = &dialogue(5, |_, _| {})[..20];
+        assert!(of_datagrams(short).is_empty());
+        let one_way: Vec<_> = dialogue(5, |_, _| {}).into_iter().map(|(_, bytes)| (Orig, bytes)).collect();
+        assert!(said(&of_datagrams(&one_way), FIRST_DATAGRAMS).is_none());
+    }
+
+    #[test]
+    fn encrypted_datagrams_that_have_a_head_are_not() {
+        let counter = |i: usize| u32::try_from(i).unwrap();
+        let shapes: [(&str, Shape<'_>); 7] = [
+            // QUIC's short header: two bits, and an id towards the server.
+            ("quic", &|_, bytes| bytes[0] = bytes[0] & 0x3f | 0x40),
+            ("id of one end", &|i, bytes| {
+                if i % 2 == 1 {
+                    bytes[8..12].copy_from_slice(&[0x9d, 0x31, 0xe7, 0x58]);
+                }
+            }),
+            ("esp", &|i, bytes| {
+                bytes[..4].copy_from_slice(&[0x9d, 0x31, 0xe7, 0x58]);
+                bytes[4..8].copy_from_slice(&counter(i).to_be_bytes());
+            }),
+            ("counter behind a random head", &|i, bytes| bytes[16..20].copy_from_slice(&counter(i).to_le_bytes())),
+            ("rtp", &|i, bytes| bytes[..4].copy_from_slice(&[0x80, 0x6f, 0, i.to_le_bytes()[0]])),
+            ("two kinds of message", &|i, bytes| bytes[0] = if i % 3 == 0 { 0x5a } else { 0xa5 }),
+            ("length", &|_, bytes| {
+                let len = u16::try_from(bytes.len()).unwrap();
+                bytes[2..4].copy_from_slice(&len.to_be_bytes());
+            }),
+        ];
+        for (name, shape) in shapes {
+            for seed in 1..40 {
+                let turns = dialogue(seed * 1_000_003, shape);
+                assert!(said(&of_datagrams(&turns), FIRST_DATAGRAMS).is_none(), "{name}");
+            }
+        }
+        // The probe itself refuses an id before its session, text, and what is short.
+        let id = dialogue(3, |_, bytes| bytes[..8].copy_from_slice(&[0x9d, 0x31, 0xe7, 0x58, 1, 2, 3, 4]));
+        assert_eq!(third(&id), Probe::NoMatch);
+        let is = |bytes: &[u8]| testkit::probe(&OBFUSCATED, Carrier::Datagram, bytes, b"");
+        assert_eq!(is(&random(3, 20)), Probe::NoMatch);
+        assert_eq!(is(b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n\0\0\0\0\0\0\0"), Probe::NoMatch);
+        assert_eq!(is(&random(3, 90)), Probe::NeedMore);
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use crate::protocol::codec::quic_crypto::{CryptoStream, Frame, Frames};
 use crate::protocol::codec::quic_google::{Chlo, public_header, q046_header};
 use crate::protocol::codec::quic_initial::{InitialKeys, protections};
 use crate::protocol::codec::quic_packet::{ConnectionId, LongPacket, PacketType, V1, V2, is_google, version_name};
+use crate::protocol::codec::quic_parameters;
 use crate::protocol::codec::quic_spin::Spin;
 use crate::protocol::codec::server_hello::ServerHello;
 use crate::protocol::codec::text::printable;
@@ -29,6 +30,7 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     attributes: &[
         "quic.version",
         "quic.user_agent",
+        PARAMETERS,
         "tls.version",
         "tls.sni",
         "tls.alpn",
@@ -46,6 +48,9 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     probe,
     analyzer: || Box::new(Quic::default()),
 };
+
+/// What the client grants the server, which programs choose differently.
+const PARAMETERS: &str = "quic.parameters";
 
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.carrier != Carrier::Datagram {
@@ -406,7 +411,12 @@ impl Quic {
             return;
         }
         match ClientHello::parse(body, Transport::Quic) {
-            Some(hello) => offered(&hello, |key, value| events.attribute(pdu.at, pdu.dir, key, value)),
+            Some(hello) => {
+                offered(&hello, |key, value| events.attribute(pdu.at, pdu.dir, key, value));
+                if let Some(line) = quic_parameters::line(hello.transport_parameters) {
+                    events.attribute(pdu.at, pdu.dir, PARAMETERS, line);
+                }
+            }
             None => {
                 events.violation(pdu.at, pdu.dir, "quic.client-hello-malformed");
                 self.settle(pdu.at, pdu.dir, events);

@@ -327,7 +327,10 @@ impl Analyzer for Rfb {
                 Some(next) => {
                     self.inboxes.of_mut(dir).consume(read);
                     self.enter(at, dir, next, events);
-                    self.ask(at, dir, events);
+                    // What had come before the other end's message was whole waits for no answer to it.
+                    if dir == pdu.dir {
+                        self.ask(at, dir, events);
+                    }
                 }
                 None => self.give_up(at, dir, "rfb.malformed-message", events),
             }
@@ -880,6 +883,27 @@ mod tests {
         for turns in [asking, knowing] {
             assert!(has(&after_versions(&turns), "rfb.desktop_name=desk"));
         }
+    }
+
+    /// Found by fuzzing: a viewer that answers before the question is whole has not waited for it, however the stream is
+    /// cut.
+    #[test]
+    fn an_answer_ahead_of_its_question_times_nothing() {
+        let key = [&[0, 2, 0, 8][..], &[7; 16]].concat();
+        let late = [&key[12..], &[0; 4]].concat();
+        let turns: [Turn<'_>; 8] = [
+            (Resp, b"RFB 003.889\n"),
+            (Orig, b"RFB 003.008\n"),
+            (Resp, &[1, 30]),
+            (Orig, &[30]),
+            (Resp, &key[..12]),
+            (Orig, &[5; 136]),
+            (Resp, &late),
+            (Orig, &[1]),
+        ];
+        let whole = testkit::stream(&RFB, &turns, usize::MAX);
+        assert!(!testkit::loops(&whole).iter().any(|(_, _, method)| *method == "result"));
+        assert_eq!(testkit::stream(&RFB, &turns, 1), whole);
     }
 
     #[test]

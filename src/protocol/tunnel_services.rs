@@ -13,7 +13,6 @@
 use crate::protocol::{Category, Protocol, Said, Shows, Sign};
 
 const SNI: &str = "tls.sni";
-const QUIC_SNI: &str = "quic.sni";
 
 /// ngrok's agent.
 pub(crate) static NGROK: Protocol = Protocol::by_signs(
@@ -37,15 +36,11 @@ pub(crate) static CLOUDFLARED: Protocol = Protocol::by_signs(
     "cloudflared",
     Category::Proxy,
     &[
-        Sign::new("quic.alpn", Said::Exactly("argotunnel"), Shows::Certain),
-        Sign::new("quic.alpn_offered", Said::Exactly("argotunnel"), Shows::Certain),
-        Sign::new(QUIC_SNI, Said::Domain("cftunnel.com"), Shows::Likely),
-        Sign::new(QUIC_SNI, Said::Domain("argotunnel.com"), Shows::Likely),
+        Sign::new("tls.alpn_offered", Said::Exactly("argotunnel"), Shows::Certain),
         Sign::new(SNI, Said::Domain("cftunnel.com"), Shows::Likely),
         Sign::new(SNI, Said::Domain("argotunnel.com"), Shows::Likely),
         Sign::new(SNI, Said::Exactly("api.trycloudflare.com"), Shows::Likely),
         Sign::new(SNI, Said::Domain("trycloudflare.com"), Shows::Mention),
-        Sign::new(QUIC_SNI, Said::Domain("trycloudflare.com"), Shows::Mention),
     ],
 );
 
@@ -56,7 +51,6 @@ pub(crate) static DEV_TUNNELS: Protocol = Protocol::by_signs(
     &[
         Sign::new(SNI, Said::Domain("tunnels.api.visualstudio.com"), Shows::Likely),
         Sign::new(SNI, Said::Domain("devtunnels.ms"), Shows::Mention),
-        Sign::new(QUIC_SNI, Said::Domain("devtunnels.ms"), Shows::Mention),
     ],
 );
 
@@ -90,7 +84,7 @@ mod tests {
             (&NGROK, SNI, "dashboard.ngrok.com", Some(Shows::Mention)),
             (&NGROK, SNI, "shop.ngrok-free.app", Some(Shows::Mention)),
             (&NGROK, SNI, "ngrok.com.example", None),
-            (&CLOUDFLARED, "quic.alpn", "argotunnel", Some(Shows::Certain)),
+            (&CLOUDFLARED, "tls.alpn_offered", "argotunnel", Some(Shows::Certain)),
             (&CLOUDFLARED, SNI, "h2.cftunnel.com", Some(Shows::Likely)),
             (&CLOUDFLARED, SNI, "www.cloudflare.com", None),
             (&DEV_TUNNELS, SNI, "use2-data.rel.tunnels.api.visualstudio.com", Some(Shows::Likely)),

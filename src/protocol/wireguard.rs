@@ -36,7 +36,8 @@ pub(crate) static TAILSCALE: Protocol = Protocol {
     category: Category::Vpn,
     carriers: &[Carrier::Datagram],
     ports: &[41_641],
-    attributes: &[],
+    // Its WireGuard is read by WireGuard's reader.
+    attributes: &[VARIANT, COOKIE],
     signs: &[
         // The relays' names; the control server's and the site's tell only that somebody has it.
         Sign::new("tls.sni", Said::Glob("derp*.tailscale.com"), Shows::Likely),
@@ -692,6 +693,21 @@ mod tests {
             let bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| random()).take(len).collect();
             assert_ne!(probe(&bytes, b""), Probe::Match);
             assert_ne!(probe(&bytes, &bytes), Probe::Match);
+        }
+    }
+
+    #[test]
+    fn what_tailscales_wireguard_tells_is_declared() {
+        let disco = [b"TS\xf0\x9f\x92\xac".as_slice(), &[7; 94]].concat();
+        let (mut ask, answer) = (message(1, 7, 0, 148), message(2, 8, 7, 92));
+        // The second authenticator, which a cookie makes.
+        ask[132..].fill(9);
+        let events = testkit::datagrams(&TAILSCALE, &[(Orig, &disco), (Orig, &ask), (Resp, &answer)]);
+        assert!(testkit::said(&events, COOKIE).is_some());
+        for event in events {
+            if let EventKind::Attribute { key, .. } = event.kind {
+                assert!(TAILSCALE.attributes.contains(&key), "{key}");
+            }
         }
     }
 

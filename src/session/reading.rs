@@ -64,7 +64,7 @@ enum State {
 
 #[derive(Default)]
 struct Probing {
-    /// Entries not yet ruled out (streams).
+    /// Entries not yet ruled out (streams); those that wanted to see more when something was kept (datagrams).
     candidates: Candidates,
     kept: Ends<Vec<u8>>,
     /// When the kept bytes passed: (time, who, how many), in order.
@@ -107,7 +107,10 @@ impl Reading {
         let candidates = if whole { Candidates::MAX } else { !HINTS.from_the_start };
         Self {
             assemblers: Ends::default(),
-            state: State::Probing(Probing { candidates, ..Probing::default() }),
+            state: State::Probing(Probing {
+                candidates: if carrier == Carrier::Stream { candidates } else { 0 },
+                ..Probing::default()
+            }),
             ports: Ends { orig: tuple.orig.port, resp: tuple.resp.port },
             carrier,
             read: 0,
@@ -133,7 +136,7 @@ impl Reading {
                     Carrier::Datagram | Carrier::Ip(_) => probing.datagram(pdu, self.ports, budget),
                 };
                 match verdict {
-                    Verdict::Open => {}
+                    Verdict::Open(_) => {}
                     Verdict::Nothing => self.state = State::Over,
                     Verdict::Is(protocol) => self.begin(protocol, pdu, budget, found),
                 }
@@ -240,7 +243,8 @@ impl Reading {
 }
 
 enum Verdict {
-    Open,
+    /// These want to see more.
+    Open(Candidates),
     Nothing,
     Is(&'static Protocol),
 }
@@ -259,7 +263,7 @@ impl Probing {
             ports,
         };
         let verdict = consult(&opening, &mut self.candidates);
-        if full && matches!(verdict, Verdict::Open) { Verdict::Nothing } else { verdict }
+        if full && matches!(verdict, Verdict::Open(_)) { Verdict::Nothing } else { verdict }
     }
 
     /// Each of the first datagrams gets its chance: a flow may begin with something else.
@@ -275,17 +279,30 @@ impl Probing {
             return Verdict::Nothing;
         }
         // Kept only where somebody wants to see the other end's answer beside it.
-        if matches!(verdict, Verdict::Open) {
+        if let Verdict::Open(wanted) = verdict {
             let kept = self.kept.of_mut(pdu.dir);
             kept.clear();
             kept.extend_from_slice(pdu.bytes.get(..budget.probe_bytes).unwrap_or(pdu.bytes));
             self.order.retain(|(_, dir, _)| *dir != pdu.dir);
             self.order.push((pdu.at, pdu.dir, self.kept.of(pdu.dir).len()));
-            return Verdict::Open;
+            self.candidates |= wanted;
+            return verdict;
         }
         match verdict {
-            Verdict::Nothing => Verdict::Open,
+            Verdict::Nothing => Verdict::Open(0),
+            Verdict::Is(protocol) => {
+                self.leave_out_what_looked_random(protocol);
+                verdict
+            }
             other => other,
+        }
+    }
+
+    /// Datagrams that were kept only because they look like nothing are none of another protocol's.
+    fn leave_out_what_looked_random(&mut self, protocol: &'static Protocol) {
+        if self.candidates & !HINTS.from_the_start == 0 && !FROM_THE_START.contains(&protocol.name) {
+            self.order.clear();
+            self.kept = Ends::default();
         }
     }
 }
@@ -301,7 +318,7 @@ fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
         };
     let fitting = fitting & hints.of_first_bytes(opening);
     let hinted = fitting & (hints.of_port(opening.ports.resp) | hints.of_port(opening.ports.orig));
-    let mut open = false;
+    let mut open = 0;
     for mut left in [hinted, fitting & !hinted] {
         while left != 0 {
             let i = left.trailing_zeros();
@@ -309,12 +326,12 @@ fn consult(opening: &Opening<'_>, candidates: &mut Candidates) -> Verdict {
             let Some(protocol) = REGISTRY.get(i as usize) else { break };
             match (protocol.probe)(opening) {
                 Probe::Match => return Verdict::Is(protocol),
-                Probe::NeedMore => open = true,
+                Probe::NeedMore => open |= 1 << i,
                 Probe::NoMatch => *candidates &= !(1 << i),
             }
         }
     }
-    if open { Verdict::Open } else { Verdict::Nothing }
+    if open == 0 { Verdict::Nothing } else { Verdict::Open(open) }
 }
 
 /// The registry by carrier and port.
@@ -436,6 +453,36 @@ mod tests {
             }
         });
         told
+    }
+
+    /// The third message of IKE, after a packet of the tunnel that was there before.
+    #[test]
+    fn datagrams_kept_because_they_look_random_are_left_out_of_what_follows() {
+        let peer = |port| Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+        let tuple = FiveTuple { orig: peer(14_500), resp: peer(4_500), proto: IpProtocol::UDP };
+        let mut reading = Reading::new(&tuple, Carrier::Datagram, true);
+        let noise: Vec<u8> = (1..=90u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]).collect();
+        let message = |flags: u8| {
+            let head = [&[0; 4][..], &[0xb6; 8], &[0x86; 8], &[46, 0x20, 35, flags, 0, 0, 0, 1, 0, 0, 0, 60]].concat();
+            [&head[..], &[36, 0, 0, 32], &[7; 28]].concat()
+        };
+        let turns = [(Orig, noise), (Orig, message(8)), (Resp, message(32))];
+        let mut found = Vec::new();
+        for (i, (dir, bytes)) in turns.iter().enumerate() {
+            let at = Timestamp::from_nanos(i64::try_from(i).unwrap());
+            let pdu = Pdu { at, dir: *dir, bytes, carrier: Carrier::Datagram, missing: 0 };
+            reading.on_bytes(&pdu, &Budget::default(), &mut |what| match what {
+                Found::Protocol(protocol) => found.push(protocol.name),
+                Found::Event(event) => {
+                    assert!(!matches!(event.kind, EventKind::Violation(_)), "{event:?}");
+                    if event.kind == EventKind::Confirmed {
+                        found.push("confirmed");
+                    }
+                }
+            });
+            assert!(i > 0 || matches!(&reading.state, State::Probing(probing) if !probing.order.is_empty()));
+        }
+        assert_eq!(found, ["ike", "confirmed"]);
     }
 
     /// What the table of first bytes rules out no probe would have matched, whatever the ports.

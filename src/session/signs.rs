@@ -87,4 +87,15 @@ mod tests {
         assert!(sign_in("tls.sni", "www.example.com").is_none());
         assert!(sign_in("tls.cipher", "www.example.com").is_none());
     }
+
+    /// A sign on a key that nobody emits never fits.
+    #[test]
+    fn every_sign_is_on_a_key_that_is_said() {
+        let said: Vec<Key> = REGISTRY.iter().flat_map(|protocol| protocol.attributes).copied().collect();
+        for protocol in REGISTRY {
+            for sign in protocol.signs {
+                assert!(said.contains(&sign.key), "{}: nobody says {}", protocol.name, sign.key);
+            }
+        }
+    }
 }

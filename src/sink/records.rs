@@ -221,7 +221,7 @@ impl<'a> SessionRecord<'a> {
 }
 
 /// Attributes that name the server asked for.
-const SERVER_NAMES: [&str; 3] = ["tls.sni", "http.host", "quic.sni"];
+const SERVER_NAMES: [&str; 2] = ["tls.sni", "http.host"];
 
 fn session_id(community_id: &str, start: Timestamp) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{community_id}{}", start.nanos()).as_bytes());

@@ -29,6 +29,8 @@ pub struct ClientHello<'a> {
     pub cipher_suites: U16List<'a>,
     /// All extensions in the order sent.
     pub extensions: Extensions<'a>,
+    /// `quic_transport_parameters`, unread; empty where there are none.
+    pub transport_parameters: &'a [u8],
     /// `server_name`: the first host name.
     pub server_name: Option<&'a [u8]>,
     /// `application_layer_protocol_negotiation`, most wanted first.
@@ -79,6 +81,7 @@ impl<'a> ClientHello<'a> {
             session_id,
             cipher_suites,
             extensions,
+            transport_parameters: &[],
             server_name: None,
             alpn: Names::default(),
             supported_groups: U16List::default(),
@@ -97,6 +100,9 @@ impl<'a> ClientHello<'a> {
     /// Takes over what one extension says; one with broken content counts as sent but empty.
     fn extension(&mut self, kind: u16, mut r: Reader<'a>) {
         match kind {
+            extension::QUIC_TRANSPORT_PARAMETERS | extension::QUIC_TRANSPORT_PARAMETERS_DRAFT => {
+                self.transport_parameters = r.rest();
+            }
             extension::SERVER_NAME => self.server_name = self.server_name.or_else(|| host_name(r)),
             extension::SUPPORTED_GROUPS => self.supported_groups = u16_list(r.block_u16()),
             extension::EC_POINT_FORMATS => {
@@ -255,6 +261,10 @@ pub mod extension {
     pub const EARLY_DATA: u16 = 42;
     /// RFC 8446.
     pub const SUPPORTED_VERSIONS: u16 = 43;
+    /// RFC 9001.
+    pub const QUIC_TRANSPORT_PARAMETERS: u16 = 57;
+    /// draft-ietf-quic-tls before its last versions.
+    pub const QUIC_TRANSPORT_PARAMETERS_DRAFT: u16 = 0xffa5;
     /// RFC 9849.
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
     /// draft-ietf-tls-esni-02.

@@ -16,6 +16,7 @@ pub mod quic_crypto;
 pub mod quic_google;
 pub mod quic_initial;
 pub mod quic_packet;
+pub mod quic_parameters;
 pub mod quic_spin;
 pub mod rdp_negotiation;
 pub mod rdp_settings;
