@@ -45,6 +45,13 @@ pub enum Link {
     /// This flow names the address and port where another flow's responder listens (SOCKS' UDP ASSOCIATE). An
     /// unspecified address means the responder of this flow.
     Endpoint(&'static str, SocketAddr),
+    /// This flow sets up calls of a kind, whose flows name each other by tokens: calls between its own two ends, and
+    /// one of its client's, if that is [`Link::Signalled`] and follows soon.
+    Signals(&'static str),
+    /// As [`Link::Signals`], for calls between its own two ends alone.
+    SignalsHere(&'static str),
+    /// This flow is part of a call of a kind that somebody elsewhere may have set up, and looks like a screen.
+    Signalled(&'static str),
 }
 
 impl Link {

@@ -360,6 +360,18 @@ pub static GAITS: &[&Gait] = &[&ssh::GAIT, &tls_in_tls::GAIT];
 /// (AnyConnect's TLS beside its DTLS, the datagrams of a tinc node beside its connection).
 pub static GATHERERS: &[(&str, &str)] = &[("anyconnect", "tls"), ("tinc", "obfuscated")];
 
+/// Sessions that set up a call over a flow of their own, by name, and the link that tells so: the service of a remote
+/// desktop, and boxes whose screen is a call between browser and box.
+pub static SIGNALLERS: &[(&str, Link)] = &[
+    ("chrome-remote-desktop", Link::Signals("webrtc")),
+    ("jetkvm", Link::Signals("webrtc")),
+    ("pikvm", Link::SignalsHere("webrtc")),
+    ("glinet-comet", Link::SignalsHere("webrtc")),
+    ("nanokvm", Link::SignalsHere("webrtc")),
+    ("tinypilot", Link::SignalsHere("webrtc")),
+    ("blikvm", Link::SignalsHere("webrtc")),
+];
+
 /// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
 pub static FROM_THE_START: &[&str] = &["obfuscated"];
 

@@ -1,12 +1,14 @@
 //! WebSocket: what an HTTP connection has become, and which remote-desktop, shell, VPN or proxy protocol is in it.
 //!
 //! Reads: the frames behind the accepted upgrade, handed over by HTTP. Emits: what the cargo's own reader tells, and
-//! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH). Does not: read
-//! compressed messages, look into what is neither of these, or time anything.
+//! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH); the link to a call
+//! that is set up in JSON (Janus, `PiKVM`, `JetKVM`). Does not: read compressed messages, look into what is none of
+//! these, or time anything.
 //!
 //! Reference: RFC 6455; websockify, whose older versions wrap binary bytes in base64 and text messages.
 
 use crate::base::{Direction, Ends, Piece, Timestamp};
+use crate::protocol::codec::ice::{fragment_in, link_of};
 use crate::protocol::codec::websocket::{Frames, Kind, Part};
 use crate::protocol::{Analyzer, Carrier, Category, EventKind, Events, Opening, Pdu, Probe, Protocol, REGISTRY, named};
 
@@ -28,13 +30,20 @@ const PROBE_LIMIT: usize = 2_048;
 /// How `RFB 00` begins in base64.
 const RFB_BASE64: &[u8] = b"UkZCIDAw";
 /// A text message in base64 that is kept until it is whole: the longest one of an RFB handshake is a desktop's name.
+/// Or a browser's session description.
 const TEXT_LIMIT: usize = 16 * 1024;
+/// Messages of JSON among which the descriptions of a call are looked for: a page asks for its own state first.
+const JSON_LIMIT: u16 = 200;
 
 struct WebSocket {
     frames: Ends<Frames>,
     cargo: Cargo,
     /// An unfinished text message of each end.
     text: Ends<Vec<u8>>,
+    /// ICE's user fragment that each end has named in JSON.
+    fragments: Ends<Option<Vec<u8>>>,
+    /// Messages of JSON.
+    json: u16,
     done: bool,
 }
 
@@ -62,7 +71,14 @@ struct Known {
 
 impl Default for WebSocket {
     fn default() -> Self {
-        Self { frames: Ends::default(), cargo: Cargo::Unknown(Unknown::default()), text: Ends::default(), done: false }
+        Self {
+            frames: Ends::default(),
+            cargo: Cargo::Unknown(Unknown::default()),
+            text: Ends::default(),
+            fragments: Ends::default(),
+            json: 0,
+            done: false,
+        }
     }
 }
 
@@ -107,16 +123,37 @@ impl WebSocket {
                 text.extend(part.bytes);
                 let plausible = text.iter().zip(RFB_BASE64).all(|(a, b)| a == b);
                 let known = matches!(self.cargo, Cargo::Known(_));
-                if text.len() > TEXT_LIMIT || !known && !plausible {
+                let json = !known && text.first() == Some(&b'{');
+                if text.len() > TEXT_LIMIT || !known && !plausible && !json {
                     self.settle(at, dir, events);
                 } else if part.ends {
                     let text = std::mem::take(self.text.of_mut(dir));
+                    if json {
+                        return self.on_json(at, dir, &text, events);
+                    }
                     match base64(&text) {
                         Some(bytes) => self.on_cargo(at, dir, &bytes, events),
                         None => self.settle(at, dir, events),
                     }
                 }
             }
+        }
+    }
+
+    /// A call is set up where both ends have described what they offer.
+    fn on_json(&mut self, at: Timestamp, dir: Direction, text: &[u8], events: &mut Events) {
+        self.json += 1;
+        if let Some(fragment) = fragment_in(text) {
+            *self.fragments.of_mut(dir) = Some(fragment);
+            if let Ends { orig: Some(orig), resp: Some(resp) } = &self.fragments {
+                if let Some(link) = link_of(orig, resp) {
+                    events.link(at, dir, link);
+                }
+                self.fragments = Ends::default();
+            }
+        }
+        if self.json >= JSON_LIMIT {
+            self.settle(at, dir, events);
         }
     }
 
@@ -342,6 +379,31 @@ mod tests {
         assert_eq!((base64(b"aGk"), base64(b"a*k="), base64(b"===="), base64(b"")), (None, None, None, Some(vec![])));
     }
 
+    /// What Janus says when a page wants to see a screen, and others say.
+    fn signalling() -> Vec<(Direction, Vec<u8>)> {
+        let offer = br#"{"jsep":{"type":"offer","sdp":"v=0\r\na=ice-ufrag:abcd\r\n"}}"#;
+        let answer = br#"{"jsep":{"type":"answer","sdp":"v=0\r\na=ice-ufrag:wxyz\r\n"}}"#;
+        let said: [Turn<'_>; 4] =
+            [(Orig, br#"{"janus":"create"}"#), (Resp, br#"{"janus":"success"}"#), (Resp, offer), (Orig, answer)];
+        said.iter().map(|(dir, text)| (*dir, frame(*dir, 0x81, text))).collect()
+    }
+
+    #[test]
+    fn a_call_set_up_in_json_is_linked() {
+        let events = run(&signalling(), 4_096);
+        let links: Vec<_> = events.iter().filter(|event| matches!(event.kind, EventKind::Link(_))).collect();
+        assert_eq!(links.len(), 1);
+        assert_eq!(links[0].kind, EventKind::Link(link_of(b"abcd", b"wxyz").unwrap()));
+        assert_eq!(becomes(&events), None);
+        // One end alone, or the same description sent back, sets up nothing.
+        for turns in [
+            &signalling()[..3],
+            &[signalling()[2].clone(), (Orig, frame(Orig, 0x81, br#"{"a":"a=ice-ufrag:abcd\r"}"#))],
+        ] {
+            assert!(!run(turns, 4_096).iter().any(|event| matches!(event.kind, EventKind::Link(_))));
+        }
+    }
+
     #[test]
     fn a_version_line_alone_is_told_at_the_end() {
         let one = run(&[(Resp, frame(Resp, 0x82, b"RFB 003.008\n"))], 4_096);
@@ -371,6 +433,7 @@ mod tests {
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..40) {
             prop_assert_eq!(run(&vnc(), piece), run(&vnc(), usize::MAX));
+            prop_assert_eq!(run(&signalling(), piece), run(&signalling(), usize::MAX));
         }
 
         #[test]

@@ -1,13 +1,13 @@
 //! Flows that belong to one session, joined into one record.
 //!
 //! Reads: sessions of single flows that carry [`Link`]s. Emits: one [`Session`] for each group, named after its main
-//! flow, with the counters, attributes and round trips of all. What joins: the same token, the same named endpoint, or
-//! the same two addresses at the same time with a flow that leads. The result depends on the set of sessions only, not
+//! flow, with the counters, attributes and round trips of all. What joins: the same token, the same named endpoint, the
+//! same two addresses at the same time with a flow that leads, or a call and what set it up. The result depends on the set of sessions only, not
 //! on the order in which they came. Bounded: beyond [`Join::HELD`] sessions stay single and are counted.
 //! Does not: hold sessions without links.
 
-use super::Session;
-use crate::base::{Ends, Link, Timestamp};
+use super::{Confidence, Session};
+use crate::base::{Ends, Link, Side, Timestamp};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,6 +15,13 @@ use std::time::Duration;
 /// Flows of one session may follow each other with a pause: a client that moves to another network, a relay that is
 /// tried after the direct way.
 const PAUSE: Duration = Duration::from_secs(120);
+
+/// A call follows what set it up within this: a person chooses a machine and types a password. A browser keeps an idle
+/// connection as long, so that a machine that only waits for calls opens another one for each question to its service.
+const SETTING_UP: Duration = Duration::from_secs(300);
+
+/// What set up a call waits so long for the call to end.
+const CALL: Duration = Duration::from_secs(3_600);
 
 /// Collects linked sessions and joins them.
 #[derive(Debug, Default)]
@@ -64,7 +71,10 @@ impl Join {
     /// Joins and gives the groups that ended at least a pause before `now`; the others go on waiting.
     #[must_use]
     pub fn settled(&mut self, now: Timestamp) -> Vec<Session> {
-        let over = |session: &Session| now.since(session.end).is_some_and(|ago| ago > PAUSE);
+        let over = |session: &Session| {
+            let wait = if session.links.iter().any(|link| matches!(link, Link::Signals(_))) { CALL } else { PAUSE };
+            now.since(session.end).is_some_and(|ago| ago > wait)
+        };
         if !self.held.iter().any(over) {
             return Vec::new();
         }
@@ -96,6 +106,7 @@ fn groups(mut sessions: Vec<Session>) -> Vec<Vec<Session>> {
     let mut sets = Sets::new(sessions.len());
     join_by_names(&sessions, &mut sets);
     join_to_leads(&sessions, &mut sets);
+    join_to_signals(&sessions, &mut sets);
     let mut places = HashMap::new();
     let mut groups: Vec<Vec<Session>> = Vec::new();
     for (i, session) in sessions.into_iter().enumerate() {
@@ -129,7 +140,7 @@ impl Name {
                 Self::Endpoint(kind, SocketAddr::new(resp.ip, to.port()))
             }
             Link::Endpoint(kind, to) => Self::Endpoint(kind, to),
-            Link::Pair(_) => return None,
+            Link::Pair(_) | Link::Signals(_) | Link::SignalsHere(_) | Link::Signalled(_) => return None,
         })
     }
 }
@@ -181,6 +192,67 @@ fn join_to_leads(sessions: &[Session], sets: &mut Sets) {
     }
 }
 
+/// Calls go to what set them up: a flow between the same two ends at that time, or else the newest of one of the ends'
+/// own that had just begun, if the call is one of a screen and nobody else's, and if that flow has set up no other.
+fn join_to_signals(sessions: &[Session], sets: &mut Sets) {
+    let mut signals = Vec::new();
+    for (i, session) in sessions.iter().enumerate() {
+        signals.extend(session.links.iter().filter_map(|link| match link {
+            Link::Signals(kind) => Some((*kind, i, true)),
+            Link::SignalsHere(kind) => Some((*kind, i, false)),
+            _ => None,
+        }));
+    }
+    if signals.is_empty() {
+        return;
+    }
+    let mut taken = HashMap::<usize, usize>::new();
+    for (i, call) in sessions.iter().enumerate() {
+        let Some(kind) = call.links.iter().find_map(|link| match link {
+            Link::Token(kind, _) => signals.iter().any(|(own, ..)| own == kind).then_some(*kind),
+            _ => None,
+        }) else {
+            continue;
+        };
+        let of_kind = || signals.iter().rev().filter(|(own, at, _)| *own == kind && *at != i);
+        let here = of_kind()
+            .map(|(_, at, _)| *at)
+            .find(|at| sessions.get(*at).is_some_and(|signal| same_ends(signal, call) && overlap(signal, call)));
+        if let Some(at) = here {
+            sets.unite(at, i);
+            continue;
+        }
+        let screen = call.links.contains(&Link::Signalled(kind)) && call.application.is_none_or(|name| name == kind);
+        let root = sets.root(i);
+        let afar = of_kind().filter(|(.., afar)| *afar && screen).map(|(_, at, _)| *at).find(|at| {
+            sessions.get(*at).is_some_and(|signal| sets_up(signal, call))
+                && taken.get(at).is_none_or(|other| *other == root)
+        });
+        if let Some(at) = afar {
+            sets.unite(at, i);
+            taken.insert(at, sets.root(i));
+        }
+    }
+}
+
+/// Whether two flows have the same two addresses.
+fn same_ends(a: &Session, b: &Session) -> bool {
+    let ends = |s: &Session| (s.tuple.orig.ip.min(s.tuple.resp.ip), s.tuple.orig.ip.max(s.tuple.resp.ip));
+    ends(a) == ends(b)
+}
+
+/// Whether a call of a flow's client begins soon after the flow.
+fn sets_up(signal: &Session, call: &Session) -> bool {
+    let client = signal.tuple.orig.ip;
+    let soon = call.start.since(signal.start).is_some_and(|ago| ago <= SETTING_UP) && near(signal.end, call.start);
+    soon && (call.tuple.orig.ip == client || call.tuple.resp.ip == client)
+}
+
+/// Whether a session sets up calls.
+fn signals(session: &Session) -> bool {
+    session.links.iter().any(|link| matches!(link, Link::Signals(_) | Link::SignalsHere(_)))
+}
+
 /// Whether two sessions are there at the same time, give or take a pause.
 fn overlap(a: &Session, b: &Session) -> bool {
     near(a.end, b.start) && near(b.end, a.start)
@@ -198,18 +270,42 @@ fn merged(mut group: Vec<Session>) -> Session {
         return group.swap_remove(0);
     }
     let mut whole = group.remove(main);
-    for other in group {
+    let call = !signals(&whole);
+    for mut other in group {
+        if call && signals(&other) {
+            name_after(&mut whole, &other);
+            leave_out_strangers(&whole, &mut other);
+        }
         take_in(&mut whole, other);
     }
     whole.samples.sort_by_key(|sample| (sample.at, sample.side, sample.layer, sample.rtt));
     whole
 }
 
-/// The flow that the record is named after: the one that leads; else the surest, with the most bytes.
+/// A call is named after what set it up from afar, which is no surer than that somebody did.
+fn name_after(call: &mut Session, signal: &Session) {
+    call.carrier = call.protocol;
+    (call.protocol, call.category, call.confidence) = (signal.protocol, signal.category, signal.confidence);
+    call.confidence = call.confidence.map(|sure| sure.min(Confidence::Likely));
+    call.application = signal.application;
+}
+
+/// Leaves out what was measured of an end that is not the call's: the service that set it up.
+fn leave_out_strangers(call: &Session, signal: &mut Session) {
+    let (orig, resp) = (signal.tuple.orig.ip, signal.tuple.resp.ip);
+    let known =
+        |side| [call.tuple.orig.ip, call.tuple.resp.ip].contains(if side == Side::Client { &orig } else { &resp });
+    signal.samples.retain(|sample| known(sample.side));
+    signal.digests.retain(|(kind, _)| known(kind.side));
+}
+
+/// The flow that the record is named after: the one that leads; else the surest, with the most bytes. What set up calls
+/// between its own ends leads, what set up others does not.
 fn main_of(group: &[Session]) -> usize {
     let bytes = |s: &Session| s.ends.orig.bytes + s.ends.resp.bytes;
     let leads = |s: &Session| s.links.iter().any(|link| matches!(link, Link::Pair(kind) if s.protocol == Some(kind)));
-    let rank = |s: &Session| (leads(s), s.confidence, s.carrier.is_some(), bytes(s));
+    let here = |s: &Session| signals(s) && group.iter().any(|call| !signals(call) && same_ends(s, call));
+    let rank = |s: &Session| (leads(s) || here(s), !signals(s), s.confidence, s.carrier.is_some(), bytes(s));
     let best = group.iter().enumerate().max_by_key(|(i, s)| (rank(s), std::cmp::Reverse(*i)));
     best.map_or(0, |(i, _)| i)
 }
@@ -401,6 +497,71 @@ mod tests {
         assert_eq!((joined[0].ends.orig.bytes, joined[0].ends.resp.bytes), (1_100, 1_100));
     }
 
+    const SCREEN: Link = Link::Signalled("webrtc");
+
+    fn call(ends: (u8, u8), seconds: (i64, i64), name: &[u8], more: &[Link]) -> Session {
+        session("dtls", ends, seconds, &[&[Link::token("webrtc", name)], more].concat())
+    }
+
+    #[test]
+    fn a_screen_is_named_after_what_set_it_up_from_afar() {
+        let service = session("chrome-remote-desktop", (1, 9), (100, 130), &[Link::Signals("webrtc")]);
+        for ends in [(1, 2), (2, 1)] {
+            // Two ways of one call.
+            let calls = [call(ends, (140, 900), b"a:b", &[SCREEN]), call(ends, (139, 141), b"a:b", &[])];
+            let joined = join([calls.as_slice(), std::slice::from_ref(&service)].concat());
+            assert_eq!(shape(&joined), [("chrome-remote-desktop", 3)]);
+            assert_eq!(
+                (joined[0].tuple.orig.ip, joined[0].tuple.resp.ip),
+                (calls[0].tuple.orig.ip, calls[0].tuple.resp.ip)
+            );
+            assert_eq!((joined[0].carrier, joined[0].confidence), (Some("dtls"), Some(Confidence::Likely)));
+        }
+    }
+
+    #[test]
+    fn a_call_that_somebody_else_may_have_set_up_is_not() {
+        let service = session("chrome-remote-desktop", (1, 9), (100, 130), &[Link::Signals("webrtc")]);
+        let mut meeting = call((1, 2), (140, 900), b"a:b", &[SCREEN]);
+        meeting.application = Some("google-meet");
+        for other in [
+            meeting,
+            // Both ends send pictures, or none has keys to send.
+            call((1, 2), (140, 900), b"a:b", &[]),
+            // Another client's, too late, too early.
+            call((3, 2), (140, 900), b"a:b", &[SCREEN]),
+            call((1, 2), (401, 900), b"a:b", &[SCREEN]),
+            call((1, 2), (99, 900), b"a:b", &[SCREEN]),
+        ] {
+            assert_eq!(join(vec![service.clone(), other]).len(), 2);
+        }
+        // One call at most.
+        let two = [call((1, 2), (140, 900), b"a:b", &[SCREEN]), call((1, 3), (150, 900), b"c:d", &[SCREEN])];
+        assert_eq!(shape(&join([two.as_slice(), &[service]].concat())), [("chrome-remote-desktop", 2), ("dtls", 1)]);
+    }
+
+    #[test]
+    fn a_box_and_the_call_with_it_are_one_session() {
+        let page = session("pikvm", (1, 2), (10, 900), &[Link::SignalsHere("webrtc")]);
+        let joined = join(vec![page.clone(), call((2, 1), (20, 880), b"a:b", &[])]);
+        assert_eq!(shape(&joined), [("pikvm", 2)]);
+        assert_eq!((joined[0].tuple, joined[0].confidence), (page.tuple, Some(Confidence::Confirmed)));
+        assert_eq!(joined[0].ends.resp.bytes, 1_100);
+        assert_eq!(join(vec![page.clone(), call((1, 3), (20, 880), b"a:b", &[SCREEN])]).len(), 2);
+        assert_eq!(join(vec![page, call((1, 2), (2_000, 2_100), b"a:b", &[])]).len(), 2);
+    }
+
+    #[test]
+    fn what_set_up_a_call_waits_for_its_end() {
+        let mut waiting = Join::default();
+        let service = session("chrome-remote-desktop", (1, 9), (100, 130), &[Link::Signals("webrtc")]);
+        assert!(waiting.add(service).is_none());
+        let at = |s: i64| Timestamp::from_nanos(s * 1_000_000_000);
+        assert!(waiting.settled(at(2_000)).is_empty());
+        assert!(waiting.add(call((1, 2), (140, 2_100), b"a:b", &[SCREEN])).is_none());
+        assert_eq!(shape(&waiting.settled(at(4_000))), [("chrome-remote-desktop", 2)]);
+    }
+
     #[test]
     fn while_it_runs_a_group_is_told_when_all_of_it_is_over() {
         let mut waiting = Join::default();
@@ -420,7 +581,7 @@ mod tests {
             turn in 0..24usize,
         ) {
             let make = |(i, (kind, a, b, start, length, token)): (usize, &(usize, u8, u8, i64, i64, u8))| {
-                let links = [IKE, Link::token("webrtc", &[*token]), Link::Here("socks")];
+                let links = [IKE, Link::token("webrtc", &[*token]), Link::Here("socks"), Link::Signals("webrtc"), SCREEN];
                 let mut session = session(["ike", "esp", "stun"][*kind], (*a, *b), (*start, start + length), &links[*kind..]);
                 session.tuple.orig.port = u16::try_from(i).unwrap();
                 session

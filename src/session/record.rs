@@ -108,6 +108,7 @@ impl Session {
             Some((p, _, sure)) => (Some(p.name), Some(story.category(p)), Some(sure)),
             None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
         };
+        let links = named.map_or_else(|| story.links.clone(), |(protocol, ..)| story.linked(protocol.name));
         // Routers authenticate what they tell all others on their link (OSPFv3: RFC 4552); that is no tunnel.
         let category = category.map(|category| match category {
             Category::Vpn if flow.tuple.resp.ip.is_multicast() => Category::Other,
@@ -123,7 +124,7 @@ impl Session {
             category,
             carrier,
             application: story.application(),
-            links: story.links,
+            links,
             parts: Vec::new(),
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             attributes: story.attributes,

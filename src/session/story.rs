@@ -4,7 +4,7 @@ use super::Confidence;
 use super::measured::Measured;
 use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Layer, Link, RttSample, Shows, Timestamp};
-use crate::protocol::{Category, GATHERERS, Protocol, named};
+use crate::protocol::{Category, GATHERERS, Protocol, SIGNALLERS, named};
 use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -75,6 +75,12 @@ impl Story {
     pub(super) fn gathers(&self) -> Option<&'static str> {
         let leads = |kind: &str| self.links.iter().any(|link| matches!(link, Link::Pair(own) if *own == kind));
         GATHERERS.iter().map(|(kind, _)| *kind).find(|kind| leads(kind))
+    }
+
+    /// Its links, with those that its name gives it.
+    pub(super) fn linked(&self, name: &str) -> Vec<Link> {
+        let own = SIGNALLERS.iter().filter(|(signaller, _)| *signaller == name).map(|(_, link)| *link);
+        self.links.iter().copied().chain(own).collect()
     }
 
     /// Whether nothing has been learned.

@@ -138,7 +138,7 @@ fn what_looks_like_teamviewer_is_not() {
 }
 
 /// A ClientHello with this name and ALPN, and the answer to it.
-fn hellos(name: &str, alpn: &str) -> (Vec<u8>, Vec<u8>) {
+pub fn hellos(name: &str, alpn: &str) -> (Vec<u8>, Vec<u8>) {
     let u16s = |len: usize| u16::try_from(len).unwrap().to_be_bytes();
     let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &u16s(body.len()), body].concat();
     let list = |body: &[u8]| [&u16s(body.len())[..], body].concat();

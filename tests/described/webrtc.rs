@@ -1,7 +1,8 @@
 //! Calls: what Microsoft's relays speak over TCP, which no capture at hand shows, after [MS-TURN]; the orders in which a
 //! call's protocols may share a flow; and look-alikes.
 
-use crate::{Client, Server, Who, named, noise, nothing, tcp, udp};
+use crate::tools::hellos;
+use crate::{CLIENT, Client, Server, Tape, Who, named, noise, nothing, tcp, udp};
 
 fn message(kind: u16, transaction: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).unwrap();
@@ -106,5 +107,105 @@ fn what_looks_like_a_call_is_none() {
             })
             .collect();
         nothing(&of_udp(&random));
+    }
+}
+
+/// A call between the client and a peer: checks, hellos, pictures from the ends that send them, protected data.
+fn call(tape: &mut Tape, pictures: &[Who], data: &[Who]) {
+    const PEER: [u8; 4] = [203, 0, 113, 80];
+    let sealed = |seed| [&[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 40][..], &noise(seed, 40)].concat();
+    let mut turns = vec![
+        (Client, message(1, 5, CHECK)),
+        (Server, message(0x101, 5, b"")),
+        (Client, client_hello()),
+        (Server, server_hello()),
+    ];
+    // Change of cipher and the finished messages, which only stand for themselves.
+    for who in [Client, Server] {
+        turns.push((who, record(20, 0, &[1])));
+        turns.push((who, [&[22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 40][..], &noise(1, 40)].concat()));
+    }
+    for i in 0..8 {
+        turns.extend(pictures.iter().map(|who| (*who, media(i))));
+        turns.extend(data.iter().map(|who| (*who, sealed(u64::from(i)))));
+    }
+    for (who, bytes) in turns {
+        let (src, dst) =
+            if who == Client { ((CLIENT, 40_001), (PEER, 40_002)) } else { ((PEER, 40_002), (CLIENT, 40_001)) };
+        tape.udp_between(src, dst, &bytes);
+    }
+}
+
+/// A connection to a service, then a call.
+fn after_talking_to(name: &str, pause_ms: i64, pictures: &[Who], data: &[Who]) -> Vec<farmlight::session::Session> {
+    let (hello, answer) = hellos(name, "h2");
+    let mut tape = Tape::default();
+    tape.tcp((50_123, 443), &[(Client, &hello), (Server, &answer)]);
+    tape.wait(pause_ms);
+    call(&mut tape, pictures, data);
+    tape.sessions()
+}
+
+const SERVICE: &str = "remotedesktop-pa.googleapis.com";
+
+#[test]
+fn a_screen_and_the_service_that_set_it_up_are_one_session() {
+    for (viewer, host) in [(Client, Server), (Server, Client)] {
+        let sessions = after_talking_to(SERVICE, 20_000, &[host], &[viewer, host]);
+        assert_eq!(named(&sessions), ("chrome-remote-desktop", "likely"));
+        assert_eq!((sessions[0].carrier, sessions[0].parts.len()), (Some("dtls"), 1));
+        assert_eq!(sessions[0].category, Some(farmlight::protocol::Category::RemoteDesktop));
+        let method = |m: &&farmlight::base::RttSample| m.layer == farmlight::base::Layer::TcpHandshake;
+        // Of the service's own round trips the client's alone are the session's.
+        assert!(sessions[0].samples.iter().filter(method).all(|s| s.side == farmlight::base::Side::Client));
+    }
+}
+
+#[test]
+fn a_call_beside_the_service_stays_a_call() {
+    let both: &[Who] = &[Client, Server];
+    for (name, pause, pictures, data) in [
+        // A meeting: both ends speak. A stream that is watched, or only heard: nobody types.
+        (SERVICE, 20_000, both, both),
+        (SERVICE, 20_000, &[Server], &[]),
+        (SERVICE, 20_000, &[Server], &[Server]),
+        // A game's channel of data without pictures; the service long before; its web site alone.
+        (SERVICE, 20_000, &[], both),
+        (SERVICE, 400_000, &[Server], both),
+        ("remotedesktop.google.com", 20_000, &[Server], both),
+        ("meet.google.com", 20_000, &[Server], both),
+    ] {
+        let sessions = after_talking_to(name, pause, pictures, data);
+        assert_eq!(sessions.len(), 2, "{name} {pause} {pictures:?} {data:?}");
+        assert!(sessions.iter().any(|s| s.protocol == Some("dtls") && s.application == Some("webrtc")));
+    }
+}
+
+/// A frame of text.
+fn text(who: Who, text: &str) -> Vec<u8> {
+    let len = u8::try_from(text.len()).unwrap();
+    assert!(len < 126);
+    match who {
+        Client => [&[0x81, 0x80 | len, 0, 0, 0, 0][..], text.as_bytes()].concat(),
+        Server => [&[0x81, len][..], text.as_bytes()].concat(),
+    }
+}
+
+#[test]
+fn a_call_and_the_websocket_that_set_it_up_are_one_session() {
+    let ask = b"GET /janus/ws HTTP/1.1\r\nHost: 192.0.2.9\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let accept = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    for (offered, flows) in [("abcd", 1), ("efgh", 2)] {
+        let offer = text(Server, &format!(r#"{{"jsep":{{"type":"offer","sdp":"v=0\r\na=ice-ufrag:{offered}\r\n"}}}}"#));
+        let answer = text(Client, r#"{"jsep":{"type":"answer","sdp":"v=0\r\na=ice-ufrag:wxyz\r\n"}}"#);
+        let mut tape = Tape::default();
+        tape.tcp((50_123, 8188), &[(Client, ask), (Server, accept), (Server, &offer), (Client, &answer)]);
+        call(&mut tape, &[Server], &[]);
+        let sessions = tape.sessions();
+        assert_eq!(sessions.len(), flows, "{offered}");
+        let joined = sessions.iter().find(|s| s.protocol == Some("dtls")).unwrap();
+        assert_eq!((joined.application, joined.parts.len()), (Some("webrtc"), 2 - flows));
     }
 }

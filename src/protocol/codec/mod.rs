@@ -7,6 +7,7 @@ pub mod client_hello;
 pub mod dtls;
 pub mod dtls_record;
 pub mod hello_attributes;
+pub mod ice;
 pub mod isakmp;
 pub mod isakmp_names;
 pub mod ja;

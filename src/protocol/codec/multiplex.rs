@@ -2,7 +2,7 @@
 //!
 //! Reads: the first byte of each datagram (RFC 7983, RFC 9443), and of what TURN carries. Emits: the events of the
 //! readers below it, the flow's name as it becomes clear, `webrtc` as the program where keys for SRTP are agreed on or
-//! DTLS follows ICE, and at the end how much media each end has sent. Does not: follow a session to another flow.
+//! DTLS follows ICE, and at the end how much media each end has sent, and whether that looks like a screen. Does not: follow a session to another flow.
 //!
 //! A flow is `dtls` from its first hello on, over `stun` where ICE was seen; `turn` once a message of TURN was seen,
 //! whatever it carries; else `stun`, and `rtp` where no more than media was seen.
@@ -12,7 +12,7 @@ use super::dtls_record::{Shape, is_unified, shape};
 use super::rtp::{Tracker, Verdict};
 use super::stun::{Message, channel_data};
 use super::stun_dialogue::{Dialogue, Shown, Way};
-use crate::base::{Direction, Events, Key, Timestamp};
+use crate::base::{Direction, Events, Key, Link, Timestamp};
 
 /// All keys that the readers of such a flow emit: whatever it is called, the others may share it.
 pub const ATTRIBUTES: &[Key] = &[
@@ -170,6 +170,20 @@ impl Multiplex {
                 events.attribute(at, dir, data, bytes.to_string());
             }
         }
+        if self.looks_like_a_screen() {
+            events.link(at, Direction::Orig, Link::Signalled("webrtc"));
+        }
+    }
+
+    /// Pictures and sound from one end alone, and keys and pointer beside them: in a call both ends speak.
+    fn looks_like_a_screen(&self) -> bool {
+        let sends = |dir| self.rtp.sent(dir).next().is_some();
+        let one_way = sends(Direction::Orig) != sends(Direction::Resp);
+        self.seen.ice
+            && self.seen.dtls
+            && self.media == Verdict::Sure
+            && one_way
+            && self.data.iter().all(|sum| *sum > 0)
     }
 
     fn route(&mut self, passed: Passed, bytes: &[u8], events: &mut Events) {

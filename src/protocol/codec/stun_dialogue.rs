@@ -7,6 +7,7 @@
 //! An answer names its request by 96 random bits, so a loop is never guessed (RFC 8489 section 6.3.1). It errs upward
 //! by the answering program's own time.
 
+use super::ice::link_of;
 use super::stun::{Class, Dialect, Message, attribute, method, plain_address};
 use super::text::printable;
 use crate::base::{Direction, Events, Key, Layer, Link, Reader, Timestamp};
@@ -33,9 +34,6 @@ const OPEN: usize = 8;
 const PEERS: usize = 4;
 /// Longest text kept, in characters (RFC 8489 bounds most at 127 characters, a username at 508 bytes).
 const TEXT: usize = 255;
-
-/// Shortest user fragment (RFC 8445 section 5.3: 24 bits, six to a character).
-const FRAGMENT: usize = 4;
 
 /// A request without an answer.
 #[derive(Debug, Clone, Copy)]
@@ -291,12 +289,9 @@ impl Dialogue {
         if self.told.first(told::USERNAME) {
             events.attribute(at, dir, USERNAME, printable(value, TEXT));
         }
-        // A server that leaves the same constant in both halves, as one of Facebook's does, joins nothing.
-        if theirs == own || theirs.len().min(own.len()) < FRAGMENT {
-            return;
+        if let Some(link) = link_of(theirs, own) {
+            events.link(at, dir, link);
         }
-        let (low, high) = if theirs <= own { (theirs, own) } else { (own, theirs) };
-        events.link(at, dir, Link::token("webrtc", &[low, b":", high].concat()));
     }
 
     fn on_error(&mut self, at: Timestamp, dir: Direction, value: &[u8], events: &mut Events) {
