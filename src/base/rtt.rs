@@ -215,6 +215,26 @@ impl RttKind {
     pub fn may_wait(&self) -> bool {
         Self::WAITING.contains(&self.method)
     }
+
+    /// Methods whose answer a program gives by itself, without asking a disk, a smart card, another server or a person:
+    /// a cookie or a key share is sent back, an acknowledgment is due (`docs/meters.md`, "longer by").
+    const UNTHINKING: [(Layer, &'static str); 9] = [
+        (Layer::Tls, "hello-retry"),
+        (Layer::Tls, "server-finished"),
+        (Layer::Tls, "settings-ack"),
+        (Layer::Ssh, "banner"),
+        (Layer::Ssh, "service-accept"),
+        (Layer::OpenVpn, "server-reset"),
+        (Layer::OpenVpn, "control-ack"),
+        (Layer::Spice, "ping"),
+        (Layer::Spice, "set-ack"),
+    ];
+
+    /// Whether the answering program has nothing to think about.
+    #[must_use]
+    pub fn is_unthinking(&self) -> bool {
+        Self::UNTHINKING.contains(&(self.layer, self.method))
+    }
 }
 
 impl RttSample {

@@ -1,7 +1,8 @@
 //! Delays in groups, each with a habit: one program doing one thing takes about equally long each time.
 //!
 //! The group's median is unknown; a hypothesis is a distribution of medians. So a hundred handshakes of one slow program
-//! are one coincidence, not a hundred, while four programs late by the same leg are four.
+//! are one coincidence, not a hundred, while four programs late by the same leg are four. Answers that need no thought
+//! have medians of their own.
 //! Reads: delays in ms. Emits: log likelihoods. Does not: know hypotheses.
 //!
 //! Medians live on a grid, distributions on it are tables made once: judging an endpoint is then a few thousand
@@ -14,9 +15,18 @@ const FROM: f64 = -50.0;
 const STEP: f64 = 5.0;
 const MEDIANS: u16 = 331;
 
-/// A distribution of medians on the grid: probability of each step.
+/// What an answer takes a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It computes, looks something up, or asks somebody.
+    Thought,
+    /// It has nothing to think about.
+    Unthinking,
+}
+
+/// A distribution of medians on the grid: probability of each step, for either kind of answer.
 #[derive(Debug)]
-pub(super) struct Medians(Vec<f64>);
+pub(super) struct Medians([Vec<f64>; 2]);
 
 /// Distributions of medians, one for each length of a common leg, with the leg's own probability.
 #[derive(Debug)]
@@ -24,8 +34,15 @@ pub(super) struct Behind(Vec<(f64, Medians)>);
 
 impl Medians {
     /// From a log density per ms.
-    pub(super) fn new(ln_density: impl Fn(f64) -> f64) -> Self {
-        Self(medians().map(|m| (ln_density(m) + STEP.ln()).exp()).collect())
+    pub(super) fn new(ln_density: impl Fn(f64, Answer) -> f64) -> Self {
+        Self([Answer::Thought, Answer::Unthinking].map(|answer| {
+            medians().map(|m| (ln_density(m, answer) + STEP.ln()).exp()).collect()
+        }))
+    }
+
+    fn of(&self, answer: Answer) -> &[f64] {
+        let [thought, unthinking] = &self.0;
+        if answer == Answer::Thought { thought } else { unthinking }
     }
 }
 
@@ -34,12 +51,12 @@ impl Behind {
     pub(super) fn new(
         (from, to): (u16, u16),
         ln_leg: impl Fn(f64) -> f64,
-        ln_median: impl Fn(f64, f64) -> f64,
+        ln_median: impl Fn(f64, f64, Answer) -> f64,
     ) -> Self {
         const STRIDE: u16 = 6;
         let table = (from..=to).step_by(usize::from(STRIDE)).map(|leg| {
             let leg = f64::from(leg);
-            ((ln_leg(leg) + f64::from(STRIDE).ln()).exp(), Medians::new(|m| ln_median(m, leg)))
+            ((ln_leg(leg) + f64::from(STRIDE).ln()).exp(), Medians::new(|m, answer| ln_median(m, leg, answer)))
         });
         Self(table.collect())
     }
@@ -48,25 +65,25 @@ impl Behind {
 /// Groups of delays, with the likelihood of each median worked out.
 #[derive(Debug)]
 pub(super) struct Habits {
-    /// For each group: the log of its greatest likelihood, and the likelihoods relative to it.
-    groups: Vec<(f64, Vec<f64>)>,
+    /// For each group: its kind of answer, the log of its greatest likelihood, and the likelihoods relative to it.
+    groups: Vec<(Answer, f64, Vec<f64>)>,
 }
 
 impl Habits {
     /// From groups of delays; `scatter` is how far delays stray through queues alone, in ms.
-    pub(super) fn new<'a>(groups: impl Iterator<Item = &'a Vec<f64>>, scatter: f64) -> Self {
-        let group = |delays: &Vec<f64>| {
+    pub(super) fn new<'a>(groups: impl Iterator<Item = (Answer, &'a [f64])>, scatter: f64) -> Self {
+        let group = |(answer, delays): (Answer, &[f64])| {
             let ln: Vec<f64> = medians().map(|m| ln_given(delays, m, scatter)).collect();
             let most = ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            (most, ln.iter().map(|l| (l - most).exp()).collect())
+            (answer, most, ln.iter().map(|l| (l - most).exp()).collect())
         };
         Self { groups: groups.map(group).collect() }
     }
 
     /// Log likelihood when each group's median comes from the same distribution, independently.
     pub(super) fn ln_independent(&self, distribution: &Medians) -> f64 {
-        let of_group = |(most, likelihoods): &(f64, Vec<f64>)| {
-            let mean: f64 = likelihoods.iter().zip(&distribution.0).map(|(l, p)| l * p).sum();
+        let of_group = |(answer, most, likelihoods): &(Answer, f64, Vec<f64>)| {
+            let mean: f64 = likelihoods.iter().zip(distribution.of(*answer)).map(|(l, p)| l * p).sum();
             most + mean.max(f64::MIN_POSITIVE).ln()
         };
         self.groups.iter().map(of_group).sum()
@@ -107,10 +124,10 @@ mod tests {
     /// Many delays of one program are one coincidence; several programs late by the same are many.
     #[test]
     fn programs_that_agree_weigh_more_than_one_that_repeats() {
-        let honest = Medians::new(|m| ln_exponential(m, 60.0));
-        let behind = Behind::new((60, 400), ln_hidden_leg, |m, leg| ln_two_sided(m - leg, 12.0, 0.6));
+        let honest = Medians::new(|m, _| ln_exponential(m, 60.0));
+        let behind = Behind::new((60, 400), ln_hidden_leg, |m, leg, _| ln_two_sided(m - leg, 12.0, 0.6));
         let gain = |groups: &[Vec<f64>]| {
-            let habits = Habits::new(groups.iter(), 8.0);
+            let habits = Habits::new(groups.iter().map(|group| (Answer::Thought, &group[..])), 8.0);
             habits.ln_common(&behind) - habits.ln_independent(&honest)
         };
         let one = gain(&[vec![190.0; 12]]);

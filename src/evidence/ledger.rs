@@ -58,6 +58,9 @@ pub struct Gap {
     pub program: u64,
     /// Which program answers which question: what takes the same program equally long.
     pub habit: u64,
+    /// The program has nothing to think about before it answers.
+    #[serde(default)]
+    pub unthinking: bool,
     /// Round trip of the TCP handshake, in microseconds.
     pub tcp_us: u32,
     /// Round trip of the upper layer, in microseconds.
@@ -592,6 +595,7 @@ impl Account {
             layer: upper.layer,
             program,
             habit: fixed_hash(&(program, upper.method)),
+            unthinking: upper.kind().is_unthinking(),
             tcp_us: micros(tcp),
             upper_us: micros(upper),
             flow,

@@ -9,7 +9,7 @@
 
 use super::{Family, Observation, Rule, over};
 use crate::base::Layer;
-use crate::evidence::habits::{Behind, Habits, Medians};
+use crate::evidence::habits::{Answer, Behind, Habits, Medians};
 use crate::evidence::likelihood::{IMPOSSIBLE, ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
 use crate::evidence::{Case, Gap, Hypothesis, Question};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,11 +42,14 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     let tcp = account.ladder.rung(Layer::TcpHandshake)?;
     let (least, median) = (tcp.samples.min()?, tcp.samples.quantile(0.5)?);
     let scatter = ((median.as_secs_f64() - least.as_secs_f64()) * 1e3).clamp(8.0, 150.0);
-    let mut groups: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    let mut groups: BTreeMap<(bool, u64), Vec<f64>> = BTreeMap::new();
     for gap in &account.gaps {
-        groups.entry(gap.habit).or_default().push(gap.ms());
+        groups.entry((gap.unthinking, gap.habit)).or_default().push(gap.ms());
     }
-    let habits = Habits::new(groups.values(), scatter);
+    let answers = groups.iter().map(|((unthinking, _), delays)| {
+        (if *unthinking { Answer::Unthinking } else { Answer::Thought }, &delays[..])
+    });
+    let habits = Habits::new(answers, scatter);
     let value = gap_of_ladder(&account.gaps)?;
     Some(Observation {
         value,
@@ -139,7 +142,7 @@ struct Expectations {
 static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
     thought: Medians::new(ln_thought),
     slow: Medians::new(ln_slow),
-    queued: Medians::new(|m| ln_mix(&[(0.5, ln_thought(m)), (0.5, ln_two_sided(m, 85.0, 0.6))])),
+    queued: Medians::new(|m, answer| ln_mix(&[(0.5, ln_thought(m, answer)), (0.5, ln_two_sided(m, 85.0, 0.6))])),
     relayed: Behind::new((60, 400), ln_hidden_leg, ln_behind),
     // A satellite's accelerator ends TCP on the ground: the gap is the hop up and down.
     satellite: Behind::new((477, 900), |leg| ln_uniform(leg, 477.0, 900.0), ln_behind),
@@ -167,29 +170,48 @@ fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
 }
 
 /// How long a program's answer takes on a usual machine: mostly milliseconds; a cold start or a check of a certificate
-/// takes a browser some 100 ms.
-fn ln_thought(median: f64) -> f64 {
-    ln_mix(&[
-        (0.78, ln_two_sided(median, 8.0, 0.75)),
-        (0.12, ln_exponential(median, 40.0)),
-        (0.10, ln_exponential(median, 200.0)),
-    ])
+/// takes a browser some 100 ms. What needs no thought waits only where the processor is busy.
+fn ln_thought(median: f64, answer: Answer) -> f64 {
+    match answer {
+        Answer::Thought => ln_mix(&[
+            (0.78, ln_two_sided(median, 8.0, 0.75)),
+            (0.12, ln_exponential(median, 40.0)),
+            (0.10, ln_exponential(median, 200.0)),
+        ]),
+        Answer::Unthinking => ln_mix(&[
+            (0.90, ln_two_sided(median, 6.0, 0.75)),
+            (0.08, ln_exponential(median, 25.0)),
+            (0.02, ln_exponential(median, 150.0)),
+        ]),
+    }
 }
 
-/// On a slow one: anything from 20 ms to 1.5 s, all magnitudes alike.
-fn ln_slow(median: f64) -> f64 {
-    if (20.0..1_500.0).contains(&median) { -(median * (1_500.0f64 / 20.0).ln()).ln() } else { IMPOSSIBLE }
+/// On a slow one: anything from 20 ms to 1.5 s, all magnitudes alike. A smart card or an agent that inspects things is
+/// slow only where there is something to inspect; a starved processor is slow at everything.
+fn ln_slow(median: f64, answer: Answer) -> f64 {
+    let slow = if (20.0..1_500.0).contains(&median) { -(median * (1_500.0f64 / 20.0).ln()).ln() } else { IMPOSSIBLE };
+    match answer {
+        Answer::Thought => slow,
+        Answer::Unthinking => ln_mix(&[(0.7, ln_thought(median, answer)), (0.3, slow)]),
+    }
 }
 
 /// When the answer comes from beyond a leg: the leg once or more often, and the thought.
-fn ln_behind(median: f64, leg: f64) -> f64 {
+fn ln_behind(median: f64, leg: f64, answer: Answer) -> f64 {
     let beyond = |passes: f64| {
         let rest = median - passes * leg;
-        ln_mix(&[
-            (0.6, ln_two_sided(rest, 12.0, 0.6)),
-            (0.3, ln_exponential(rest, 50.0)),
-            (0.1, ln_exponential(rest, 200.0)),
-        ])
+        match answer {
+            Answer::Thought => ln_mix(&[
+                (0.6, ln_two_sided(rest, 12.0, 0.6)),
+                (0.3, ln_exponential(rest, 50.0)),
+                (0.1, ln_exponential(rest, 200.0)),
+            ]),
+            Answer::Unthinking => ln_mix(&[
+                (0.85, ln_two_sided(rest, 12.0, 0.6)),
+                (0.12, ln_exponential(rest, 30.0)),
+                (0.03, ln_exponential(rest, 150.0)),
+            ]),
+        }
     };
     ln_mix(&[(0.55, beyond(1.0)), (0.35, beyond(2.0)), (0.10, beyond(3.0))])
 }

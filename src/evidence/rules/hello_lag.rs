@@ -7,7 +7,7 @@
 //! Numbers: science note S06; the widths are design values.
 
 use super::{Family, Observation, Rule, over};
-use crate::evidence::habits::{Behind, Habits, Medians};
+use crate::evidence::habits::{Answer, Behind, Habits, Medians};
 use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
 use crate::evidence::{Case, Hypothesis, Lag, Question};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     for lag in lags {
         groups.entry(lag.program).or_default().push(f64::from(lag.us) / 1e3);
     }
-    let habits = Habits::new(groups.values(), 8.0);
+    let habits = Habits::new(groups.values().map(|group| (Answer::Thought, &group[..])), 8.0);
     let value = shortest(lags)?;
     let n = u64::try_from(lags.len()).unwrap_or(u64::MAX);
     Some(Observation {
@@ -83,9 +83,9 @@ struct Expectations {
 }
 
 static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
-    unprompted: Medians::new(ln_unprompted),
-    slow: Medians::new(|m| ln_exponential(m, 150.0)),
-    told: Behind::new((60, 400), ln_hidden_leg, ln_told),
+    unprompted: Medians::new(|m, _| ln_unprompted(m)),
+    slow: Medians::new(|m, _| ln_exponential(m, 150.0)),
+    told: Behind::new((60, 400), ln_hidden_leg, |m, leg, _| ln_told(m, leg)),
 });
 
 fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {

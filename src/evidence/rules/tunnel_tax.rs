@@ -14,7 +14,8 @@ pub(super) static RULE: Rule = Rule {
     name: "tunnel-tax",
     signal: "S07",
     question: Question::Connection,
-    family: Family::Physics,
+    // What a router writes into a SYN has no queue and no length in common with a round trip.
+    family: Family::Truth,
     weak: true,
     cap: 2.0,
     observe,
