@@ -1,10 +1,14 @@
 //! What the sessions of an endpoint tell beside their round trips: programs, remote-control tools, tunnels, hours.
 //!
+//! An endpoint opens its sessions. Only of a machine in the site's own pool it counts as well if somebody outside opened
+//! a session in which that machine is worked: [`Facts::on_inbound`].
+//!
 //! Reads: finished sessions. Emits: [`Facts`], which depend on the set of sessions only, not on their order. Bounded;
 //! where too much is seen, what stays is chosen by a hash of the content. Does not: judge.
 
 use super::ledger::{CitedFlow, fixed_hash};
-use crate::base::{Layer, Side, Timestamp};
+use super::worked::{self, Worked};
+use crate::base::{Direction, Layer, Side, Timestamp};
 use crate::fingerprint::Family;
 use crate::session::{Category, Confidence, Session};
 use std::collections::BTreeSet;
@@ -124,7 +128,7 @@ impl Reach {
 }
 
 impl Facts {
-    /// Takes a session in; `program` is a hash of the program's fingerprint, 0 if it has none.
+    /// Takes a session in that the endpoint opened; `program` is a hash of the program's fingerprint, 0 if it has none.
     pub fn on_session(&mut self, session: &Session, program: u64) {
         let flow = CitedFlow::of(&session.tuple);
         self.on_program(session, program, flow);
@@ -133,17 +137,22 @@ impl Facts {
             self.on_system(system, flow);
         }
         let Some((protocol, category, confidence)) = named(session) else { return };
-        match category {
-            Category::Vpn => self.on_tunnel(session, flow),
-            Category::RemoteDesktop | Category::Kvm | Category::Proxy => {
-                let name = session.application.unwrap_or(protocol);
-                self.on_tool(name, category, confidence, session, flow);
-            }
-            Category::RemoteShell if is_reverse_forward(session) => {
-                self.on_tool("ssh-reverse-tunnel", category, confidence, session, flow);
-            }
-            _ => {}
+        if category == Category::Vpn {
+            self.on_tunnel(session, flow);
+        } else if let Some(name) = tool(session, protocol, category) {
+            self.on_tool(name, (category, confidence), Worked::of(session, Direction::Orig), session, flow);
         }
+    }
+
+    /// Takes a session in that somebody opened to the endpoint: whether its machine is worked in it.
+    pub fn on_inbound(&mut self, session: &Session) -> bool {
+        let Some((protocol, category, confidence)) = named(session) else { return false };
+        let Some(name) = tool(session, protocol, category) else { return false };
+        let worked = Worked::of(session, Direction::Resp).filter(|_| category != Category::Proxy);
+        if worked.is_some() {
+            self.on_tool(name, (category, confidence), worked, session, CitedFlow::of(&session.tuple));
+        }
+        worked.is_some()
     }
 
     fn on_program(&mut self, session: &Session, program: u64, flow: CitedFlow) {
@@ -195,12 +204,11 @@ impl Facts {
     fn on_tool(
         &mut self,
         name: &'static str,
-        category: Category,
-        confidence: Confidence,
+        (category, confidence): (Category, Confidence),
+        worked: Option<Worked>,
         session: &Session,
         flow: CitedFlow,
     ) {
-        let worked = is_worked(session);
         let lasted = session.end.since(session.start).unwrap_or_default();
         let tool = self.tools.entry(name).or_insert_with(|| ToolUse {
             category,
@@ -213,26 +221,20 @@ impl Facts {
         });
         tool.confidence = tool.confidence.max(confidence);
         tool.sessions += 1;
-        tool.flows.insert((!worked, flow));
+        tool.flows.insert((worked.is_none(), flow));
         if tool.flows.len() > CITED {
             tool.flows.pop_last();
         }
-        if worked {
+        if let Some(worked) = worked {
             tool.worked += 1;
             tool.longest = tool.longest.max(lasted);
             tool.total += lasted;
-            self.on_reach(session, flow);
+            self.on_reach(worked, session, flow);
         }
     }
 
-    /// Who works the machine is at the other end, as seen from the endpoint.
-    fn on_reach(&mut self, session: &Session, flow: CitedFlow) {
-        let echo = |layer: Layer| matches!(layer, Layer::Stun | Layer::RemoteEcho);
-        let Some((whole_us, n)) = least(session, Side::Server, echo) else { return };
-        let tcp = least(session, Side::Server, |layer| matches!(layer, Layer::TcpHandshake | Layer::TcpData));
-        // Without a connection that ends earlier, the session's other end is who works the machine.
-        let relay_us = tcp.map_or(0, |(us, _)| us);
-        let layer = if tcp.is_some() { Layer::TcpHandshake } else { Layer::Stun };
+    fn on_reach(&mut self, worked: Worked, session: &Session, flow: CitedFlow) {
+        let Some((layer, whole_us, relay_us, n)) = worked.reach(session) else { return };
         let rank = fixed_hash(&(whole_us, relay_us, n, flow));
         self.reaches.insert(Reach { rank, n, whole_us, relay_us, layer, flow });
         if self.reaches.len() > REACHES {
@@ -323,15 +325,9 @@ fn named(session: &Session) -> Option<(&'static str, Category, Confidence)> {
     Some((session.protocol?, session.category?, confidence))
 }
 
-/// The shortest of a session's unambiguous round trips to one side at some layers, in microseconds, and how many.
+/// The shortest of a session's unambiguous round trips to one side of some kinds, in microseconds, and how many.
 fn least(session: &Session, side: Side, wanted: impl Fn(Layer) -> bool) -> Option<(u32, u32)> {
-    let rtt = session.rtt();
-    let fitting = rtt.iter().filter(|s| s.side == side && !s.ambiguous && wanted(s.layer));
-    fitting.fold(None, |known: Option<(u32, u32)>, s| {
-        let us = u32::try_from(s.min.as_micros()).unwrap_or(u32::MAX);
-        let n = u32::try_from(s.n).unwrap_or(u32::MAX);
-        Some(known.map_or((us, n), |(least, count)| (least.min(us), count.saturating_add(n))))
-    })
+    worked::least(session, side, |layer, _| wanted(layer))
 }
 
 /// The system that the client's program says it runs on, in clear.
@@ -353,16 +349,17 @@ fn system_said(session: &Session) -> Option<Family> {
     said.flat_map(|(_, value)| WORDS.iter().filter(|(word, _)| value.contains(word))).map(|(_, family)| *family).next()
 }
 
-fn is_reverse_forward(session: &Session) -> bool {
-    session.attributes.iter().any(|(key, value)| *key == "ssh.behaviour" && value == "reverse-forward")
-}
-
-/// Whether the endpoint, who opened the session, is the one whose machine is worked: it sends the picture, which is
-/// most of the bytes (science note S17), or lets the other end open connections to it.
-fn is_worked(session: &Session) -> bool {
-    const A_PICTURE: u64 = 50_000;
-    let (sent, got) = (session.ends.orig.bytes, session.ends.resp.bytes);
-    is_reverse_forward(session) || (sent > A_PICTURE && sent > got.saturating_mul(3))
+/// What a session is for where a machine may be worked through it, if it is such a session. A call without a sound
+/// from the other end goes by the name of what carries it.
+fn tool(session: &Session, protocol: &'static str, category: Category) -> Option<&'static str> {
+    match category {
+        Category::RemoteDesktop | Category::Kvm | Category::Proxy => Some(session.application.unwrap_or(protocol)),
+        Category::RemoteShell if worked::is_reverse_forward(session) => Some("ssh-reverse-tunnel"),
+        Category::Conferencing if worked::shows_to_somebody(session).is_some() => {
+            Some(session.application.unwrap_or(protocol))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

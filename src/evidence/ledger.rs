@@ -269,6 +269,21 @@ impl Ledger {
             account.on_news(&said, fresh, lag);
         });
         self.note_change(session.tuple.orig.ip, lag.is_some() || fresh.iter().any(counts));
+        self.on_inbound(session);
+    }
+
+    /// Somebody outside opened a session to a worker's machine, and works it. Only where the site says which addresses
+    /// its workers' machines have: a server that people work at from home looks the same.
+    fn on_inbound(&self, session: &Session) {
+        let (from, to) = (session.tuple.orig.ip, session.tuple.resp.ip);
+        let concerned = self.premises.is_of_pool(to) && !self.premises.is_own(from) && !self.premises.is_of_pool(from);
+        if concerned && Facts::default().on_inbound(session) {
+            self.with(to, |account| {
+                account.on_time(session.start, session.end);
+                account.facts.on_inbound(session);
+            });
+            self.note_change(to, true);
+        }
     }
 
     /// An address has a name.

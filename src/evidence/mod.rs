@@ -21,6 +21,7 @@ pub mod rules;
 mod series;
 mod tunnels;
 mod verdict;
+mod worked;
 
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
 pub use discovery::false_discovery_rates;

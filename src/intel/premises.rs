@@ -59,6 +59,12 @@ impl Premises {
         !self.pool.is_empty()
     }
 
+    /// Whether an address is one of the pools that the site says its workers' machines have.
+    #[must_use]
+    pub fn is_of_pool(&self, address: IpAddr) -> bool {
+        self.has_pool() && self.pool.contains(address)
+    }
+
     /// Whether an address may be one inside a tunnel: one of the pools, or without any, one that is not public.
     #[must_use]
     pub fn may_be_inner(&self, address: IpAddr) -> bool {

@@ -410,7 +410,9 @@ impl Connection {
     /// From here on what is measured without reading is measured; it begins once.
     fn watch(&mut self) {
         if !std::mem::replace(&mut self.watched, true) {
-            self.watch = self.story.as_ref().and_then(|story| story.protocol).and_then(Watch::of);
+            // A tool that a name in TLS gives away has a screen as one that says so itself.
+            let named = self.story.as_ref().and_then(|story| story.named(true));
+            self.watch = named.and_then(|(protocol, ..)| Watch::of(protocol));
         }
     }
 
