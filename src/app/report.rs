@@ -207,9 +207,12 @@ impl Bench {
             _ => None,
         };
         let journey = self.fastest_journey(ledger, &people, address);
+        let users = people.iter().filter(|who| who.kind == IdentityKind::User);
+        let towns = self.known.get().homes.towns(users.map(|who| who.name.as_str()));
         let case = Case {
             people: &people,
             at_once,
+            towns,
             without,
             journey: journey.as_ref(),
             inner,

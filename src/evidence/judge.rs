@@ -13,7 +13,7 @@ use super::{
 };
 use crate::base::{Identity, Layer};
 use crate::fingerprint::Rung;
-use crate::intel::{Distance, Expected, GeoPoint, Kind, Place};
+use crate::intel::{Distance, Expected, GeoPoint, Kind, Place, Towns};
 use ring::digest::{SHA256, digest};
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -43,6 +43,8 @@ pub struct Case<'a> {
     pub people: &'a [Arc<Identity>],
     /// The most of them who are said to have been there at once, if somebody keeps account of that.
     pub at_once: Option<usize>,
+    /// Where those of them live who have declared a home.
+    pub towns: Towns,
     /// The fastest way that one of them would have had to travel to or from it.
     pub journey: Option<&'a Journey>,
     /// What is known of the traffic inside its tunnel, by address.
@@ -62,7 +64,8 @@ impl<'a> Case<'a> {
         }
         let from = taps.into_iter().filter_map(|tap| Expected::of(place?, tap));
         let expected = from.min_by(|a, b| a.total_ms().total_cmp(&b.total_ms()));
-        Self { account, place, expected, people: &[], at_once: None, journey: None, inner: &[], without: &[] }
+        let towns = Towns::default();
+        Self { account, place, expected, people: &[], at_once: None, towns, journey: None, inner: &[], without: &[] }
     }
 
     /// What its sessions tell beside their round trips, those inside its tunnel included.
@@ -357,6 +360,7 @@ fn missing(case: &Case<'_>, site: &Site, question: Question) -> Vec<String> {
         Question::Sharing => vec![
             "who works from this address: VPN accounting (RADIUS at the tap, or --identities) tells people from machines"
                 .to_owned(),
+            "where those people say that they live (--homes): one household lives in one town".to_owned(),
         ],
     }
 }

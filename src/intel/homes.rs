@@ -29,6 +29,15 @@ pub struct Home {
     pub city: Option<Box<str>>,
 }
 
+/// Where some people say that they live, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Towns {
+    /// Those whose home is declared.
+    pub people: usize,
+    /// Towns that those homes are in, more than 100 km apart.
+    pub towns: usize,
+}
+
 /// Declared homes by identity.
 #[derive(Debug, Clone, Default)]
 pub struct Homes {
@@ -94,6 +103,19 @@ impl Homes {
         homes.all(|home| distance_km(first.point, home.point) <= SAME_TOWN_KM).then_some(first)
     }
 
+    /// Of these people, how many have a declared home, and in how many different towns those homes are.
+    #[must_use]
+    pub fn towns<'n>(&self, identities: impl IntoIterator<Item = &'n str>) -> Towns {
+        let homes: Vec<GeoPoint> = identities.into_iter().filter_map(|name| self.of(name)).map(|h| h.point).collect();
+        let mut towns: Vec<GeoPoint> = Vec::new();
+        for home in &homes {
+            if towns.iter().all(|town| distance_km(*town, *home) > SAME_TOWN_KM) {
+                towns.push(*home);
+            }
+        }
+        Towns { people: homes.len(), towns: towns.len() }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -151,6 +173,19 @@ mod tests {
 
     fn parse(text: &str) -> Result<Homes, PlaceError> {
         Homes::parse(Path::new("homes.csv"), text.as_bytes(), None)
+    }
+
+    #[test]
+    fn towns_are_counted_once() {
+        let homes = Homes::parse(
+            Path::new("homes.csv"),
+            b"identity,lat,lon\na,41.26,-95.93\nb,41.20,-96.05\nc,36.16,-86.78\nd,47.6,-122.3\n",
+            None,
+        );
+        let homes = homes.unwrap();
+        assert_eq!(homes.towns(["a", "B", "x"]), Towns { people: 2, towns: 1 });
+        assert_eq!(homes.towns(["a", "b", "c", "d"]), Towns { people: 4, towns: 3 });
+        assert_eq!(homes.towns(["x"]), Towns::default());
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod tools;
 
 pub use allow::{AllowEntry, AllowList, AllowUse, Allowed};
 pub use geo::{GeoPoint, GeoPointError, distance_km};
-pub use homes::{Home, Homes};
+pub use homes::{Home, Homes, Towns};
 pub use kind::{Kind, UnknownKind};
 pub use lists::{Label, LeftOut, ListError, ListSource, Listed, Lists};
 pub use mmdb::{DatabaseFacts, inspect};

@@ -140,7 +140,8 @@ fn trial(scenario: &'static Scenario, seed: u64, n: u64) -> Trial {
         ..Options::default()
     };
     if is_live(scenario.name) {
-        options.duration = Some(Duration::from_secs(nth(&[90, 150, 240], n).unwrap_or(90)));
+        // Somebody who helps is soon gone; somebody who works stays (science note S17).
+        options.duration = Some(Duration::from_secs(60 * nth(&[90, 30, 10], n).unwrap_or(10)));
     } else if is_tunnel(scenario.name) {
         options.duration = Some(Duration::from_secs(60 * nth(&[20, 60, 10], n).unwrap_or(10)));
     } else {

@@ -4,12 +4,14 @@
 //! that are up at the same time. Errs: one worker with a laptop and a telephone counts twice where only tunnels are
 //! seen; a reconnection overlaps the session it replaces. Looks like it: an office, a coworking space, a dormitory, a
 //! provider that puts many homes behind one address; the kind of network says how common those are.
-//! Evaded by: a line for each laptop. Numbers: science note S26, section 2 (farms of 2 to 100 laptops); design values.
+//! Where homes are declared (`--homes`), people who say that they live in different towns are no household: that and the
+//! number decide together (science note S26: unrelated claimed addresses).
+//! Evaded by: a line for each laptop; identities that claim the farm's own town. Numbers: science note S26, section 2 (farms of 2 to 100 laptops); design values.
 
 use super::{Family, Observation, Rule, over};
 use crate::base::IdentityKind;
 use crate::evidence::{Case, Hypothesis, Question};
-use crate::intel::Kind;
+use crate::intel::{Kind, Towns};
 
 pub(super) static RULE: Rule = Rule {
     name: "crowded-address",
@@ -57,7 +59,9 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
             Counted::Tunnels => "tunnels",
         },
         n: u64::try_from(n).unwrap_or(u64::MAX),
-        ln_likelihood: over(Question::Sharing, |h| ln_likelihood(h, n, counted, home)),
+        ln_likelihood: over(Question::Sharing, |h| {
+            ln_likelihood(h, n, counted, home) + if counted == Counted::People { ln_towns(h, case.towns) } else { 0.0 }
+        }),
         hidden_leg_ms: None,
     })
 }
@@ -83,6 +87,26 @@ fn ln_likelihood(hypothesis: Hypothesis, n: usize, counted: Counted, home: bool)
     share.max(1e-12).ln()
 }
 
+/// The chance that so many people who are at one address say that they live in so many towns. Identities are bought
+/// wherever they are to be had, one at a time; a guest or somebody who is moving makes two towns of a household.
+fn ln_towns(hypothesis: Hypothesis, Towns { people, towns }: Towns) -> f64 {
+    if people < 2 {
+        return 0.0;
+    }
+    let share: f64 = match (hypothesis, towns) {
+        (Hypothesis::ManyLaptops, ..2) => 0.2,
+        (Hypothesis::ManyLaptops, _) => 0.8,
+        (Hypothesis::Household, ..2) => 0.94,
+        (Hypothesis::Household, 2) => 0.05,
+        (Hypothesis::Household, _) => 1e-3,
+        // A provider's translation serves a region; offices and hotels bring together who lives anywhere.
+        (Hypothesis::Cgnat, ..2) => 0.8,
+        (Hypothesis::Cgnat, _) => 0.2,
+        (_, _) => 0.5,
+    };
+    share.ln()
+}
+
 fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
     let Some((n, counted)) = count(case) else { return (String::new(), Vec::new()) };
     let text = match counted {
@@ -92,8 +116,15 @@ fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
             if n > names.len() {
                 names.push("…");
             }
+            let towns = match case.towns {
+                Towns { people: ..2, .. } => String::new(),
+                Towns { towns: 1, .. } => " They say that they live in one town.".to_owned(),
+                Towns { people, towns } => {
+                    format!(" The {people} of them whose home is declared live in {towns} towns, as they say.")
+                }
+            };
             format!(
-                "{n} people work from this address at the same time ({}), as the company's own records say.",
+                "{n} people work from this address at the same time ({}), as the company's own records say.{towns}",
                 names.join(", ")
             )
         }
@@ -103,4 +134,30 @@ fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
         ),
     };
     (text, case.account.facts.tunnels.iter().take(3).map(|tunnel| tunnel.flow.community_id()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Log odds of a farm against a household for so many people, whose homes are in so many towns.
+    fn score(people: usize, towns: usize) -> f64 {
+        let of = |h: Hypothesis| {
+            ln_likelihood(h, people, Counted::People, true)
+                + ln_towns(h, Towns { people, towns })
+                + h.prior(Kind::Residential, false).ln()
+        };
+        of(Hypothesis::ManyLaptops) - of(Hypothesis::Household)
+    }
+
+    #[test]
+    fn three_people_of_three_towns_are_no_household_and_three_of_one_town_may_be() {
+        assert!(score(3, 3) > 3.0, "{}", score(3, 3));
+        assert!(score(3, 1) < -2.0, "{}", score(3, 1));
+        // Two colleagues, one of whom is a guest or moving: never enough.
+        assert!(score(2, 2) < -1.0, "{}", score(2, 2));
+        assert!(score(2, 1) < -4.0, "{}", score(2, 1));
+        // Without declared homes nothing changes.
+        assert!((ln_towns(Hypothesis::Household, Towns { people: 1, towns: 1 })).abs() < f64::EPSILON);
+    }
 }
