@@ -148,6 +148,7 @@ impl Setting {
                     engine.frame(&frame);
                     if frame.at >= look_at && !sought.is_empty() {
                         look_at = Timestamp::from_nanos(frame.at.nanos().saturating_add(LOOK_EVERY));
+                        ledger.join_tunnels();
                         sought.retain(|address| match self.accused_by_now(ledger, *address, frame.at) {
                             Some(after) => {
                                 found.insert(*address, after);
@@ -162,6 +163,7 @@ impl Setting {
             }
         }
         drop(engine.finish());
+        ledger.join_tunnels();
         known.into_iter().map(|known| self.judged(ledger, known, &found)).collect()
     }
 
