@@ -7,7 +7,7 @@ use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
     Account, Case, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict,
-    expected_ms, false_discovery_rates, judge, judge_all,
+    alone, expected_ms, false_discovery_rates, judge, judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -184,15 +184,22 @@ impl Bench {
         ledger.look(address, |account| self.judge_account(ledger, address, account, &inner, (false, rules)))
     }
 
-    /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
-    fn judge_account(
+    /// What each rule would say of one endpoint alone: see [`alone`].
+    pub(super) fn alone(&self, ledger: &Ledger, address: IpAddr) -> Vec<(&'static str, f64)> {
+        let inner = ledger.inner_of(address);
+        let said = ledger.look(address, |account| self.on_case(ledger, address, account, &inner, |case| alone(case)));
+        said.unwrap_or_default()
+    }
+
+    /// Lays an account out with its place, who is said to be there, and what earlier runs saw.
+    fn on_case<R>(
         &self,
         ledger: &Ledger,
         address: IpAddr,
         account: &Account,
         inner: &[Inner],
-        (told, without): (bool, &[&str]),
-    ) -> Judgement {
+        f: impl FnOnce(&Case<'_>) -> R,
+    ) -> R {
         let longer = self.longer(ledger, address, account);
         let account = longer.as_ref().map_or(account, |longer| &longer.account);
         let place = self.place_of(ledger, address, account);
@@ -209,21 +216,28 @@ impl Bench {
         let journey = self.fastest_journey(ledger, &people, address);
         let users = people.iter().filter(|who| who.kind == IdentityKind::User);
         let towns = self.known.get().homes.towns(users.map(|who| who.name.as_str()));
-        let case = Case {
-            people: &people,
-            at_once,
-            towns,
-            without,
-            journey: journey.as_ref(),
-            inner,
-            ..Case::new(account, place.as_ref(), &self.site)
-        };
-        let mut findings = match ledger.joins().of_inner(address) {
-            Some(joined) => vec![self.left_to(joined.outer, address, account, told)],
-            None => judge_all(address, &case, &self.site, told),
-        };
-        findings.iter_mut().for_each(|finding| self.note(finding, &people));
-        (findings, place)
+        let new = Case::new(account, place.as_ref(), &self.site);
+        f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, ..new })
+    }
+
+    /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
+    fn judge_account(
+        &self,
+        ledger: &Ledger,
+        address: IpAddr,
+        account: &Account,
+        inner: &[Inner],
+        (told, without): (bool, &[&str]),
+    ) -> Judgement {
+        self.on_case(ledger, address, account, inner, |case| {
+            let case = Case { without, ..*case };
+            let mut findings = match ledger.joins().of_inner(address) {
+                Some(joined) => vec![self.left_to(joined.outer, address, case.account, told)],
+                None => judge_all(address, &case, &self.site, told),
+            };
+            findings.iter_mut().for_each(|finding| self.note(finding, case.people));
+            (findings, case.place.cloned())
+        })
     }
 
     /// An account with what earlier runs saw of the endpoint. An address inside a tunnel is another's every day: of it

@@ -226,6 +226,26 @@ pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> 
     findings
 }
 
+/// What each rule would say alone, against nothing but the plainest innocent answer to its question: a home as it says,
+/// the worker's own hands, one household. The named innocent explanations, the other rules and the priors are left out, so
+/// this is what a product with one signal sees (`docs/evaluation.md`). Log ratios, in the order of [`RULES`].
+#[must_use]
+pub fn alone(case: &Case<'_>) -> Vec<(&'static str, f64)> {
+    let says = |rule: &&'static Rule| {
+        let observation = (rule.observe)(case)?;
+        let plain = match rule.question {
+            Question::Connection if case.is_distant() => Hypothesis::DistantHonest,
+            Question::Connection => Hypothesis::Direct,
+            Question::Control => Hypothesis::OwnHands,
+            Question::Sharing => Hypothesis::Household,
+        };
+        let guilty = Hypothesis::ALL.into_iter().filter(|h| h.question() == rule.question && h.is_malicious());
+        let ln = |h: Hypothesis| observation.ln_likelihood_of(h, rule.cap);
+        Some((rule.name, guilty.map(ln).fold(f64::NEG_INFINITY, f64::max) - ln(plain)))
+    };
+    RULES.iter().filter_map(says).collect()
+}
+
 /// The answer to one question.
 fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'_>, told: bool) -> Finding {
     let account = case.account;

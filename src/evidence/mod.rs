@@ -28,7 +28,7 @@ pub use discovery::false_discovery_rates;
 pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use journey::{Journey, Stop};
-pub use judge::{Case, Site, expected_ms, judge, judge_all};
+pub use judge::{Case, Site, alone, expected_ms, judge, judge_all};
 pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits};
 pub use policy::Policy;
 pub use ranges::{Range, Ranges};

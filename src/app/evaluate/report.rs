@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub(super) false_alarms: Rate,
     pub(super) groups: Vec<Group>,
     bands: Vec<Band>,
+    targets: Vec<Target>,
+    alone: Vec<Alone>,
     pub(super) curve: Curve,
     detection: Vec<Detection>,
     ablation: Vec<Ablation>,
@@ -53,6 +55,29 @@ struct Band {
     kind: String,
     from_ms: f64,
     found: Rate,
+}
+
+/// What the product is meant to find, and how much of it is found.
+#[derive(Debug, Serialize)]
+struct Target {
+    of: &'static str,
+    question: &'static str,
+    found: Rate,
+    /// The share whose answer to that question scores higher than those of all but 1 in 10,000 honest endpoints.
+    recall_at_1e4: Option<f64>,
+    score_from: Option<f64>,
+}
+
+/// What one rule would say alone: see [`crate::evidence::alone`].
+#[derive(Debug, Serialize)]
+struct Alone {
+    rule: &'static str,
+    malicious: usize,
+    honest: usize,
+    /// Of those honest ones, how many are accused by the program.
+    accused: usize,
+    /// The scenarios of those honest ones.
+    fooled_by: Vec<String>,
 }
 
 /// How soon those that were found were found.
@@ -134,6 +159,8 @@ impl Report {
             false_alarms: accused(&honest),
             groups: groups(all),
             bands: bands(&malicious),
+            targets: targets(&malicious, &honest),
+            alone: alone(&malicious, &honest),
             curve: curve(&scores(&malicious), &scores(&honest)),
             detection: detection(&malicious),
             ablation: ablation(all),
@@ -173,6 +200,53 @@ fn bands(malicious: &[&Judged]) -> Vec<Band> {
         Band { kind, from_ms, found: accused(&some) }
     };
     groups.into_iter().map(row).collect()
+}
+
+fn targets(malicious: &[&Judged], honest: &[&Judged]) -> Vec<Target> {
+    type Wanted = fn(&Judged) -> bool;
+    fn is(one: &Judged, kinds: &[&str]) -> bool {
+        kinds.contains(&one.truth.kind.as_str())
+    }
+    fn far(one: &Judged) -> bool {
+        one.truth.hidden_leg_rtt_ms.is_some_and(|leg| leg >= 80.0)
+    }
+    let of: [(&'static str, &'static str, Wanted); 3] = [
+        ("exits, proxies and services, 80 ms and more", "connection", |one| far(one) && is(one, &["r2", "r3", "r5"])),
+        ("machines worked from 80 ms and more away", "control", |one| far(one) && is(one, &["r1"])),
+        ("several laptops in one home", "sharing", |one| is(one, &["r4"])),
+    ];
+    let target = |(of, question, wanted): (&'static str, &'static str, Wanted)| {
+        let sought: Vec<&Judged> = malicious.iter().copied().filter(|one| wanted(one)).collect();
+        let score = |one: &&Judged| one.scores.get(question).copied().unwrap_or(f64::NEG_INFINITY);
+        let scores = |some: &[&Judged]| some.iter().map(score).collect::<Vec<f64>>();
+        let point = curve(&scores(&sought), &scores(honest)).at.into_iter().find(|at| at.false_alarms < 2e-4);
+        let point = point.and_then(|at| at.point).filter(|point| point.threshold.is_finite());
+        Target {
+            of,
+            question,
+            found: accused(&sought),
+            recall_at_1e4: point.as_ref().map(|point| point.recall),
+            score_from: point.map(|point| point.threshold),
+        }
+    };
+    of.map(target).into_iter().filter(|target| target.found.n > 0).collect()
+}
+
+fn alone(malicious: &[&Judged], honest: &[&Judged]) -> Vec<Alone> {
+    let row = |rule: &&'static crate::evidence::rules::Rule| {
+        let loud = |some: &[&Judged]| -> Vec<usize> {
+            (0..some.len()).filter(|i| some.get(*i).is_some_and(|one| one.alone.contains_key(rule.name))).collect()
+        };
+        let fooled: Vec<&Judged> = loud(honest).into_iter().filter_map(|i| honest.get(i).copied()).collect();
+        Alone {
+            rule: rule.name,
+            malicious: loud(malicious).len(),
+            honest: fooled.len(),
+            accused: fooled.iter().filter(|one| one.accused).count(),
+            fooled_by: grouped(fooled.into_iter(), |one| one.truth.scenario.clone()).into_keys().collect(),
+        }
+    };
+    RULES.iter().map(row).filter(|row| row.malicious + row.honest > 0).collect()
 }
 
 fn detection(malicious: &[&Judged]) -> Vec<Detection> {
@@ -289,7 +363,7 @@ impl Report {
             item,
             in_words(&self.false_alarms),
         );
-        let mut grids = vec![self.found_grid(), self.alarm_grid(), self.band_grid()];
+        let mut grids = vec![self.target_grid(), self.found_grid(), self.alarm_grid(), self.band_grid(), self.alone_grid()];
         // With one kind of endpoint alone there is nothing to tell apart.
         if self.recall.n > 0 && self.false_alarms.n > 0 {
             grids.push(self.curve_grid());
@@ -301,6 +375,38 @@ impl Report {
         grids.iter().filter(|grid| !grid.rows.is_empty()).for_each(|grid| grid.write(style, &mut text));
         self.exceptions(&mut text);
         text
+    }
+
+    fn target_grid(&self) -> Grid {
+        let row = |target: &Target| {
+            let told = |value: Option<f64>, digits: usize| {
+                value.map_or_else(|| "too few seen".to_owned(), |value| format!("{value:.digits$}"))
+            };
+            let at = [told(target.recall_at_1e4, 3), told(target.score_from, 1)];
+            [vec![target.of.to_owned()], rate(&target.found), at.to_vec()].concat()
+        };
+        Grid {
+            title: "What is to be found",
+            note: "Found: by the program's own threshold, more likely than not. The last two: with the threshold that all \
+                   but 1 in 10,000 of these honest endpoints stay below, and where that is.",
+            head: &["what", "found", "share", "95 %", "recall at 1e-4", "score from"],
+            rows: self.targets.iter().map(row).collect(),
+        }
+    }
+
+    fn alone_grid(&self) -> Grid {
+        let row = |alone: &Alone| {
+            let counts = [alone.malicious, alone.honest, alone.accused].map(|n| n.to_string());
+            [vec![alone.rule.to_owned()], counts.to_vec(), vec![few(&alone.fooled_by)]].concat()
+        };
+        Grid {
+            title: "One rule alone",
+            note: "Endpoints of which the rule says 20 to 1, or nearly all that it may say, against the plainest innocent \
+                   answer: what a product with one signal would raise. Then how many of those honest ones the program accuses, and which scenarios fool \
+                   the rule.",
+            head: &["rule", "malicious", "honest", "accused", "fooled by"],
+            rows: self.alone.iter().map(row).collect(),
+        }
     }
 
     fn found_grid(&self) -> Grid {
@@ -473,6 +579,13 @@ fn rate(rate: &Rate) -> Vec<String> {
     let digits = if high < 1.0 { 3 } else { 1 };
     let share = rate.share.map_or_else(|| "-".to_owned(), |share| format!("{:.digits$} %", share * 100.0));
     vec![format!("{}/{}", rate.hits, rate.n), share, format!("{low:.digits$}-{high:.digits$}")]
+}
+
+/// The first names of a list, and how many more there are.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{first}, {} more", names.len() - SHOWN) } else { first }
 }
 
 fn in_words(of: &Rate) -> String {

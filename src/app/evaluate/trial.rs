@@ -70,6 +70,10 @@ pub(super) struct Judged {
     pub(super) hypothesis: &'static str,
     /// The highest of its findings, in log odds.
     pub(super) score: f64,
+    /// The same by question.
+    pub(super) scores: BTreeMap<&'static str, f64>,
+    /// What each rule would say alone for a malicious answer, where that is loud, in log ratios.
+    pub(super) alone: BTreeMap<&'static str, f64>,
     pub(super) accused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden_leg_ms: Option<f64>,
@@ -98,6 +102,12 @@ pub(super) struct Measured {
     pub(super) lag: Option<f64>,
     /// Segment size announced.
     pub(super) mss: Option<u16>,
+}
+
+/// Whether a rule alone says something: 20 to 1, or nearly all that it is allowed to say.
+fn is_loud(rule: &str, llr: f64) -> bool {
+    let cap = rules::RULES.iter().find(|known| known.name == rule).map_or(f64::INFINITY, |rule| rule.cap);
+    llr >= f64::min(3.0, 0.9 * cap)
 }
 
 /// How often it is looked whether an endpoint is accused by now, in capture time.
@@ -183,6 +193,8 @@ impl Setting {
             hypothesis: "",
             // Who is not seen is taken for as innocent as anybody.
             score: (Policy::PRIOR * self.bench.site.policy.prior_scale).ln(),
+            scores: BTreeMap::new(),
+            alone: BTreeMap::new(),
             accused: false,
             hidden_leg_ms: None,
             evidence: Vec::new(),
@@ -196,6 +208,8 @@ impl Setting {
         judged.verdict = Some(first.verdict.name());
         judged.hypothesis = first.hypothesis.name();
         judged.score = findings.iter().map(|f| f.score).fold(f64::NEG_INFINITY, f64::max);
+        judged.scores = findings.iter().map(|f| (f.question.name(), f.score)).collect();
+        judged.alone = self.bench.alone(ledger, address).into_iter().filter(|(rule, llr)| is_loud(rule, *llr)).collect();
         judged.accused = accused(&findings);
         judged.hidden_leg_ms = findings.iter().find_map(|f| f.hidden_leg_ms.filter(|_| f.verdict != Verdict::Clear));
         judged.evidence = first.evidence.iter().map(|e| (e.rule, e.llr)).collect();
