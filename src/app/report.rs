@@ -6,8 +6,8 @@ use super::outlet::{Current, Notes, Records, Sessions};
 use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
-    Account, Case, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict,
-    alone, expected_ms, false_discovery_rates, judge, judge_all,
+    Account, Case, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict, alone,
+    expected_ms, false_discovery_rates, judge, judge_all,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;

@@ -120,6 +120,12 @@ impl ToolUse {
 }
 
 impl Reach {
+    /// A loop of so many microseconds, for other rooms' tests.
+    #[cfg(test)]
+    pub(super) fn any(layer: Layer, whole_us: u32) -> Self {
+        Self { rank: fixed_hash(&whole_us), n: 40, whole_us, relay_us: 0, layer, flow: CitedFlow::any(1) }
+    }
+
     /// From the session's other end to who works the machine and back, in milliseconds.
     #[must_use]
     pub fn leg_ms(&self) -> f64 {

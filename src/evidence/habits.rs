@@ -35,9 +35,10 @@ pub(super) struct Behind(Vec<(f64, Medians)>);
 impl Medians {
     /// From a log density per ms.
     pub(super) fn new(ln_density: impl Fn(f64, Answer) -> f64) -> Self {
-        Self([Answer::Thought, Answer::Unthinking].map(|answer| {
-            medians().map(|m| (ln_density(m, answer) + STEP.ln()).exp()).collect()
-        }))
+        Self(
+            [Answer::Thought, Answer::Unthinking]
+                .map(|answer| medians().map(|m| (ln_density(m, answer) + STEP.ln()).exp()).collect()),
+        )
     }
 
     fn of(&self, answer: Answer) -> &[f64] {

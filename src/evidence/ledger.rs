@@ -107,6 +107,36 @@ impl CitedFlow {
     }
 }
 
+#[cfg(test)]
+impl CitedFlow {
+    /// Any flow, for other rooms' tests.
+    pub(super) fn any(port: u16) -> Self {
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
+        Self { orig: (ip(1), port), resp: (ip(2), 443), proto: 6 }
+    }
+}
+
+#[cfg(test)]
+impl Gap {
+    /// Of a handshake so many seconds in, by that program, for other rooms' tests.
+    pub(super) fn any(second: u16, program: u64, tcp_ms: u32, upper_ms: u32) -> Self {
+        let at = Timestamp::from_nanos(i64::from(second) * 1_000_000_000);
+        let (tcp_us, upper_us, flow) = (tcp_ms * 1_000, upper_ms * 1_000, CitedFlow::any(second));
+        let (layer, unthinking) = (Layer::Tls, false);
+        Self {
+            rank: fixed_hash(&(second, program)),
+            at,
+            layer,
+            program,
+            habit: program,
+            unthinking,
+            tcp_us,
+            upper_us,
+            flow,
+        }
+    }
+}
+
 impl Gap {
     /// Upper round trip less TCP's, in milliseconds; negative when the TCP handshake met the longer queue.
     #[must_use]

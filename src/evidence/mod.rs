@@ -15,6 +15,8 @@ mod journey;
 mod judge;
 mod ledger;
 mod likelihood;
+#[cfg(test)]
+mod lookalikes;
 mod policy;
 mod ranges;
 pub mod rules;

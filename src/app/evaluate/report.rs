@@ -363,7 +363,8 @@ impl Report {
             item,
             in_words(&self.false_alarms),
         );
-        let mut grids = vec![self.target_grid(), self.found_grid(), self.alarm_grid(), self.band_grid(), self.alone_grid()];
+        let mut grids =
+            vec![self.target_grid(), self.found_grid(), self.alarm_grid(), self.band_grid(), self.alone_grid()];
         // With one kind of endpoint alone there is nothing to tell apart.
         if self.recall.n > 0 && self.false_alarms.n > 0 {
             grids.push(self.curve_grid());

@@ -209,7 +209,8 @@ impl Setting {
         judged.hypothesis = first.hypothesis.name();
         judged.score = findings.iter().map(|f| f.score).fold(f64::NEG_INFINITY, f64::max);
         judged.scores = findings.iter().map(|f| (f.question.name(), f.score)).collect();
-        judged.alone = self.bench.alone(ledger, address).into_iter().filter(|(rule, llr)| is_loud(rule, *llr)).collect();
+        judged.alone =
+            self.bench.alone(ledger, address).into_iter().filter(|(rule, llr)| is_loud(rule, *llr)).collect();
         judged.accused = accused(&findings);
         judged.hidden_leg_ms = findings.iter().find_map(|f| f.hidden_leg_ms.filter(|_| f.verdict != Verdict::Clear));
         judged.evidence = first.evidence.iter().map(|e| (e.rule, e.llr)).collect();

@@ -135,6 +135,10 @@ impl Seen {
         over(Question::Connection, |h| match h {
             // Few proxies carry datagrams (design value: one in ten).
             Hypothesis::HomeProxy if !ended => self.ln_likelihood(Hypothesis::HomeExit, honest) - 10f64.ln(),
+            // A satellite's provider that ends TCP on the ground leaves only datagrams to show the way up and down.
+            Hypothesis::GeoSatellite if ended => {
+                ln_mix(&[(0.5, honest), (0.5, self.ln_likelihood(Hypothesis::GeoSatellite, honest))])
+            }
             h => self.ln_likelihood(h, honest),
         })
     }

@@ -46,9 +46,9 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     for gap in &account.gaps {
         groups.entry((gap.unthinking, gap.habit)).or_default().push(gap.ms());
     }
-    let answers = groups.iter().map(|((unthinking, _), delays)| {
-        (if *unthinking { Answer::Unthinking } else { Answer::Thought }, &delays[..])
-    });
+    let answers = groups
+        .iter()
+        .map(|((unthinking, _), delays)| (if *unthinking { Answer::Unthinking } else { Answer::Thought }, &delays[..]));
     let habits = Habits::new(answers, scatter);
     let value = gap_of_ladder(&account.gaps)?;
     Some(Observation {
