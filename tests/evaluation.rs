@@ -122,6 +122,23 @@ fn simulate(scenario: &str, dir: &Path) {
     assert_eq!(farmlight(&words).status.code(), Some(0));
 }
 
+/// A KVM box that is worked from the other side of the world for an hour and a half, and the same laptop's helpdesk.
+#[test]
+fn who_works_a_machine_for_long_and_from_afar_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    for (scenario, minutes) in [("ip-kvm", 90), ("helpdesk", 10)] {
+        let (seconds, dir) = ((minutes * 60).to_string(), dir.path().join(scenario));
+        let words = ["simulate", scenario, "--seed", "5", "--duration-s", &seconds, "--bystanders", "0", "-o"];
+        assert_eq!(farmlight(&[&words[..], &[dir.to_str().unwrap()]].concat()).status.code(), Some(0));
+    }
+    let lines = lines(&farmlight(&["evaluate", dir.path().to_str().unwrap(), "--no-ablation", "--format", "jsonl"]));
+    let said = |name: &str| lines.iter().find(|one| one["truth"]["scenario"] == name).unwrap();
+    assert_eq!(said("ip-kvm")["verdict"], "remote-controlled", "{:#}", said("ip-kvm"));
+    assert_eq!(said("helpdesk")["accused"], false, "{:#}", said("helpdesk"));
+    // The tool alone says as much of both.
+    assert!(said("helpdesk")["alone"]["remote-tool"].as_f64().unwrap() > 3.0, "{:#}", said("helpdesk"));
+}
+
 #[test]
 fn folders_are_read_as_simulate_writes_them() {
     let dir = tempfile::tempdir().unwrap();
