@@ -41,3 +41,42 @@ impl Analyzer for Reader {
         self.0.on_close(at, events);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::testkit;
+
+    fn is(datagram: &[u8]) -> Probe {
+        testkit::probe(&DTLS, Carrier::Datagram, datagram, b"")
+    }
+
+    #[test]
+    fn what_only_begins_like_a_record_is_none() {
+        // The shortest hello, a server's request to come again.
+        let head = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 15];
+        let hello = [&head[..], &[3, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 3, 0xfe, 0xfd, 0]].concat();
+        assert_eq!(is(&hello), Probe::Match);
+        let with = |place: usize, value: u8| {
+            let mut bytes = hello.clone();
+            bytes[place] = value;
+            bytes
+        };
+        for other in [
+            // TLS in a datagram, another version, a kind of record that is none, a length beyond the datagram.
+            with(1, 3),
+            with(2, 0x11),
+            with(0, 19),
+            with(12, 200),
+            // WireGuard, QUIC's short header, RTP, a counter.
+            [&[1, 0, 0, 0][..], &[7; 144]].concat(),
+            [&[0x43][..], &[7; 60]].concat(),
+            [&[0x80, 96][..], &[7; 60]].concat(),
+            vec![23, 0, 0, 1, 0, 0, 0, 2],
+            b"\x16".to_vec(),
+            Vec::new(),
+        ] {
+            assert_eq!(is(&other), Probe::NoMatch, "{other:02x?}");
+        }
+    }
+}

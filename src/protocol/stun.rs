@@ -99,8 +99,8 @@ enum Opens {
 
 fn opens(bytes: &[u8]) -> Opens {
     let Some(first) = bytes.first() else { return Opens::Unknown };
-    if *first > 3 && bytes.len() < 4 {
-        // The length of a counted frame below 1 KiB begins with 0 to 3.
+    if *first > 3 {
+        // No method that is in use has a higher first byte, nor the length of a counted frame below 1 KiB.
         return Opens::Otherwise;
     }
     for (framing, skip) in [(Framing::Bare, 0), (Framing::Counted, 2), (Framing::Draft, 4)] {
@@ -114,7 +114,7 @@ fn opens(bytes: &[u8]) -> Opens {
             return Opens::With(framing);
         }
     }
-    if *first > 3 || bytes.len() >= 4 + HEADER + 8 { Opens::Otherwise } else { Opens::Unknown }
+    if bytes.len() >= 4 + HEADER + 8 { Opens::Otherwise } else { Opens::Unknown }
 }
 
 fn length(bytes: &[u8], at: usize) -> Option<usize> {
@@ -326,6 +326,16 @@ mod tests {
         assert_eq!(testkit::said(&events, "stun.software"), Some("ok"));
         assert_eq!(testkit::said(&events, "stun.username"), Some("abcd:wxyz"));
         assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
+    }
+
+    /// Found by fuzzing: a first byte that begins no frame stays refused when the cookie comes.
+    #[test]
+    fn a_method_nobody_uses_opens_nothing_however_it_is_cut() {
+        let odd = message(0x0401, 7, &[0; 40]);
+        for len in 1..odd.len() {
+            assert_eq!(is(&STUN, Carrier::Stream, &odd[..len], b""), Probe::NoMatch, "{len}");
+        }
+        assert_eq!(testkit::stream(&STUN, &[(Orig, &odd)], 1), testkit::stream(&STUN, &[(Orig, &odd)], usize::MAX));
     }
 
     proptest! {

@@ -166,11 +166,17 @@ pub(crate) static PRIVATE_RELAY: Protocol = Protocol::by_signs(
 /// Norton Secure VPN, whose servers are SurfEasy's.
 pub(crate) static NORTON_VPN: Protocol = Protocol::by_signs("norton-vpn", Category::Vpn, &[mention("surfeasy.com")]);
 
-/// NetBird's service; `PLACE.relay.netbird.io` are its relays (its client's status, quoted in public notes).
+/// NetBird. `PLACE.relay.netbird.io` are the service's relays (its client's status, quoted in public notes); a relay of
+/// one's own is known by what a client wants to speak with it over QUIC (netbirdio/netbird `relay/tls/alpn.go`).
 pub(crate) static NETBIRD: Protocol = Protocol::by_signs(
     "netbird",
     Category::Vpn,
-    &[tunnel(Said::Domain("relay.netbird.io")), mention("netbird.io"), mention("wiretrustee.com")],
+    &[
+        Sign::new("tls.alpn_offered", Said::Exactly("nb-quic"), Shows::Certain),
+        tunnel(Said::Domain("relay.netbird.io")),
+        mention("netbird.io"),
+        mention("wiretrustee.com"),
+    ],
 );
 
 /// LogMeIn Hamachi; `bibi.hamachi.cc` mediates and carries no tunnel by itself (public port lists).
