@@ -2,10 +2,12 @@
 //!
 //! Reads: the command line, and a TOML file with the same names for `--config`. Emits: [`RunConfig`]. Does not: act.
 
+mod baseline;
 mod check;
 mod policy;
 mod schema;
 
+pub use baseline::{BaselineCommand, BaselineLearn, BaselineShow};
 pub use check::{Problem, Sort, problems, rendered};
 pub use policy::PolicySettings;
 pub use schema::{ALLOW, GEO, KEYS, Key, POLICY, SENSOR, SITE, Shape};
@@ -49,6 +51,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Compare verdicts with the truth: recall, false alarms, errors of the ladder.
     Evaluate(Evaluate),
+    /// Learn what this site's honest endpoints are like, from what earlier runs wrote.
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
     /// Tell of the databases of places, or fetch newer ones.
     #[command(subcommand)]
     Geo(Geo),
@@ -483,6 +488,9 @@ pub struct RunArgs {
     /// Keep what is seen in this file, and judge endpoints on what earlier runs kept there.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// What the site's honest endpoints are like: a file that `farmlight baseline learn` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Where the capture point is, in degrees.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub site: Option<String>,
@@ -587,6 +595,8 @@ pub struct RunConfig {
     pub hash_identities: Option<PathBuf>,
     /// What earlier runs kept.
     pub state: Option<PathBuf>,
+    /// What honest endpoints are like.
+    pub baseline: Option<PathBuf>,
     /// The capture point's name.
     pub sensor: Option<String>,
     /// Folder of imported lists.
@@ -685,6 +695,7 @@ impl RunArgs {
             allow: merged.allow,
             hash_identities: merged.hash_identities,
             state: merged.state,
+            baseline: merged.baseline,
             sensor: merged.sensor,
             intel: merged.intel,
             fail_on: merged.fail_on.map(Level::severity),
@@ -765,6 +776,7 @@ impl RunArgs {
             log_year: self.log_year.or(file.log_year),
             hash_identities: self.hash_identities.or(file.hash_identities),
             state: self.state.or(file.state),
+            baseline: self.baseline.or(file.baseline),
             intel: self.intel.or(file.intel),
             site: self.site.or(file.site),
             internal: list(self.internal, file.internal),

@@ -6,13 +6,13 @@
 use super::Wrong;
 use crate::base::{Identity, Timestamp};
 use crate::cli::RunConfig;
-use crate::evidence::{Account, Finding, Ledger};
+use crate::evidence::{Account, DayJudged, Finding, Ledger};
 use crate::intel::Pseudonyms;
 use crate::source::InputReport;
 use crate::state::{Batch, Origin, Past, StateError, Store, day_of};
 use anyhow::Context as _;
 use ring::digest::{SHA256, digest};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +42,8 @@ pub(super) struct History {
 #[derive(Debug, Default)]
 pub(super) struct Unkept {
     pub(super) endpoints: BTreeSet<IpAddr>,
+    /// Days of those, as they were judged last.
+    pub(super) days: BTreeMap<IpAddr, Vec<DayJudged>>,
     pub(super) findings: Vec<Finding>,
     /// Stays heard of since then.
     pub(super) since: Timestamp,
@@ -123,6 +125,12 @@ impl History {
         Some(Longer { people: people.collect(), account: longer })
     }
 
+    /// The days of an endpoint that other runs kept.
+    pub(super) fn days(&self, address: IpAddr, account: &Account) -> Vec<DayJudged> {
+        let past = account.last_seen.and_then(|last| self.past((address, day_of(last))));
+        past.map_or_else(Vec::new, |past| past.days.clone())
+    }
+
     /// On the days before and after that count: the order in which captures are analysed doesn't matter.
     fn past(&self, moment: Moment) -> Option<Arc<Past>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +162,8 @@ impl History {
             self.write(|batch, source| {
                 some.iter().try_for_each(|address| {
                     let account = ledger.look(*address, Account::clone);
-                    account.map_or(Ok(()), |account| put(batch, source, ledger, (*address, &account)))
+                    let days = new.days.get(address).map_or(&[][..], Vec::as_slice);
+                    account.map_or(Ok(()), |account| put(batch, source, ledger, (*address, &account, days)))
                 })
             })?;
         }
@@ -162,12 +171,17 @@ impl History {
     }
 
     /// Keeps all of a run, as one: nothing of it or all.
-    pub(super) fn keep_all(&self, ledger: &Ledger, findings: &[&Finding]) -> anyhow::Result<()> {
+    pub(super) fn keep_all(
+        &self,
+        ledger: &Ledger,
+        findings: &[&Finding],
+        days: impl Fn(IpAddr, &Account) -> Vec<DayJudged>,
+    ) -> anyhow::Result<()> {
         let kept = self.write(|batch, source| {
             let mut done = Ok(());
             ledger.for_each(|address, account| {
                 if done.is_ok() {
-                    done = put(batch, source, ledger, (address, account));
+                    done = put(batch, source, ledger, (address, account, &days(address, account)));
                 }
             });
             done?;
@@ -208,10 +222,11 @@ fn put(
     batch: &Batch<'_>,
     source: i64,
     ledger: &Ledger,
-    (address, account): (IpAddr, &Account),
+    (address, account, days): (IpAddr, &Account, &[DayJudged]),
 ) -> Result<(), StateError> {
     if account.tells() && ledger.joins().of_inner(address).is_none() {
         batch.account(source, address, account)?;
+        batch.days(source, address, days)?;
     }
     Ok(())
 }

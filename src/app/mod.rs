@@ -4,6 +4,7 @@
 //! usage or configuration; 3 done and `--fail-on` was met. A closed pipe is not an error.
 
 mod analyze;
+mod baseline;
 mod config;
 mod evaluate;
 mod explain;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
         Command::Geo(args) => geo::run(&args),
         Command::Intel(args) => intel::run(&args),
         Command::Completions { shell } => {

@@ -6,8 +6,9 @@ use super::outlet::{Current, Notes, Records, Sessions};
 use crate::base::{Identity, IdentityKind, Located, Timestamp};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
-    Account, Case, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits, Site, Stop, Suppressed, Verdict, alone,
-    expected_ms, false_discovery_rates, judge, judge_all,
+    Account, Baseline, Case, DayJudged, DayMeasured, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits,
+    Measured, Question, Site, Stop, Suppressed, Verdict, alone, expected_ms, false_discovery_rates, judge, judge_all,
+    ln_strength,
 };
 use crate::intel::{AllowList, AllowUse, Homes, Place, Places, Pseudonyms, Roll, inspect, read_roll};
 use crate::pipeline::Totals;
@@ -45,6 +46,8 @@ pub(super) struct Bench {
     /// What they said, as hashes.
     pub(super) said: HashSet<u64>,
     pub(super) site: Site,
+    /// What the site's honest endpoints are like.
+    baseline: Option<Arc<Baseline>>,
     /// What earlier runs saw.
     pub(super) history: Option<Arc<History>>,
 }
@@ -113,7 +116,9 @@ impl Judged {
     fn rate(&mut self) {
         let mut raised: Vec<&mut Finding> =
             self.told.iter_mut().map(|(finding, _)| finding).filter(|finding| finding.verdict.is_finding()).collect();
-        let strengths: Vec<f64> = raised.iter().map(|finding| finding.ln_bayes).collect();
+        let over_days = |finding: &&mut Finding| finding.over_days.map(|over| over.e_value);
+        let strengths: Vec<f64> =
+            raised.iter().map(|finding| ln_strength(finding.ln_bayes, over_days(finding))).collect();
         for (finding, rate) in raised.iter_mut().zip(false_discovery_rates(&strengths, self.endpoints)) {
             // Three digits are more than it is worth.
             finding.false_discovery_rate = Some((rate * 1e3).ceil() / 1e3);
@@ -148,7 +153,9 @@ impl Bench {
         let notes = Notes { tools: Arc::new(tools), allow: Arc::new(allow), pseudonyms: pseudonyms.clone() };
         let known = Current::new(Known { places, homes: Arc::new(homes) });
         let notes = Arc::new(Current::new(notes));
-        Ok(Self { known, notes, pseudonyms, attribution, rolls, said: HashSet::new(), site, history: None })
+        let baseline = super::baseline::open(config)?.map(Arc::new);
+        let said = HashSet::new();
+        Ok(Self { known, notes, pseudonyms, attribution, rolls, said, site, baseline, history: None })
     }
 
     /// An empty ledger that knows what the user's files say of who is where.
@@ -217,7 +224,8 @@ impl Bench {
         let users = people.iter().filter(|who| who.kind == IdentityKind::User);
         let towns = self.known.get().homes.towns(users.map(|who| who.name.as_str()));
         let new = Case::new(account, place.as_ref(), &self.site);
-        f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, ..new })
+        let baseline = self.baseline.as_deref();
+        f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, baseline, ..new })
     }
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
@@ -235,9 +243,39 @@ impl Bench {
                 Some(joined) => vec![self.left_to(joined.outer, address, case.account, told)],
                 None => judge_all(address, &case, &self.site, told),
             };
+            let own = Case { inner, ..Case::new(account, case.place, &self.site) };
+            self.note_days(&mut findings, address, &own);
             findings.iter_mut().for_each(|finding| self.note(finding, case.people));
             (findings, case.place.cloned())
         })
+    }
+
+    /// Says what the days of an endpoint say together: those of this run and those that earlier runs kept.
+    fn note_days(&self, findings: &mut [Finding], address: IpAddr, own: &Case<'_>) {
+        let Some(baseline) = &self.baseline else { return };
+        let mut days = self.history.as_ref().map_or_else(Vec::new, |history| history.days(address, own.account));
+        days.extend(baseline.days_of(own));
+        let over = baseline.over_days(&days);
+        for finding in findings.iter_mut().filter(|finding| finding.question == Question::Connection) {
+            finding.over_days = over;
+        }
+    }
+
+    /// The days of an endpoint as this run saw it, compared with the baseline if there is one.
+    fn days_of(&self, ledger: &Ledger, address: IpAddr, account: &Account, inner: &[Inner]) -> Vec<DayJudged> {
+        let place = self.place_of(ledger, address, account);
+        let case = Case { inner, ..Case::new(account, place.as_ref(), &self.site) };
+        let bare = |measured| DayJudged { measured, ..DayJudged::default() };
+        match &self.baseline {
+            Some(baseline) => baseline.days_of(&case),
+            None => DayMeasured::all_of(&case).into_iter().map(bare).collect(),
+        }
+    }
+
+    /// The same of an endpoint that goes on.
+    pub(super) fn days_by_now(&self, ledger: &Ledger, address: IpAddr) -> Vec<DayJudged> {
+        let account = ledger.look(address, Account::clone);
+        account.map_or_else(Vec::new, |account| self.days_of(ledger, address, &account, &ledger.inner_of(address)))
     }
 
     /// An account with what earlier runs saw of the endpoint. An address inside a tunnel is another's every day: of it
@@ -401,6 +439,8 @@ impl Run<'_> {
             let account = longer.as_ref().map_or(account, |longer| &longer.account);
             let record = EndpointRecord::of(account, finding, place, name, expected);
             let record = if longer.is_some() { record.with_history(account) } else { record };
+            let case = Case { inner: &inner, ..Case::new(account, place, &self.bench.site) };
+            let record = record.with_measured(&Measured::of(&case), case.is_distant());
             let record = record.with_identities(&finding.identities).with_tunnels(self.ledger.claims());
             record.with_joins(&inner, outer.as_ref()).under(self.bench.pseudonyms.as_ref())
         });
@@ -411,7 +451,9 @@ impl Run<'_> {
     fn keep(&self, told: &[(Finding, Option<Place>)]) -> anyhow::Result<()> {
         let Some(history) = self.bench.history.as_ref().filter(|_| self.whole) else { return Ok(()) };
         let findings: Vec<&Finding> = told.iter().map(|(finding, _)| finding).collect();
-        history.keep_all(self.ledger, &findings)
+        history.keep_all(self.ledger, &findings, |address, account| {
+            self.bench.days_of(self.ledger, address, account, &self.ledger.inner_of(address))
+        })
     }
 
     /// Sessions in order of their start; the server's name, known only now, is added to each.

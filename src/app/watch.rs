@@ -203,6 +203,9 @@ impl Keeper {
     fn ended(&mut self, writing: JoinHandle<Result<(), Unkept>>) {
         if let Ok(Err(left)) = writing.join() {
             self.unkept.endpoints.extend(left.endpoints);
+            for (address, days) in left.days {
+                self.unkept.days.entry(address).or_insert(days);
+            }
             self.unkept.findings.splice(0..0, left.findings);
             let over = self.unkept.findings.len().saturating_sub(UNKEPT);
             self.unkept.findings.drain(..over);
@@ -263,6 +266,10 @@ impl Teller<'_> {
         changed.extend(outside);
         for address in changed {
             let Some((findings, place)) = self.bench.judge(self.ledger, address, true) else { continue };
+            if self.bench.history.is_some() {
+                let days = self.bench.days_by_now(self.ledger, address);
+                self.keeper.unkept.days.insert(address, days);
+            }
             for finding in &findings {
                 let said = (finding.verdict, finding.hypothesis, finding.severity);
                 let known = self.told.get(&(address, finding.question));

@@ -111,6 +111,12 @@ pub const KEYS: &[Key] = &[
         "\"farmlight.state\"",
         "The file in which runs keep what they saw, to judge on weeks.",
     ),
+    unset(
+        "baseline",
+        Shape::File,
+        "\"site.baseline\"",
+        "What the site's honest endpoints are like, as `farmlight baseline learn` wrote it.",
+    ),
     unset("filter", Shape::Filter, "\"tcp port 443\"", "Only packets that match."),
     set("workers", Shape::Whole(1, 64), "1", "Worker threads."),
     set("max-flows", Shape::Whole(1, i64::MAX), "2000000", "Flows held at once, over all workers."),

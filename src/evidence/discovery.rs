@@ -5,6 +5,15 @@
 //! discovery rate control with e-values", 2022), which holds whatever the findings have to do with each other: a Bayes
 //! factor against the innocent answers is an e-value as far as those are modelled right. Does not: hide a finding.
 
+use super::likelihood::ln_sum;
+
+/// The log of the mean of two e-values, which is one whatever they have to do with each other: of a finding's Bayes
+/// factor and of what its days say together. They look at the same packets, so they are not multiplied.
+#[must_use]
+pub fn ln_strength(ln_bayes: f64, over_days: Option<f64>) -> f64 {
+    over_days.map_or(ln_bayes, |e| ln_sum([ln_bayes, e.ln()].into_iter()) - 2f64.ln())
+}
+
 /// The rates, in the order of `ln_bayes` (natural logarithms), for findings among `judged` endpoints; at most 1.
 #[must_use]
 pub fn false_discovery_rates(ln_bayes: &[f64], judged: u64) -> Vec<f64> {
@@ -41,6 +50,15 @@ mod tests {
         // A weaker one that makes the list longer can only help the others.
         assert!(close(&false_discovery_rates(&[ln(150.0), ln(140.0)], 100), &[100.0 / 280.0, 100.0 / 280.0]));
         assert!(false_discovery_rates(&[], 5).is_empty());
+    }
+
+    /// What days say takes the place of half of the Bayes factor: neither counts twice.
+    #[test]
+    fn days_and_bayes_factor_are_averaged() {
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(close(ln_strength(3.0, None), 3.0));
+        assert!(close(ln_strength(100f64.ln(), Some(300.0)), 200f64.ln()));
+        assert!(close(ln_strength(-900.0, Some(300.0)), 150f64.ln()));
     }
 
     /// Among honest endpoints only, whose Bayes factors are e-values, a list at rate a is not empty more often than a.

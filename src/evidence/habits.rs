@@ -8,6 +8,7 @@
 //! Medians live on a grid, distributions on it are tables made once: judging an endpoint is then a few thousand
 //! multiplications, cheap enough for a site with a million endpoints.
 
+use super::baseline::Learned;
 use super::likelihood::{ln_mix, ln_sum, ln_two_sided, ln_uniform};
 
 /// The medians tried, in ms: from -50 to 1,600 in steps of 5.
@@ -65,12 +66,14 @@ impl Behind {
 
 /// Groups of delays, with the likelihood of each median worked out.
 #[derive(Debug)]
-pub(super) struct Habits {
+pub(super) struct Habits<'a> {
     /// For each group: its kind of answer, the log of its greatest likelihood, and the likelihoods relative to it.
     groups: Vec<(Answer, f64, Vec<f64>)>,
+    /// What was learned of honest endpoints' medians, for each group.
+    learned: Vec<Option<&'a Learned>>,
 }
 
-impl Habits {
+impl<'l> Habits<'l> {
     /// From groups of delays; `scatter` is how far delays stray through queues alone, in ms.
     pub(super) fn new<'a>(groups: impl Iterator<Item = (Answer, &'a [f64])>, scatter: f64) -> Self {
         let group = |(answer, delays): (Answer, &[f64])| {
@@ -78,7 +81,33 @@ impl Habits {
             let most = ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             (answer, most, ln.iter().map(|l| (l - most).exp()).collect())
         };
-        Self { groups: groups.map(group).collect() }
+        Self { groups: groups.map(group).collect(), learned: Vec::new() }
+    }
+
+    /// The same beside what was learned of such groups, in their order.
+    pub(super) fn against(self, learned: Vec<Option<&'l Learned>>) -> Self {
+        Self { learned, ..self }
+    }
+
+    /// Log likelihood when each group is one of an honest endpoint: its median comes from what was learned of such
+    /// groups, mixed with what is shipped.
+    pub(super) fn ln_usual(&self, shipped: &Medians) -> f64 {
+        let without = self.ln_independent(shipped);
+        let Some(most) = self.learned.iter().flatten().max_by_key(|learned| learned.spread.endpoints()) else {
+            return without;
+        };
+        let learned = self.learned.iter().copied().chain(std::iter::repeat(None));
+        let of_group = |((answer, ln_most, likelihoods), learned): (&(Answer, f64, Vec<f64>), Option<&Learned>)| {
+            let mean = |medians: &Medians| likelihoods.iter().zip(medians.of(*answer)).map(|(l, p)| l * p).sum::<f64>();
+            let shipped = mean(shipped);
+            let mixed = learned.map_or(shipped, |learned| {
+                let weight = learned.weight();
+                weight * mean(learned.medians()) + (1.0 - weight) * shipped
+            });
+            ln_most + mixed.max(f64::MIN_POSITIVE).ln()
+        };
+        let with: f64 = self.groups.iter().zip(learned).map(of_group).sum();
+        without + most.within(with - without)
     }
 
     /// Log likelihood when each group's median comes from the same distribution, independently.

@@ -8,8 +8,8 @@ use super::ledger::is_path;
 use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
 use super::{
-    Account, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Range, Severity,
-    Verdict, signed,
+    Account, Baseline, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Range,
+    Severity, Verdict, signed,
 };
 use crate::base::{Identity, Layer};
 use crate::fingerprint::Rung;
@@ -49,6 +49,8 @@ pub struct Case<'a> {
     pub journey: Option<&'a Journey>,
     /// What is known of the traffic inside its tunnel, by address.
     pub inner: &'a [Inner],
+    /// What was learned of the site's honest endpoints.
+    pub baseline: Option<&'a Baseline>,
     /// Names of rules that are not asked (for measuring what each is worth).
     pub without: &'a [&'a str],
 }
@@ -65,7 +67,18 @@ impl<'a> Case<'a> {
         let from = taps.into_iter().filter_map(|tap| Expected::of(place?, tap));
         let expected = from.min_by(|a, b| a.total_ms().total_cmp(&b.total_ms()));
         let towns = Towns::default();
-        Self { account, place, expected, people: &[], at_once: None, towns, journey: None, inner: &[], without: &[] }
+        Self {
+            account,
+            place,
+            expected,
+            people: &[],
+            at_once: None,
+            towns,
+            journey: None,
+            inner: &[],
+            baseline: None,
+            without: &[],
+        }
     }
 
     /// What its sessions tell beside their round trips, those inside its tunnel included.
@@ -278,6 +291,7 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
         llr,
         ln_bayes,
         false_discovery_rate: None,
+        over_days: None,
         innocent: Innocent {
             hypothesis: innocent,
             llr: -llr,

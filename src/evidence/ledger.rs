@@ -143,6 +143,17 @@ impl Gap {
     pub fn ms(&self) -> f64 {
         (f64::from(self.upper_us) - f64::from(self.tcp_us)) / 1e3
     }
+
+    /// 5th percentile of the upper round trips less 5th percentile of TCP's, in ms: think time and queues fall away.
+    #[must_use]
+    pub fn between<'a>(gaps: impl Iterator<Item = &'a Self> + Clone) -> Option<f64> {
+        let p05 = |pick: fn(&Self) -> u32| {
+            let mut sorted: Vec<u32> = gaps.clone().map(pick).collect();
+            sorted.sort_unstable();
+            sorted.get(sorted.len().div_ceil(20).saturating_sub(1)).copied().map(|us| f64::from(us) / 1e3)
+        };
+        Some(p05(|g| g.upper_us)? - p05(|g| g.tcp_us)?)
+    }
 }
 
 /// What is known of one endpoint.
@@ -699,7 +710,13 @@ fn program(attributes: &[(Key, String)]) -> u64 {
     FINGERPRINTS
         .iter()
         .find_map(|key| attributes.iter().find(|(k, _)| k == key))
-        .map_or(0, |(_, value)| fixed_hash(value))
+        .map_or(0, |(_, value)| program_hash(value))
+}
+
+/// A hash of a program's fingerprint, the same in every run.
+#[must_use]
+pub fn program_hash(fingerprint: &String) -> u64 {
+    fixed_hash(fingerprint)
 }
 
 /// A hash that is the same in every run: it decides what a report holds.

@@ -5,6 +5,7 @@
 //! Every number here names its source: a section of the project's science note (`docs/evidence.md` tells it), a paper,
 //! or a calibration run.
 
+mod baseline;
 mod claims;
 mod covariation;
 mod discovery;
@@ -25,13 +26,17 @@ mod tunnels;
 mod verdict;
 mod worked;
 
+pub use baseline::{
+    Baseline, BaselineError, DayJudged, DayMeasured, LEAST_ENDPOINTS, Learner, Line, Measured,
+    Origin as BaselineOrigin, OverDays, ProgramMeasured, Signal, Spread, Staying, TooFew, program_group,
+};
 pub use claims::{ClaimLimits, Claims, Leg, StayOf};
-pub use discovery::false_discovery_rates;
+pub use discovery::{false_discovery_rates, ln_strength};
 pub use facts::{Facts, Program, Reach, ToolUse, Tunnel};
 pub use hypothesis::{Hypothesis, Question};
 pub use journey::{Journey, Stop};
 pub use judge::{Case, Site, alone, expected_ms, judge, judge_all};
-pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits};
+pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits, program_hash};
 pub use policy::Policy;
 pub use ranges::{Range, Ranges};
 pub use tunnels::{Joined, Joins};

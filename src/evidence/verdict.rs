@@ -1,7 +1,7 @@
 //! What is said of an endpoint, and on what grounds.
 
 use super::rules::Family;
-use super::{Hypothesis, Question};
+use super::{Hypothesis, OverDays, Question};
 use crate::base::{Identity, Timestamp};
 use crate::intel::Distance;
 use std::net::IpAddr;
@@ -166,6 +166,8 @@ pub struct Finding {
     /// The rate of false discoveries among this finding and all stronger ones of the run, because so many endpoints were
     /// looked at; known at the end of a run only.
     pub false_discovery_rate: Option<f64>,
+    /// What its days say together, against what was learned of the site's honest endpoints.
+    pub over_days: Option<OverDays>,
     /// The best innocent story.
     pub innocent: Innocent,
     /// Round trip between home and operator as far as it can be read off, in ms; less where loops pass it twice, a few

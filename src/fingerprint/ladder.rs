@@ -7,6 +7,7 @@
 
 use super::steps::{Step, WindowMin, steps};
 use crate::base::{Layer, RttKind, RttPart, RttSample, Timestamp, WideDigest, Window};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Windows kept of a rung: a day of 5 minutes. When there are more, two neighbours become one, again and again.
@@ -200,6 +201,21 @@ impl Rung {
     /// The beginning of each window, and the shortest round trip in it, in microseconds.
     pub fn minima(&self) -> impl Iterator<Item = (Timestamp, u32)> + '_ {
         self.windows.iter().map(|window| (Window(window.window.0 << self.halvings).start(), window.min_us))
+    }
+
+    /// By day (UTC, counted from 1970): round trips, and the shortest in microseconds. Windows that became longer than
+    /// a day count for the day on which they begin.
+    #[must_use]
+    pub fn days(&self) -> BTreeMap<i64, (u64, u32)> {
+        const DAY: i64 = 86_400_000_000_000;
+        let mut days = BTreeMap::new();
+        for window in &self.windows {
+            let day = Window(window.window.0 << self.halvings).start().nanos().div_euclid(DAY);
+            let (n, least) = days.entry(day).or_insert((0, u32::MAX));
+            *n += u64::from(window.n);
+            *least = window.min_us.min(*least);
+        }
+        days
     }
 
     /// From the first sample to the last.

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 UTC with nanoseconds, durations milliseconds, distances kilometres.
 
 mod finding;
+mod measured;
 mod path;
 mod summary;
 
@@ -10,13 +11,14 @@ pub use finding::FindingRecord;
 pub use summary::{AllowRecord, ErrorRecord, FramesRecord, InputRecord, RecognisedRecord, SummaryRecord, Verdicts};
 
 use crate::base::{Ends, Fault, Identity, TcpTally, Timestamp};
-use crate::evidence::{Account, Claims, Finding, Inner, Joined, Leg, StayOf};
+use crate::evidence::{Account, Claims, Finding, Inner, Joined, Leg, Measured, StayOf};
 use crate::fingerprint::{Role, Stack, Step};
 use crate::flow::{End, Peer};
 use crate::intel::{AllowEntry, Kind, Place, Pseudonyms, Tools};
 use crate::protocol::names_somebody;
 use crate::session::{RttSummary, Session};
 use crate::wire::Wrapper;
+use measured::{DayRecord, ProgramRecord};
 use path::PathRecord;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Serialize;
@@ -310,6 +312,13 @@ pub struct EndpointRecord {
     path: PathRecord,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryRecord>,
+    /// Its place is too far from the tap for its excess to be like that of others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    distant: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    days: Vec<DayRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    programs: Vec<ProgramRecord>,
     verdict: &'static str,
     score: f64,
 }
@@ -459,6 +468,9 @@ impl EndpointRecord {
             ladder: rungs(account, None, expected_ms),
             path: PathRecord::of(&account.path),
             history: None,
+            distant: false,
+            days: Vec::new(),
+            programs: Vec::new(),
             verdict: finding.verdict.name(),
             score: milli(finding.score),
         }
@@ -486,6 +498,15 @@ impl EndpointRecord {
     pub fn with_history(mut self, account: &Account) -> Self {
         let days = account.facts.days().max(1);
         self.history = Some(HistoryRecord { days, since: account.first_seen.map(rfc3339) });
+        self
+    }
+
+    /// The same, with what a baseline is learned from.
+    #[must_use]
+    pub fn with_measured(mut self, measured: &Measured, distant: bool) -> Self {
+        self.distant = distant;
+        self.days = measured.days.iter().map(DayRecord::of).collect();
+        self.programs = measured.programs.iter().map(ProgramRecord::of).collect();
         self
     }
 

@@ -11,7 +11,7 @@ mod row;
 mod schema;
 
 use crate::base::{Identity, Timestamp};
-use crate::evidence::{Account, Finding, StayOf};
+use crate::evidence::{Account, DayJudged, DayMeasured, Finding, StayOf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,8 @@ pub struct Past {
     pub rows: usize,
     /// Who was said to be there, and whether the name is a pseudonym.
     pub people: Vec<(Identity, bool)>,
+    /// Its days, as they were compared with a baseline then.
+    pub days: Vec<DayJudged>,
 }
 
 /// Days, UTC, counted from 1970.
@@ -159,6 +161,7 @@ impl Store {
                 past.people.push((Identity { kind, name: found.get(1)? }, found.get(2)?));
             }
         }
+        past.days = days_of(&connection, &key, days, without)?;
         Ok(Some(past))
     }
 
@@ -217,9 +220,12 @@ impl Batch<'_> {
     /// It can't be written.
     pub fn forget(&self, source: i64, days: i64) -> Result<(), StateError> {
         self.0.execute("DELETE FROM source WHERE written < unixepoch() - ?1 * 86400", [days])?;
-        let old = "DELETE FROM account WHERE source = ?1
-                   AND day < (SELECT max(day) FROM account WHERE source = ?1) - ?2";
-        self.0.execute(old, [source, days])?;
+        for table in ["day", "account"] {
+            let old = format!(
+                "DELETE FROM {table} WHERE source = ?1 AND day < (SELECT max(day) FROM account WHERE source = ?1) - ?2"
+            );
+            self.0.execute(&old, [source, days])?;
+        }
         Ok(())
     }
 
@@ -233,6 +239,24 @@ impl Batch<'_> {
             "INSERT OR REPLACE INTO account (endpoint, source, day, format, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         put.execute(params![row::address(endpoint), source, day_of(last), row::FORMAT, row::write(account)?])?;
+        Ok(())
+    }
+
+    /// Puts down an endpoint's days, in the place of those that the source had.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn days(&self, source: i64, endpoint: IpAddr, days: &[DayJudged]) -> Result<(), StateError> {
+        let key = row::address(endpoint);
+        let mut put = self.0.prepare_cached(
+            "INSERT OR REPLACE INTO day (endpoint, source, day, excess_n, excess_ms, excess_p, gap_n, gap_ms, gap_p)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for DayJudged { measured: DayMeasured { day, excess, gap }, excess_p, gap_p } in days {
+            let n = |measured: &Option<(u64, f64)>| measured.map(|(n, _)| i64::try_from(n).unwrap_or(i64::MAX));
+            let ms = |measured: &Option<(u64, f64)>| measured.map(|(_, ms)| ms);
+            put.execute(params![key, source, day, n(excess), ms(excess), excess_p, n(gap), ms(gap), gap_p])?;
+        }
         Ok(())
     }
 
@@ -290,6 +314,33 @@ impl Batch<'_> {
         ])?;
         Ok(())
     }
+}
+
+/// The days of an endpoint that other sources than those left out know of.
+fn days_of(
+    connection: &Connection,
+    key: &[u8],
+    (from, to): (i64, i64),
+    without: &[i64],
+) -> Result<Vec<DayJudged>, StateError> {
+    let mut rows = connection.prepare_cached(
+        "SELECT source, day, excess_n, excess_ms, excess_p, gap_n, gap_ms, gap_p FROM day
+         WHERE endpoint = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day, source",
+    )?;
+    let mut rows = rows.query(params![key, from, to])?;
+    let mut days = Vec::new();
+    while let Some(found) = rows.next()? {
+        if without.contains(&found.get(0)?) {
+            continue;
+        }
+        let measured = |n: Option<i64>, ms: Option<f64>| Some((u64::try_from(n?).unwrap_or(0), ms?));
+        let (excess, gap) = (measured(found.get(2)?, found.get(3)?), measured(found.get(5)?, found.get(6)?));
+        let measured = DayMeasured { day: found.get(1)?, excess, gap };
+        // A row of a damaged store is not a chance.
+        let p = |p: Option<f64>| p.filter(|p| *p > 0.0 && *p <= 1.0);
+        days.push(DayJudged { measured, excess_p: p(found.get(4)?), gap_p: p(found.get(7)?) });
+    }
+    Ok(days)
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {

@@ -33,6 +33,12 @@ pub(super) const STEPS: &[&str] = &[
                            since INTEGER, until INTEGER, PRIMARY KEY (id, source)) STRICT;
      CREATE INDEX finding_source ON finding (source);
      CREATE INDEX finding_endpoint ON finding (endpoint);",
+    // 3: days of an endpoint, and how far out they were when they were compared with a baseline.
+    "CREATE TABLE day (endpoint BLOB NOT NULL, source INTEGER NOT NULL REFERENCES source ON DELETE CASCADE,
+                       day INTEGER NOT NULL, excess_n INTEGER, excess_ms REAL, excess_p REAL,
+                       gap_n INTEGER, gap_ms REAL, gap_p REAL,
+                       PRIMARY KEY (endpoint, source, day)) STRICT, WITHOUT ROWID;
+     CREATE INDEX day_source ON day (source, day);",
 ];
 
 /// The form after all steps.

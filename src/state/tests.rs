@@ -111,7 +111,35 @@ fn a_store_of_the_first_form_is_brought_up_to_date() {
     assert_eq!(told(&store, (0, 1_000), &[]), Some((1, 1, Duration::from_millis(30))));
     let form: i64 = lock(&store.writer).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(form, schema::version());
-    assert_eq!(lock(&store.writer).query_row("SELECT count(*) FROM stay", [], |row| row.get(0)), Ok(0));
+    for table in ["stay", "day"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(lock(&store.writer).query_row(&count, [], |row| row.get(0)), Ok(0), "{table}");
+    }
+}
+
+#[test]
+fn days_are_kept_as_they_were_judged_and_go_with_their_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("state")).unwrap();
+    let (first, second) = (keep(&store, &[1], 100, 30), keep(&store, &[2], 101, 30));
+    let day = |day: i64, excess: f64, p: Option<f64>| DayJudged {
+        measured: DayMeasured { day, excess: Some((5, excess)), gap: None },
+        excess_p: p,
+        gap_p: None,
+    };
+    let put = |source: i64, days: &[DayJudged]| store.write(|batch| batch.days(source, HOME, days)).unwrap();
+    put(first, &[day(99, 80.0, Some(0.01)), day(100, 90.0, None)]);
+    put(second, &[day(101, 85.0, Some(0.02))]);
+    put(second, &[day(101, 84.0, Some(0.03))]);
+    let kept = |days: (i64, i64), without: &[i64]| {
+        store.past(HOME, days, without).unwrap().map(|past| past.days).unwrap_or_default()
+    };
+    let all = [day(99, 80.0, Some(0.01)), day(100, 90.0, None), day(101, 84.0, Some(0.03))];
+    assert_eq!(kept((0, 1_000), &[]), all);
+    assert_eq!(kept((100, 1_000), &[]), all[1..]);
+    assert_eq!(kept((0, 1_000), &[first]), all[2..]);
+    store.write(|batch| batch.drop_sources(&[first])).unwrap();
+    assert_eq!(kept((0, 1_000), &[]), all[2..]);
 }
 
 #[test]

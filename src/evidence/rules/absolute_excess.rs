@@ -6,6 +6,7 @@
 
 use super::{Family, Observation, Rule, over};
 use crate::base::Layer;
+use crate::evidence::baseline::told;
 use crate::evidence::likelihood::{ln_exponential, ln_gamma2, ln_hidden_leg, ln_mix, ln_normal, ln_sum, ln_uniform};
 use crate::evidence::{Case, Hypothesis, Question};
 use crate::fingerprint::Rung;
@@ -56,7 +57,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value: seen.excess,
         unit: "ms",
         n: rung.samples.n(),
-        ln_likelihood: seen.ln_likelihoods(ended),
+        ln_likelihood: seen.ln_learned(case, ended, seen.ln_likelihoods(ended)),
         hidden_leg_ms: Some((Hypothesis::HomeExit, seen.excess)),
     })
 }
@@ -65,7 +66,7 @@ fn look<'a>(case: &Case<'a>) -> Option<(Layer, &'a Rung, Seen)> {
     let expected = case.expected?;
     // A tunnel that is set up once gives one round trip; the traffic inside it takes the same way, and more often.
     let (layer, rung) = case.path_rungs().find(|(_, rung)| rung.samples.n() >= LEAST_SAMPLES)?;
-    Some((layer, rung, Seen::of(rung, expected.total_ms(), expected.distance_ms)?))
+    Some((layer, rung, Seen::of(rung, expected.total_ms() + case.base_ms(), expected.distance_ms)?))
 }
 
 fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
@@ -85,12 +86,17 @@ fn tell(case: &Case<'_>, _: &Observation) -> (String, Vec<String>) {
     } else {
         "less than"
     };
+    let base = match case.base_ms() {
+        base if base.abs() < 0.5 => String::new(),
+        base => format!(", {base:+.0} as is usual here"),
+    };
     let text = format!(
-        "Its quickest of {n} {} round trips takes {rtt:.0} ms, {relation} its place allows ({:.0} ms, give or take \
-         {:.0}); half of them are within {spread:.0} ms of it.",
+        "Its quickest of {n} {} round trips takes {rtt:.0} ms, {relation} its place allows ({:.0} ms{base}, give or take \
+         {:.0}); half of them are within {spread:.0} ms of it.{}",
         layer.name(),
         rtt - excess,
         seen.sigma(),
+        told(case.learned_excess(), excess + case.base_ms(), "far above"),
     );
     (text, cites)
 }
@@ -144,28 +150,59 @@ impl Seen {
     }
 
     fn ln_likelihood(&self, hypothesis: Hypothesis, honest: f64) -> f64 {
+        let floor = |x| self.ln_density(hypothesis, x);
         match hypothesis {
-            Hypothesis::PrivacyRelay => {
-                self.ln_floor(&self.quiet, |x| ln_mix(&[(0.4, self.ln_honest(x)), (0.6, ln_exponential(x, DETOUR))]))
-            }
-            Hypothesis::HomeExit | Hypothesis::CommercialVpn => self.ln_floor(&self.quiet, ln_hidden_leg),
             Hypothesis::Bufferbloat => self.ln_full_queue(),
-            // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
-            Hypothesis::GeoSatellite => {
-                let offset = self.rtt - self.excess - self.distance;
-                self.ln_floor(&self.restless, |x| ln_normal(x + offset, 560.0, 60.0))
+            Hypothesis::GeoSatellite | Hypothesis::LeoSatellite | Hypothesis::Mobile => {
+                self.ln_floor(&self.restless, floor)
             }
-            Hypothesis::LeoSatellite => self.ln_floor(&self.restless, |x| ln_normal(x, 30.0, 20.0)),
-            Hypothesis::Mobile => self.ln_floor(&self.restless, |x| {
-                ln_mix(&[(0.98, ln_normal(x, 25.0, 25.0)), (0.02, ln_exponential(x, 50.0))])
-            }),
-            Hypothesis::Misplaced => self.ln_floor(&self.quiet, |x| ln_uniform(x, -100.0, 400.0)),
-            // TCP ends near the tap: whatever is below the expectation.
-            Hypothesis::Accelerator => {
-                self.ln_floor(&self.quiet, |x| ln_mix(&[(0.5, self.ln_honest(x)), (0.5, ln_uniform(x, -150.0, 0.0))]))
-            }
+            Hypothesis::PrivacyRelay
+            | Hypothesis::HomeExit
+            | Hypothesis::CommercialVpn
+            | Hypothesis::Misplaced
+            | Hypothesis::Accelerator => self.ln_floor(&self.quiet, floor),
             _ => honest,
         }
+    }
+
+    /// Log density of the floor's excess.
+    fn ln_density(&self, hypothesis: Hypothesis, x: f64) -> f64 {
+        match hypothesis {
+            Hypothesis::PrivacyRelay => ln_mix(&[(0.4, self.ln_honest(x)), (0.6, ln_exponential(x, DETOUR))]),
+            Hypothesis::HomeExit | Hypothesis::CommercialVpn => ln_hidden_leg(x),
+            // The shortest of a queue's draws.
+            Hypothesis::Bufferbloat => ln_mix(&[(0.5, ln_gamma2(x + 15.0, 60.0)), (0.5, ln_gamma2(x + 15.0, 150.0))]),
+            // Twice up and down at 35,786 km is 477 ms, gateway and scheduler make it about 560.
+            Hypothesis::GeoSatellite => ln_normal(x + self.rtt - self.excess - self.distance, 560.0, 60.0),
+            Hypothesis::LeoSatellite => ln_normal(x, 30.0, 20.0),
+            Hypothesis::Mobile => ln_mix(&[(0.98, ln_normal(x, 25.0, 25.0)), (0.02, ln_exponential(x, 50.0))]),
+            Hypothesis::Misplaced => ln_uniform(x, -100.0, 400.0),
+            // TCP ends near the tap: whatever is below the expectation.
+            Hypothesis::Accelerator => ln_mix(&[(0.5, self.ln_honest(x)), (0.5, ln_uniform(x, -150.0, 0.0))]),
+            _ => self.ln_honest(x),
+        }
+    }
+
+    /// The same beside what was learned of honest lines like this one. They are of all innocent sorts together, so all
+    /// innocent answers become likelier or less by the same; so does a proxy whose home ends what was measured.
+    fn ln_learned(
+        &self,
+        case: &Case<'_>,
+        ended: bool,
+        mut ln: [f64; Hypothesis::ALL.len()],
+    ) -> [f64; Hypothesis::ALL.len()] {
+        let Some((_, learned)) = case.learned_excess() else { return ln };
+        let innocent = |h: &Hypothesis| !h.is_malicious() && h.question() == Question::Connection;
+        let weighed = Hypothesis::ALL.into_iter().filter(innocent).map(|h| {
+            let prior = h.prior(case.kind(), case.is_distant());
+            prior.ln() + self.ln_density(h, self.excess)
+        });
+        let correction = learned.correction(self.excess + case.base_ms(), ln_sum(weighed));
+        for (h, ln) in Hypothesis::ALL.iter().zip(&mut ln) {
+            let ends_at_home = innocent(h) || ended && *h == Hypothesis::HomeProxy;
+            *ln += if ends_at_home { correction } else { 0.0 };
+        }
+        ln
     }
 
     /// A path with a floor and queues that come and go: the floor's density, times that of every sample above it.

@@ -9,9 +9,10 @@
 
 use super::{Family, Observation, Rule, over};
 use crate::base::Layer;
+use crate::evidence::baseline::told;
 use crate::evidence::habits::{Answer, Behind, Habits, Medians};
 use crate::evidence::likelihood::{IMPOSSIBLE, ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
-use crate::evidence::{Case, Gap, Hypothesis, Question};
+use crate::evidence::{Case, Gap, Hypothesis, Question, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -43,14 +44,17 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     let (least, median) = (tcp.samples.min()?, tcp.samples.quantile(0.5)?);
     let scatter = ((median.as_secs_f64() - least.as_secs_f64()) * 1e3).clamp(8.0, 150.0);
     let mut groups: BTreeMap<(bool, u64), Vec<f64>> = BTreeMap::new();
+    let mut programs: BTreeMap<(bool, u64), Option<u64>> = BTreeMap::new();
     for gap in &account.gaps {
         groups.entry((gap.unthinking, gap.habit)).or_default().push(gap.ms());
+        programs.insert((gap.unthinking, gap.habit), Some(gap.program).filter(|_| !gap.unthinking));
     }
     let answers = groups
         .iter()
         .map(|((unthinking, _), delays)| (if *unthinking { Answer::Unthinking } else { Answer::Thought }, &delays[..]));
-    let habits = Habits::new(answers, scatter);
-    let value = gap_of_ladder(&account.gaps)?;
+    let learned = case.learned_habits(Signal::Gap, programs.into_values());
+    let habits = Habits::new(answers, scatter).against(learned);
+    let value = Gap::between(account.gaps.iter())?;
     Some(Observation {
         value,
         unit: "ms",
@@ -58,16 +62,6 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         ln_likelihood: over(Question::Connection, |h| ln_likelihood(&habits, h)),
         hidden_leg_ms: Some((Hypothesis::HomeProxy, value)),
     })
-}
-
-/// 5th percentile of the upper round trips less 5th percentile of TCP's, in ms: think time and queues fall away.
-fn gap_of_ladder(gaps: &BTreeSet<Gap>) -> Option<f64> {
-    let p05 = |pick: fn(&Gap) -> u32| {
-        let mut sorted: Vec<u32> = gaps.iter().map(pick).collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len().div_ceil(20).saturating_sub(1)).copied().map(|us| f64::from(us) / 1e3)
-    };
-    Some(p05(|g| g.upper_us)? - p05(|g| g.tcp_us)?)
 }
 
 fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
@@ -84,7 +78,8 @@ fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
             break;
         }
     }
-    (text(gaps, seen.value, seen.n), cites)
+    let learned = told(case.learned_gap(), seen.value, "late");
+    (text(gaps, seen.value, seen.n) + &learned, cites)
 }
 
 fn text(gaps: &BTreeSet<Gap>, value: f64, n: u64) -> String {
@@ -156,16 +151,16 @@ fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
     match hypothesis {
         Hypothesis::HomeProxy => habits.ln_common(&expect.relayed),
         Hypothesis::GeoSatellite => {
-            ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, habits.ln_independent(&expect.thought))])
+            ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, habits.ln_usual(&expect.thought))])
         }
         Hypothesis::Accelerator => habits.ln_common(&expect.accelerated),
         // A relay that ends TCP, near its user.
         Hypothesis::PrivacyRelay => {
-            ln_mix(&[(0.5, habits.ln_common(&expect.nearby)), (0.5, habits.ln_independent(&expect.thought))])
+            ln_mix(&[(0.5, habits.ln_common(&expect.nearby)), (0.5, habits.ln_usual(&expect.thought))])
         }
         Hypothesis::SlowClient => habits.ln_independent(&expect.slow),
         Hypothesis::Bufferbloat => habits.ln_independent(&expect.queued),
-        _ => habits.ln_independent(&expect.thought),
+        _ => habits.ln_usual(&expect.thought),
     }
 }
 

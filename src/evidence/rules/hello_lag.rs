@@ -9,7 +9,7 @@
 use super::{Family, Observation, Rule, over};
 use crate::evidence::habits::{Answer, Behind, Habits, Medians};
 use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_two_sided, ln_uniform};
-use crate::evidence::{Case, Hypothesis, Lag, Question};
+use crate::evidence::{Case, Hypothesis, Lag, Question, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -38,7 +38,9 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
     for lag in lags {
         groups.entry(lag.program).or_default().push(f64::from(lag.us) / 1e3);
     }
-    let habits = Habits::new(groups.values().map(|group| (Answer::Thought, &group[..])), 8.0);
+    let learned = case.learned_habits(Signal::Lag, groups.keys().copied().map(Some));
+    let answers = groups.values().map(|group| (Answer::Thought, &group[..]));
+    let habits = Habits::new(answers, 8.0).against(learned);
     let value = shortest(lags)?;
     let n = u64::try_from(lags.len()).unwrap_or(u64::MAX);
     Some(Observation {
@@ -90,7 +92,7 @@ static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
 
 fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
     let expect = &*EXPECTATIONS;
-    let unprompted = habits.ln_independent(&expect.unprompted);
+    let unprompted = habits.ln_usual(&expect.unprompted);
     match hypothesis {
         Hypothesis::HomeProxy => ln_mix(&[(0.6, habits.ln_common(&expect.told)), (0.4, unprompted)]),
         Hypothesis::SlowClient => ln_mix(&[(0.5, unprompted), (0.5, habits.ln_independent(&expect.slow))]),

@@ -22,6 +22,10 @@ pub struct FindingRecord<'a> {
     llr: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     false_discovery_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e_value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<u32>,
     innocent: InnocentRecord<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_leg_ms: Option<f64>,
@@ -102,6 +106,8 @@ impl<'a> FindingRecord<'a> {
             score: milli(finding.score),
             llr: milli(finding.llr),
             false_discovery_rate: finding.false_discovery_rate,
+            e_value: finding.over_days.map(|over| milli(over.e_value)),
+            days: finding.over_days.map(|over| over.days),
             innocent: InnocentRecord {
                 hypothesis: finding.innocent.hypothesis.name(),
                 llr: milli(finding.innocent.llr),
