@@ -128,6 +128,8 @@ struct Dhcp {
     /// The request for an address that waits for its acknowledgement.
     waiting: Option<Lease>,
     confirmed: bool,
+    /// A message that was none has been told of.
+    malformed: bool,
     messages: u8,
 }
 
@@ -135,8 +137,10 @@ impl Analyzer for Dhcp {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         let (at, dir) = (pdu.at, pdu.dir);
         let Some(message) = Message::read(pdu.bytes) else {
-            events.violation(at, dir, "dhcp.malformed-message");
-            return;
+            if !std::mem::replace(&mut self.malformed, true) {
+                events.violation(at, dir, "dhcp.malformed-message");
+            }
+            return self.count(at, dir, events);
         };
         tell(at, dir, &message, events);
         self.claim(at, dir, &message, events);
@@ -146,15 +150,21 @@ impl Analyzer for Dhcp {
             self.confirmed = true;
             events.confirmed(at, dir);
         }
+        self.count(at, dir, events);
+    }
+
+    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
+        self.wait_no_longer(events);
+    }
+}
+
+impl Dhcp {
+    fn count(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
         self.messages += 1;
         if self.messages >= MESSAGES {
             self.wait_no_longer(events);
             events.settled(at, dir);
         }
-    }
-
-    fn on_close(&mut self, _at: Timestamp, events: &mut Events) {
-        self.wait_no_longer(events);
     }
 }
 
@@ -402,6 +412,16 @@ mod tests {
         // TFTP, DNS and a port scan.
         assert_eq!(probe(b"\0\x01pxelinux.0\0octet\0"), Probe::NoMatch);
         assert_eq!(probe(&[1; 300]), Probe::NoMatch);
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn what_is_no_message_is_told_once_and_ends_it() {
+        let junk: Vec<testkit::Turn<'_>> = vec![(Orig, b"junk"); 2 * usize::from(MESSAGES)];
+        let events = testkit::datagrams(&DHCP, &junk);
+        let faults = events.iter().filter(|event| matches!(event.kind, EventKind::Violation(_))).count();
+        assert_eq!(faults, 1);
+        assert_eq!(events.get(1).map(|event| &event.kind), Some(&EventKind::Settled));
     }
 
     proptest! {

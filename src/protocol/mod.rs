@@ -372,6 +372,10 @@ pub static SIGNALLERS: &[(&str, Link)] = &[
     ("blikvm", Link::SignalsHere("webrtc")),
 ];
 
+/// Protocols whose messages travel in those of a WebSocket, one in each, where a stream would need frames of its own:
+/// they are read there as datagrams.
+pub static IN_MESSAGES: &[&str] = &["rustdesk"];
+
 /// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
 pub static FROM_THE_START: &[&str] = &["obfuscated"];
 

@@ -3,8 +3,8 @@
 //!
 //! Reads: the protobuf messages in clear: all of the rendezvous over UDP, the first frames of each TCP connection up to
 //! the key exchange, and in unencrypted sessions the login. Emits: ids, the other end's address, relay, version, and
-//! the links between rendezvous, both legs of a relay, and direct connection. Does not: decrypt, read WebSocket
-//! (21118, 21119) or the UDP transport of direct sessions (KCP).
+//! the links between rendezvous, both legs of a relay, and direct connection. In a WebSocket (21118, 21119) each message
+//! is one of these without its frame. Does not: decrypt, or read the UDP transport of direct sessions (KCP).
 //!
 //! Round trips: `register` (RegisterPeer to its response, the server's), `signed-id` (SignedId to PublicKey) and
 //! `public-key` (PublicKey to the first encrypted frame). The last two are closed by the two peers, so through a relay
@@ -408,6 +408,11 @@ impl Analyzer for RustDesk {
         }
         if pdu.carrier != Carrier::Datagram {
             self.on_stream(pdu, events);
+        } else if let Some(asker) = self.sealed_by {
+            if pdu.dir != asker {
+                events.answer(pdu.at, pdu.dir, Layer::RustDesk, PUBLIC_KEY);
+                self.settle(pdu.at, pdu.dir, events);
+            }
         } else if let Some(message) = Message::read(pdu.bytes) {
             self.on_datagram(pdu.at, pdu.dir, &message, events);
         }
@@ -529,7 +534,19 @@ impl RustDesk {
 
     /// The rendezvous over UDP: registrations for hours, and now and then a session.
     fn on_datagram(&mut self, at: Timestamp, dir: Direction, message: &Message<'_>, events: &mut Events) {
+        let asks_relay = message.number == m::REQUEST_RELAY && message.bytes(4).is_empty() && dir == Direction::Orig;
         match message.number {
+            // What over UDP nobody says: the peers' greeting, and a relay asked for at the relay.
+            m::SIGNED_ID | m::PUBLIC_KEY | m::KEY_EXCHANGE | m::PUNCH_HOLE_REQUEST | m::PUNCH_HOLE_RESPONSE
+                if self.frames < FRAMES =>
+            {
+                self.frames += 1;
+                self.on_message((at, at), dir, message, events);
+            }
+            _ if asks_relay && self.frames < FRAMES => {
+                self.frames += 1;
+                self.on_message((at, at), dir, message, events);
+            }
             m::REGISTER_PEER | m::REGISTER_PK => {
                 self.role(at, dir, "rendezvous", events);
                 if self.loops < LOOPS {
@@ -556,6 +573,9 @@ impl RustDesk {
                 self.sessions += 1;
                 self.role(at, dir, "rendezvous", events);
                 self.on_session(at, dir, message, events);
+                if self.frames > 0 && dir == Direction::Resp {
+                    self.confirm(at, dir, events);
+                }
             }
             _ => {}
         }

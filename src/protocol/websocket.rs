@@ -1,7 +1,8 @@
 //! WebSocket: what an HTTP connection has become, and which remote-desktop, shell, VPN or proxy protocol is in it.
 //!
 //! Reads: the frames behind the accepted upgrade, handed over by HTTP. Emits: what the cargo's own reader tells, and
-//! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH); the link to a call
+//! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH; RustDesk puts one
+//! of its messages in each); the link to a call
 //! that is set up in JSON (Janus, `PiKVM`, `JetKVM`). Does not: read compressed messages, look into what is none of
 //! these, or time anything.
 //!
@@ -10,7 +11,9 @@
 use crate::base::{Direction, Ends, Piece, Timestamp};
 use crate::protocol::codec::ice::{fragment_in, link_of};
 use crate::protocol::codec::websocket::{Frames, Kind, Part};
-use crate::protocol::{Analyzer, Carrier, Category, EventKind, Events, Opening, Pdu, Probe, Protocol, REGISTRY, named};
+use crate::protocol::{
+    Analyzer, Carrier, Category, EventKind, Events, IN_MESSAGES, Opening, Pdu, Probe, Protocol, REGISTRY, named,
+};
 
 /// The registry's entry. HTTP hands over to it; nothing else shows that a stream is one.
 pub(crate) static WEBSOCKET: Protocol = Protocol {
@@ -40,6 +43,10 @@ struct WebSocket {
     cargo: Cargo,
     /// An unfinished text message of each end.
     text: Ends<Vec<u8>>,
+    /// The client's first binary message, until it is whole or too long to be a message protocol's.
+    first: Option<Vec<u8>>,
+    /// As a stream the cargo is nobody's.
+    no_stream: bool,
     /// ICE's user fragment that each end has named in JSON.
     fragments: Ends<Option<Vec<u8>>>,
     /// Messages of JSON.
@@ -64,6 +71,10 @@ struct Unknown {
 struct Known {
     protocol: &'static Protocol,
     reader: Box<dyn Analyzer>,
+    /// How it reads: as a stream, or message by message.
+    carrier: Carrier,
+    /// An unfinished message of each end.
+    message: Ends<Vec<u8>>,
     inner: Events,
     /// The session has been given the cargo's name.
     told: bool,
@@ -75,6 +86,8 @@ impl Default for WebSocket {
             frames: Ends::default(),
             cargo: Cargo::Unknown(Unknown::default()),
             text: Ends::default(),
+            first: Some(Vec::new()),
+            no_stream: false,
             fragments: Ends::default(),
             json: 0,
             done: false,
@@ -117,7 +130,7 @@ impl WebSocket {
         match part.kind {
             Kind::Control => {}
             _ if part.compressed => self.settle(at, dir, events),
-            Kind::Binary => self.on_cargo(at, dir, &part.bytes, events),
+            Kind::Binary => self.on_binary(at, dir, &part, events),
             Kind::Text => {
                 let text = self.text.of_mut(dir);
                 text.extend(part.bytes);
@@ -157,6 +170,42 @@ impl WebSocket {
         }
     }
 
+    /// The client's first message may be one of a protocol that puts its messages in these; otherwise it is a stream.
+    fn on_binary(&mut self, at: Timestamp, dir: Direction, part: &Part, events: &mut Events) {
+        if let Some(first) = self.first.as_mut().filter(|_| dir == Direction::Orig) {
+            first.extend(&part.bytes);
+            let too_long = first.len() > PROBE_LIMIT;
+            if too_long || part.ends {
+                let message = self.first.take().unwrap_or_default();
+                let unknown = matches!(self.cargo, Cargo::Unknown(_)) && !too_long;
+                if let Some(protocol) = in_messages(&message).filter(|_| unknown) {
+                    self.cargo = Cargo::Known(Known::new(protocol, Carrier::Datagram));
+                    return self.on_cargo(at, dir, &message, events);
+                }
+            }
+        }
+        if let Cargo::Known(known) = &mut self.cargo
+            && known.carrier == Carrier::Datagram
+        {
+            let message = known.message.of_mut(dir);
+            message.extend(&part.bytes);
+            if message.len() > TEXT_LIMIT {
+                self.settle(at, dir, events);
+            } else if part.ends {
+                let message = std::mem::take(message);
+                self.on_cargo(at, dir, &message, events);
+            }
+            return;
+        }
+        if !self.no_stream {
+            self.on_cargo(at, dir, &part.bytes, events);
+        }
+        // A message that has begun may yet be somebody's.
+        if self.no_stream && self.first.as_ref().is_none_or(Vec::is_empty) {
+            self.settle(at, dir, events);
+        }
+    }
+
     fn on_cargo(&mut self, at: Timestamp, dir: Direction, bytes: &[u8], events: &mut Events) {
         match &mut self.cargo {
             Cargo::Known(known) => {
@@ -166,15 +215,10 @@ impl WebSocket {
             }
             Cargo::Unknown(unknown) => match unknown.look(at, dir, bytes) {
                 Look::Open => {}
-                Look::Nobodys => self.settle(at, dir, events),
+                Look::Nobodys => self.no_stream = true,
                 Look::Is(protocol) => {
                     let pieces = std::mem::take(&mut unknown.order);
-                    self.cargo = Cargo::Known(Known {
-                        protocol,
-                        reader: (protocol.analyzer)(),
-                        inner: Events::default(),
-                        told: false,
-                    });
+                    self.cargo = Cargo::Known(Known::new(protocol, Carrier::Stream));
                     for Piece { at, dir, bytes } in pieces {
                         if !self.done {
                             self.on_cargo(at, dir, &bytes, events);
@@ -227,6 +271,15 @@ impl Unknown {
     }
 }
 
+/// The protocol whose message this is.
+fn in_messages(message: &[u8]) -> Option<&'static Protocol> {
+    let sent = Ends { orig: message, resp: &[][..] };
+    let (carrier, newest) = (Carrier::Datagram, Direction::Orig);
+    let opening = Opening { carrier, sent, before: &[], newest, ports: Ends::default() };
+    let mut entries = IN_MESSAGES.iter().filter_map(|name| named(name));
+    entries.find(|protocol| (protocol.probe)(&opening) == Probe::Match)
+}
+
 /// The web in a WebSocket is of no interest.
 fn may_be_cargo(protocol: &Protocol) -> bool {
     let kind = match protocol.category {
@@ -237,9 +290,14 @@ fn may_be_cargo(protocol: &Protocol) -> bool {
 }
 
 impl Known {
+    fn new(protocol: &'static Protocol, carrier: Carrier) -> Self {
+        let reader = (protocol.analyzer)();
+        Self { protocol, reader, carrier, message: Ends::default(), inner: Events::default(), told: false }
+    }
+
     /// Gives the reader its bytes; `false` if there is nothing more to be learned.
     fn read(&mut self, at: Timestamp, dir: Direction, bytes: &[u8], events: &mut Events) -> bool {
-        self.reader.on_pdu(&Pdu { at, dir, bytes, carrier: Carrier::Stream, missing: 0 }, &mut self.inner);
+        self.reader.on_pdu(&Pdu { at, dir, bytes, carrier: self.carrier, missing: 0 }, &mut self.inner);
         self.tell(at, dir, events)
     }
 
@@ -404,6 +462,34 @@ mod tests {
         }
     }
 
+    /// `RustDesk` at its relay: a session's name, then the peers' greeting, each a message without a frame.
+    fn relay() -> Vec<(Direction, Vec<u8>)> {
+        let ask = b"\x92\x01\x26\x12\x24123e4567-e89b-12d3-a456-426614174000";
+        let key = [&[0x22, 0x54, 0x0a, 0x20][..], &[1; 32], &[0x12, 0x30], &[2; 48]].concat();
+        let id = [&[0x0a, 9][..], b"123456789", &[0x12, 32], &[7; 32]].concat();
+        let signed = [&[9; 64][..], &id].concat();
+        let len = u8::try_from(signed.len()).unwrap();
+        let offer = [&[0x1a, len + 2, 0x0a, len][..], &signed].concat();
+        let said: [Turn<'_>; 4] = [(Orig, ask), (Resp, &offer), (Orig, &key), (Resp, &[0xee; 90])];
+        said.iter().map(|(dir, bytes)| (*dir, frame(*dir, 0x82, bytes))).collect()
+    }
+
+    #[test]
+    fn messages_without_frames_of_their_own_are_read_one_by_one() {
+        let events = run(&relay(), 4_096);
+        assert_eq!(becomes(&events), Some("rustdesk"));
+        assert_eq!(testkit::said(&events, "rustdesk.role"), Some("relay"));
+        assert!(events.iter().any(|event| event.kind == EventKind::Confirmed));
+        assert_eq!(testkit::loops(&events).len(), 2);
+        // The same behind something else, or cut short, is a WebSocket.
+        let other = (Orig, frame(Orig, 0x82, b"\x08\x01\x12\x03abc"));
+        let short = (Orig, frame(Orig, 0x82, b"\x92\x01\x26\x12\x24123e4567"));
+        for first in [other, short] {
+            let turns = [&[first][..], &relay()].concat();
+            assert_eq!(becomes(&run(&turns, 4_096)), None);
+        }
+    }
+
     #[test]
     fn a_version_line_alone_is_told_at_the_end() {
         let one = run(&[(Resp, frame(Resp, 0x82, b"RFB 003.008\n"))], 4_096);
@@ -434,6 +520,7 @@ mod tests {
         fn any_cut_gives_the_same_events(piece in 1usize..40) {
             prop_assert_eq!(run(&vnc(), piece), run(&vnc(), usize::MAX));
             prop_assert_eq!(run(&signalling(), piece), run(&signalling(), usize::MAX));
+            prop_assert_eq!(run(&relay(), piece), run(&relay(), usize::MAX));
         }
 
         #[test]

@@ -81,6 +81,28 @@ fn a_rustdesk_session_through_a_relay_is_timed_end_to_end() {
 }
 
 #[test]
+fn a_rustdesk_call_over_a_websocket_on_any_port() {
+    let ask = b"GET / HTTP/1.1\r\nHost: 192.0.2.9:21118\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let accept = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let request = blob(8, &[blob(1, b"123456789"), blob(3, b"k"), vec![0x20, 0], blob(6, b"1.4.2")].concat());
+    let answer = blob(
+        19,
+        &[blob(1, &caller()), blob(2, b"123e4567-e89b-12d3-a456-426614174000"), blob(3, b"192.0.2.44")].concat(),
+    );
+    let masked = [&[0x82, 0x80 | u8::try_from(request.len()).unwrap(), 0, 0, 0, 0][..], &request].concat();
+    let plain = [&[0x82, u8::try_from(answer.len()).unwrap()][..], &answer].concat();
+    for port in [21_118, 443, 8_080] {
+        let sessions = tcp(port, &[(Client, ask), (Server, accept), (Client, &masked), (Server, &plain)]);
+        assert_eq!(named(&sessions), ("rustdesk", "confirmed"));
+        assert_eq!(sessions[0].carrier, Some("websocket"));
+        assert_eq!(attribute(&sessions, "rustdesk.target"), Some("123456789"));
+        assert_eq!(attribute(&sessions, "rustdesk.relay_server"), Some("192.0.2.44"));
+    }
+}
+
+#[test]
 fn a_rustdesk_request_over_tcp() {
     let request = [blob(1, b"123456789"), vec![0x10, 1], blob(3, &[b'k'; 44]), blob(6, b"1.4.2")].concat();
     let request = frame(&blob(8, &request));
