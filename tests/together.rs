@@ -39,7 +39,9 @@ fn analyzed(parts: &[(&str, Options)], workers: usize) -> (Analysis, Vec<IpAddr>
     let sites = SITES.iter().map(|(_, networks, at)| (networks.parse().unwrap(), at.parse().unwrap()));
     let premises = Premises::from(own).with_sites(sites.collect(), site().location);
     let endpoints = outcome.truth.endpoints.iter().map(|truth| truth.endpoint_ip).collect();
-    (analyze_within(&mut Memory::new(frames.collect()), workers, premises), endpoints)
+    let analysis = analyze_within(&mut Memory::new(frames.collect()), workers, premises);
+    analysis.ledger.compare_endpoints();
+    (analysis, endpoints)
 }
 
 fn places() -> Places {
@@ -55,7 +57,11 @@ fn site() -> Site {
 /// The findings on an endpoint; `place` makes another of its place.
 fn judged(analysis: &Analysis, address: IpAddr, place: impl Fn(Place) -> Option<Place>) -> Vec<Finding> {
     let place = places().lookup(address).and_then(place);
-    let look = |account: &_| judge_all(address, &Case::new(account, place.as_ref(), &site()), &site(), true);
+    let peers = analysis.ledger.peers();
+    let look = |account: &_| {
+        let case = Case { ties: peers.of(address), ..Case::new(account, place.as_ref(), &site()) };
+        judge_all(address, &case, &site(), true)
+    };
     analysis.ledger.look(address, look).unwrap()
 }
 
@@ -152,4 +158,80 @@ fn several_sites_tell_a_relay_at_the_place_from_an_address_elsewhere() {
 fn one_site_is_no_matter() {
     let (analysis, endpoints) = analyzed(&[("home-exit", Options::default())], 1);
     assert!(said(&judged(&analysis, endpoints[0], Some), Question::Connection, "pseudorange").is_none());
+}
+
+/// Ten busy workers in as many cities, each behind a line that is often full; the first `sharing` of them behind one line.
+fn ten(sharing: usize, seed: u64) -> Vec<(&'static str, Options)> {
+    let cities = ["Omaha", "Dallas", "Denver", "Boise", "Atlanta", "Chicago", "Seattle", "Miami", "Phoenix", "Raleigh"];
+    let numbered = cities.into_iter().zip(0u8..);
+    let one = |(city, number): (&str, u8)| Options {
+        home: Some(city.to_owned()),
+        number: number + 1,
+        access: Some(Access::Bloated),
+        line: (usize::from(number) < sharing).then_some(1),
+        ..busy(seed * 100 + u64::from(number), 35)
+    };
+    numbered.map(|each| ("home-direct", one(each))).collect()
+}
+
+#[test]
+fn two_addresses_on_one_line_are_told_and_ten_lines_of_their_own_are_not() {
+    let (farm, endpoints) = analyzed(&ten(2, 1), 1);
+    let peers = farm.ledger.peers();
+    let told: Vec<IpAddr> = peers.iter().map(|(address, _)| address).collect();
+    assert_eq!(told.len(), 2, "{peers:?}");
+    for (own, other) in [(0, 1), (1, 0)] {
+        let findings = judged(&farm, endpoints[own], Some);
+        let seen = said(&findings, Question::Sharing, "shared-bottleneck").unwrap();
+        println!("{:+.1} {}", seen.llr, seen.text);
+        assert!(seen.llr > 2.0 && seen.text.contains(&endpoints[other].to_string()), "{}", seen.llr);
+        // A hint is no verdict, and stands behind what is one.
+        assert!(findings.iter().all(|finding| !finding.verdict.is_finding()));
+        assert_eq!(
+            (findings[0].question, findings.last().unwrap().question),
+            (Question::Connection, Question::Sharing)
+        );
+    }
+    assert_eq!(*analyzed(&ten(2, 1), 3).0.ledger.peers(), *peers, "workers");
+    let (honest, _) = analyzed(&ten(0, 2), 1);
+    assert_eq!(honest.ledger.peers().iter().count(), 0, "{:?}", honest.ledger.peers());
+}
+
+#[test]
+fn what_few_of_two_hundred_have_in_common_is_told_and_what_all_have_is_not() {
+    let cities = ["Omaha", "Dallas", "Denver", "Boise", "Atlanta", "Chicago", "Seattle", "Miami", "Phoenix", "Raleigh"];
+    let part = |number: usize| Options {
+        home: Some(cities[number % 10].to_owned()),
+        number: u8::try_from(number / 10 + 1).unwrap(),
+        seed: u64::try_from(number).unwrap() + 1,
+        sessions: Some(3),
+        duration: Some(Duration::from_secs(3 * 3_600)),
+        bystanders: Some(0),
+        ..Options::default()
+    };
+    // Two operators' tunnels leave the same segment size, as two workers' access lines may.
+    let odd = [33, 107];
+    let name = |number: usize| if odd.contains(&number) { "home-exit" } else { "home-direct" };
+    let (run, endpoints) = analyzed(&(0..210).map(|number| (name(number), part(number))).collect::<Vec<_>>(), 1);
+    for (number, address) in endpoints.iter().enumerate() {
+        let findings = judged(&run, *address, Some);
+        let seen = said(&findings, Question::Sharing, "shared-control");
+        assert!(seen.is_none(), "{number}: too little to be told alone");
+        let marks = run.ledger.peers().of(*address).and_then(|ties| ties.marks.clone());
+        assert_eq!(marks.is_some(), odd.contains(&number), "{number}: {marks:?}");
+        if let Some(marks) = marks {
+            println!("{address}: {marks:?}");
+            let place = places().lookup(*address);
+            let rule = RULES.iter().find(|rule| rule.name == "shared-control").unwrap();
+            let peers = run.ledger.peers();
+            let observe = |account: &_| {
+                let case = Case { ties: peers.of(*address), ..Case::new(account, place.as_ref(), &site()) };
+                let seen = (rule.observe)(&case).unwrap();
+                let of = |h| seen.ln_likelihood_of(h, rule.cap);
+                (of(Hypothesis::ManyLaptops) - of(Hypothesis::Household), (rule.tell)(&case, &seen).0)
+            };
+            let (says, text) = run.ledger.look(*address, observe).unwrap();
+            assert!((1.0..1.6).contains(&says) && text.contains("the segment size (2)"), "{says} {text}");
+        }
+    }
 }

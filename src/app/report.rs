@@ -223,9 +223,11 @@ impl Bench {
         let journey = self.fastest_journey(ledger, &people, address);
         let users = people.iter().filter(|who| who.kind == IdentityKind::User);
         let towns = self.known.get().homes.towns(users.map(|who| who.name.as_str()));
+        let peers = ledger.peers();
         let new = Case::new(account, place.as_ref(), &self.site);
         let baseline = self.baseline.as_deref();
-        f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, baseline, ..new })
+        let ties = peers.of(address);
+        f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, baseline, ties, ..new })
     }
 
     /// The judgement on an account. Adds who is said to be there, and the entry of the allow-list that covers a finding.
@@ -396,6 +398,7 @@ impl Run<'_> {
     /// Judges every endpoint and keeps the findings to tell of, in the order their endpoints were first seen.
     fn endpoints(&self) -> anyhow::Result<Judged> {
         self.ledger.join_tunnels();
+        self.ledger.compare_endpoints();
         let mut judged = Judged::default();
         if let Some(dir) = &self.config.out {
             let mut lines = JsonLines::new(create(dir, "endpoints.jsonl")?);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// Capture time between two looks at the endpoints that have news.
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
-/// Capture time between two times that tunnels are joined with what is inside; more if that takes long, so that it is
+/// Capture time between two times that tunnels are joined with what is inside and endpoints compared; more if that takes long, so that it is
 /// never more than a twentieth of the work.
 const JOIN_EVERY: Duration = Duration::from_secs(30);
 /// Capture time between two times that what is new is put into the store: so much is lost if the power is.
@@ -251,6 +251,7 @@ impl Teller<'_> {
         #[expect(clippy::disallowed_methods, reason = "measures the run itself")]
         let began = std::time::Instant::now();
         self.ledger.join_tunnels();
+        self.ledger.compare_endpoints();
         self.joined = (now, began.elapsed());
     }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 const PROGRAMS: usize = 16;
 const TUNNELS: usize = 64;
 const REACHES: usize = 32;
+const VENDORS: usize = 4;
 /// Hours kept: five weeks; the latest stay.
 const HOURS: usize = 24 * 35;
 /// Flows that are cited of a tool.
@@ -43,6 +44,8 @@ pub struct Facts {
     pub reaches: BTreeSet<Reach>,
     /// Systems that its programs say they run on, each with a flow that says so.
     pub systems: BTreeSet<(Family, CitedFlow)>,
+    /// Hashes of what its IKE says of the vendors of its own end, ascending; the least stay.
+    pub vendors: Vec<u64>,
     /// Packets by hour since 1970, ascending.
     pub hours: Vec<(i64, u64)>,
 }
@@ -139,6 +142,8 @@ impl Facts {
         let flow = CitedFlow::of(&session.tuple);
         self.on_program(session, program, flow);
         self.on_hours(session);
+        let said = session.attributes.iter().filter(|(key, _)| *key == "ike.initiator_vendors");
+        said.for_each(|(_, vendors)| self.on_vendors(fixed_hash(vendors)));
         if let Some(system) = system_said(session) {
             self.on_system(system, flow);
         }
@@ -183,6 +188,13 @@ impl Facts {
             None => {}
         }
         self.systems.insert((system, flow));
+    }
+
+    fn on_vendors(&mut self, vendors: u64) {
+        if let Err(place) = self.vendors.binary_search(&vendors) {
+            self.vendors.insert(place, vendors);
+            self.vendors.truncate(VENDORS);
+        }
     }
 
     fn on_hours(&mut self, session: &Session) {
@@ -250,7 +262,8 @@ impl Facts {
 
     /// Takes in what another has: the same as if its sessions had all been told to this one.
     pub fn merge(&mut self, other: Self) {
-        let Self { programs, tools, tunnels, reaches, systems, hours } = other;
+        let Self { programs, tools, tunnels, reaches, systems, vendors, hours } = other;
+        vendors.into_iter().for_each(|vendors| self.on_vendors(vendors));
         systems.into_iter().for_each(|(system, flow)| self.on_system(system, flow));
         for (hash, program) in programs {
             if let Some(known) = entry(&mut self.programs, hash, || Program { n: 0, ..program }) {

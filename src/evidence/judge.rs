@@ -9,7 +9,7 @@ use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
 use super::{
     Account, Baseline, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Range,
-    Severity, Verdict, signed,
+    Severity, Ties, Verdict, signed,
 };
 use crate::base::{Identity, Layer};
 use crate::fingerprint::Rung;
@@ -29,6 +29,9 @@ pub struct Site {
     /// What the site decides for itself.
     pub policy: Policy,
 }
+
+/// From which log likelihood ratio on evidence is worth a word: 7 to 1.
+const SAYS_SOMETHING: f64 = 2.0;
 
 /// One endpoint as the rules see it.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,8 @@ pub struct Case<'a> {
     pub inner: &'a [Inner],
     /// What was learned of the site's honest endpoints.
     pub baseline: Option<&'a Baseline>,
+    /// What it has in common with other endpoints of the run.
+    pub ties: Option<&'a Ties>,
     /// Names of rules that are not asked (for measuring what each is worth).
     pub without: &'a [&'a str],
 }
@@ -77,6 +82,7 @@ impl<'a> Case<'a> {
             journey: None,
             inner: &[],
             baseline: None,
+            ties: None,
             without: &[],
         }
     }
@@ -184,6 +190,12 @@ impl<'a> Weighing<'a> {
         self.seen.iter().any(|s| !s.rule.weak)
     }
 
+    /// Whether what can't decide alone says enough for a malicious hypothesis to be told.
+    fn hints(&self) -> bool {
+        let said = self.said(self.best(true).0, self.best(false).0);
+        said.iter().map(|(_, llr)| llr).sum::<f64>() >= SAYS_SOMETHING
+    }
+
     /// What each observation says for one hypothesis against another, the loudest for it first.
     fn said(&self, suspect: Hypothesis, innocent: Hypothesis) -> Vec<(&'a Seen, f64)> {
         let pairs = self.seen.iter().zip(&self.weights);
@@ -218,25 +230,27 @@ pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> 
     let rules = RULES.iter().filter(|rule| !case.without.contains(&rule.name));
     let look = |rule: &'static Rule| (rule.observe)(case).map(|observation| Seen { rule, observation });
     let seen: Vec<Seen> = rules.copied().filter_map(look).collect();
-    let mut findings: Vec<Finding> = Question::ALL
+    let mut answers: Vec<(Finding, bool)> = Question::ALL
         .into_iter()
         .filter_map(|question| {
             let weighing = Weighing::of(case, &seen, question);
-            let asked = question == Question::Connection || weighing.is_measured();
-            asked.then(|| finding(endpoint, case, site, &weighing, told))
+            let decides = question == Question::Connection || weighing.is_measured();
+            (decides || weighing.hints()).then(|| (finding(endpoint, case, site, &weighing, told), decides))
         })
         .collect();
-    // What is raised first, the surest first; then what can't be told, because clear means that nothing is open.
-    let rank = |finding: &Finding| match finding.verdict {
+    // What is raised first, the surest first; then what can't be told, because clear means that nothing is open; a hint
+    // that can't decide is told, but is no verdict.
+    let rank = |(finding, decides): &(Finding, bool)| match finding.verdict {
         verdict if verdict.is_finding() => 0,
+        _ if !decides => 3,
         Verdict::Insufficient => 1,
         _ => 2,
     };
-    findings.sort_by(|a, b| {
-        let surer = if a.verdict.is_finding() { b.score.total_cmp(&a.score) } else { Ordering::Equal };
+    answers.sort_by(|a, b| {
+        let surer = if a.0.verdict.is_finding() { b.0.score.total_cmp(&a.0.score) } else { Ordering::Equal };
         rank(a).cmp(&rank(b)).then(surer)
     });
-    findings
+    answers.into_iter().map(|(finding, _)| finding).collect()
 }
 
 /// What each rule would say alone, against nothing but the plainest innocent answer to its question: a home as it says,
@@ -326,7 +340,6 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
 /// Evidence that an honest endpoint shows more often than the site has time for is never more than low: by Markov's
 /// inequality a Bayes factor of 1 / b or more comes up by chance at most in a share b of them.
 fn severity(score: f64, ln_bayes: f64, said: &[(&Seen, f64)], policy: &Policy) -> Severity {
-    const SAYS_SOMETHING: f64 = 2.0;
     let mut families: Vec<Family> =
         said.iter().filter(|(_, llr)| *llr >= SAYS_SOMETHING).map(|(s, _)| s.rule.family).collect();
     families.sort_unstable();

@@ -5,8 +5,9 @@
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
 use super::facts::keep_least;
+use super::peers::{Gathering, Weight};
 use super::tunnels::{Tunnels, by_claims};
-use super::{ClaimLimits, Claims, Facts, Joined, Joins, Ranges};
+use super::{ClaimLimits, Claims, Facts, Joined, Joins, Peers, Ranges};
 use crate::base::{Beat, Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
 use crate::fingerprint::{Ladder, Path, Pulse};
 use crate::flow::{FiveTuple, Flow};
@@ -231,6 +232,7 @@ pub struct Ledger {
     hidden: DashMap<IpAddr, Box<Account>, foldhash::fast::RandomState>,
     tunnels: Tunnels,
     joins: RwLock<Arc<Joins>>,
+    peers: RwLock<Arc<Peers>>,
     premises: Premises,
     limits: LedgerLimits,
     turned_away: AtomicU64,
@@ -248,6 +250,7 @@ impl Ledger {
             hidden: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             tunnels: Tunnels::new(),
             joins: RwLock::default(),
+            peers: RwLock::default(),
             premises: premises.into(),
             limits,
             turned_away: AtomicU64::new(0),
@@ -408,6 +411,27 @@ impl Ledger {
     #[must_use]
     pub fn joins(&self) -> Arc<Joins> {
         Arc::clone(&self.joins.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds out what endpoints have in common with each other.
+    pub fn compare_endpoints(&self) {
+        let joins = self.joins();
+        // What is inside a tunnel is its outer endpoint's.
+        let outside = self.accounts.iter().filter(|entry| joins.of_inner(*entry.key()).is_none());
+        let weights: Vec<(IpAddr, Weight)> = outside.map(|entry| (*entry.key(), Weight::of(entry.value()))).collect();
+        let gathering = Gathering::of(&weights, |address, take| self.look(address, take).unwrap_or_default());
+        let people = |address: IpAddr| {
+            let seen = self.look(address, |account| account.first_seen.zip(account.last_seen)).flatten();
+            seen.map_or_else(Vec::new, |(from, to)| self.claims.between(address, from, to))
+        };
+        let found = gathering.compare(|one, other| people(one).iter().any(|who| people(other).contains(who)));
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
+    }
+
+    /// What [`Self::compare_endpoints`] found.
+    #[must_use]
+    pub fn peers(&self) -> Arc<Peers> {
+        Arc::clone(&self.peers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is known of the traffic inside the tunnel of an endpoint, by address.

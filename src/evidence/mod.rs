@@ -18,6 +18,7 @@ mod ledger;
 mod likelihood;
 #[cfg(test)]
 mod lookalikes;
+mod peers;
 mod policy;
 mod ranges;
 pub mod rules;
@@ -37,6 +38,7 @@ pub use hypothesis::{Hypothesis, Question};
 pub use journey::{Journey, Stop};
 pub use judge::{Case, Site, alone, expected_ms, judge, judge_all};
 pub use ledger::{Account, CitedFlow, Forgotten, Gap, Inner, Lag, Ledger, LedgerLimits, program_hash};
+pub use peers::{LineTie, Mark, Peers, SharedLine, SharedMarks, Ties};
 pub use policy::Policy;
 pub use ranges::{Range, Ranges};
 pub use tunnels::{Joined, Joins};

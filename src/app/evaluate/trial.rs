@@ -174,6 +174,7 @@ impl Setting {
         }
         drop(engine.finish());
         ledger.join_tunnels();
+        ledger.compare_endpoints();
         known.into_iter().map(|known| self.judged(ledger, known, &found)).collect()
     }
 

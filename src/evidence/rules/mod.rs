@@ -20,6 +20,8 @@ mod obfuscated_tunnel;
 mod pseudorange;
 mod remote_tool;
 mod rtt_bimodality;
+mod shared_bottleneck;
+mod shared_control;
 mod shift_hours;
 mod stack_mismatch;
 mod too_fast;
@@ -50,6 +52,8 @@ pub static RULES: &[&Rule] = &[
     &shift_hours::RULE,
     &crowded_address::RULE,
     &nat_hosts::RULE,
+    &shared_bottleneck::RULE,
+    &shared_control::RULE,
 ];
 
 /// What the measurements of several rules have in common (science note 6): within a family they are not independent.
