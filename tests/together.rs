@@ -169,7 +169,7 @@ fn ten(sharing: usize, seed: u64) -> Vec<(&'static str, Options)> {
         number: number + 1,
         access: Some(Access::Bloated),
         line: (usize::from(number) < sharing).then_some(1),
-        ..busy(seed * 100 + u64::from(number), 35)
+        ..busy(seed * 100 + u64::from(number), 45)
     };
     numbered.map(|each| ("home-direct", one(each))).collect()
 }
