@@ -46,6 +46,8 @@ pub(super) struct FindingView {
     pub(super) score: f64,
     pub(super) innocent: InnocentView,
     pub(super) hidden_leg_ms: Option<f64>,
+    pub(super) e_value: Option<f64>,
+    pub(super) days: Option<u32>,
     pub(super) operator_km: Option<KmView>,
     pub(super) evidence: Vec<EvidenceView>,
     pub(super) missing: Vec<String>,

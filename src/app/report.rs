@@ -194,7 +194,7 @@ impl Bench {
     /// What each rule would say of one endpoint alone: see [`alone`].
     pub(super) fn alone(&self, ledger: &Ledger, address: IpAddr) -> Vec<(&'static str, f64)> {
         let inner = ledger.inner_of(address);
-        let said = ledger.look(address, |account| self.on_case(ledger, address, account, &inner, |case| alone(case)));
+        let said = ledger.look(address, |account| self.on_case(ledger, address, account, &inner, alone));
         said.unwrap_or_default()
     }
 

@@ -165,4 +165,18 @@ mod tests {
         assert!(four > one + 5.0, "{one} {four}");
         assert!(gain(&[vec![3.0; 4], vec![2.0; 4]]) < -8.0);
     }
+
+    /// A program that is known to think for 90 ms is no longer odd when it does; others are judged as shipped.
+    #[test]
+    fn what_was_learned_of_a_program_is_usual() {
+        let honest = Medians::new(|m, _| ln_exponential(m, 8.0));
+        let slow = Learned::of((0..400).map(|n| 85.0 + f64::from(n % 11)));
+        let delays = [vec![90.0; 5], vec![91.0; 5]];
+        let habits = || Habits::new(delays.iter().map(|group| (Answer::Thought, &group[..])), 8.0);
+        let without = habits().ln_usual(&honest);
+        assert!((without - habits().ln_independent(&honest)).abs() < 1e-9);
+        let one = habits().against(vec![Some(&slow), None]).ln_usual(&honest);
+        let both = habits().against(vec![Some(&slow), Some(&slow)]).ln_usual(&honest);
+        assert!(one > without + 2.0 && both >= one && both <= without + 401f64.ln() + 1e-9, "{without} {one} {both}");
+    }
 }

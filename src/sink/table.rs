@@ -78,6 +78,9 @@ impl<W: Write> Table<W> {
         for (i, evidence) in finding.evidence.iter().enumerate() {
             self.labelled(if i == 0 { "why" } else { "" }, &why(evidence))?;
         }
+        if let Some(told) = finding.over_days.and_then(|over| over.told()) {
+            self.labelled("days", &told)?;
+        }
         self.labelled("innocent", &finding.innocent.text)?;
         for (i, missing) in finding.missing.iter().enumerate() {
             self.labelled(if i == 0 { "missing" } else { "" }, missing)?;

@@ -8,6 +8,7 @@ use super::chart::{Chart, Glyphs};
 use super::words::{closed_by, harmless, km, plural, ratio, sentence, size, story, strength};
 use crate::app::folder::{EvidenceView, FindingView};
 use crate::app::screen::Screen;
+use crate::evidence::OverDays;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -303,6 +304,10 @@ impl<W: Write> Page<W> {
         }
         for evidence in all {
             self.evidence(case, evidence)?;
+        }
+        let over = finding.e_value.zip(finding.days).map(|(e_value, days)| OverDays { e_value, days });
+        if let Some(told) = over.and_then(|over| over.told()) {
+            self.labelled("days", &told)?;
         }
         self.labelled("innocent", &format!("Best innocent story: {}", finding.innocent.text))?;
         for (i, missing) in finding.missing.iter().enumerate() {

@@ -44,6 +44,21 @@ pub struct OverDays {
     pub days: u32,
 }
 
+impl OverDays {
+    /// From so much on it is worth a sentence.
+    const WORTH_TELLING: f64 = 2.0;
+
+    /// As a sentence; nothing where they say nothing.
+    #[must_use]
+    pub fn told(&self) -> Option<String> {
+        let Self { e_value, days } = self;
+        let over = if *days == 1 { "On one day".to_owned() } else { format!("Over {days} days") };
+        (*e_value >= Self::WORTH_TELLING).then(|| {
+            format!("{over}: against this site's own lines, at most one honest endpoint in {e_value:.0} shows so much within five weeks.")
+        })
+    }
+}
+
 /// The p-value of a day.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DayP {

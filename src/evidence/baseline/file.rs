@@ -89,6 +89,9 @@ impl Baseline {
             return Err(BaselineError::Newer(head.schema));
         }
         let body = body.trim_ascii();
+        if head.schema != SCHEMA {
+            return Err(damaged("it has no version"));
+        }
         if hex(body) != head.sha256 {
             return Err(damaged("its digest is another"));
         }

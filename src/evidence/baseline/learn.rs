@@ -214,3 +214,104 @@ fn staying(baseline: &Baseline, endpoints: &[&Endpoint], pick: fn(&DayJudged) ->
     let all: Vec<Vec<f64>> = endpoints.iter().map(p).collect();
     Staying::of(all.iter().map(Vec::as_slice))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::DayJudged;
+
+    fn home(n: u8) -> IpAddr {
+        IpAddr::from([198, 51, 100, n])
+    }
+
+    /// A home with an excess on one day, and a program that thinks for so long.
+    fn line(n: u8, day: i64, excess: f64, gap: f64) -> Line {
+        let days = vec![DayMeasured { day, excess: Some((5, excess)), gap: Some((4, gap)) }];
+        let program = ProgramMeasured { gaps_ms: vec![gap], lag_ms: Some(1.0) };
+        let measured = Measured { days, programs: BTreeMap::from([(7, program)]) };
+        Line { endpoint: home(n), kind: Kind::Residential, asn: Some(64_500), distant: false, raised: false, measured }
+    }
+
+    fn learned(lines: impl Iterator<Item = Line>) -> Result<Baseline, TooFew> {
+        let mut learner = Learner::default();
+        learner.name(7, "t13d1516h2");
+        lines.for_each(|line| learner.add(line));
+        learner.finish(Origin::default())
+    }
+
+    #[test]
+    fn whoever_was_raised_anywhere_is_left_out_everywhere_and_fifty_are_needed() {
+        let all = || (1..=60).map(|n| line(n, 20_000, f64::from(n) / 10.0, 2.0));
+        let raised = |n| Line { raised: true, ..line(n, 20_001, 180.0, 2.0) };
+        for lines in [all().chain([raised(7)]).collect::<Vec<_>>(), std::iter::once(raised(7)).chain(all()).collect()] {
+            let baseline = learned(lines.into_iter()).unwrap();
+            let origin = baseline.origin();
+            assert_eq!((origin.endpoints, origin.days, origin.left_out), (59, 59, 1));
+            assert!(baseline.excess(Kind::Residential, None).unwrap().1.spread.greatest() < 7.0);
+        }
+        let few = learned(all().chain((1..=11).map(raised))).unwrap_err();
+        assert_eq!((few.endpoints, few.raised, few.honest), (60, 11, 49));
+        assert!(few.to_string().contains("needs 50"));
+    }
+
+    #[test]
+    fn a_day_counts_once_and_small_groups_are_none() {
+        let twice = (1..=60).flat_map(|n| [line(n, 20_000, 5.0, 2.0), line(n, 20_000, 3.0, 4.0)]);
+        let baseline = learned(twice.chain([line(1, 20_001, 3.0, 2.0)])).unwrap();
+        assert_eq!((baseline.origin().days, baseline.origin().to.as_str()), (61, "2024-10-05"));
+        let spread = &baseline.excess(Kind::Residential, Some(64_500)).unwrap().1.spread;
+        assert_eq!((spread.endpoints(), spread.values(), spread.values_from(4.0)), (60, 61, 0));
+        // Neither the network nor the program has enough for a group of its own, nor is the program named.
+        assert_eq!(baseline.groups(Signal::Excess).map(|(name, _)| name).collect::<Vec<_>>(), ["all", "residential"]);
+        assert!(baseline.groups(Signal::Gap).all(|(name, _)| name != program_group(7)));
+        assert!(!String::from_utf8(baseline.to_bytes().unwrap()).unwrap().contains("t13d1516h2"));
+        assert!(baseline.excess(Kind::Mobile, None).is_none());
+        assert!((baseline.base_ms(Kind::Mobile, None) - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_program_that_many_have_is_a_group_and_what_is_written_is_read() {
+        let homes = (0..=249).map(|n| line(n, 20_000 + i64::from(n % 3), -10.0 + f64::from(n % 5), 90.0));
+        let baseline = learned(homes).unwrap();
+        let learned = baseline.habit(Signal::Gap, 7, Kind::Residential).unwrap();
+        assert_eq!((learned.spread.endpoints(), baseline.program_name(&program_group(7))), (250, Some("t13d1516h2")));
+        let bytes = baseline.to_bytes().unwrap();
+        let again = Baseline::from_bytes(&bytes).unwrap();
+        assert_eq!(again.to_bytes().unwrap(), bytes);
+        // Any byte that is another makes another file of it, and none panics.
+        for at in (0..bytes.len()).step_by(7) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(Baseline::from_bytes(&damaged).is_err(), "byte {at}");
+        }
+    }
+
+    /// What is learned is said no louder than so many endpoints can say it, and never against who is nearer than usual.
+    #[test]
+    fn a_correction_is_bounded_by_the_endpoints_it_rests_on() {
+        let baseline = learned((0..=199).map(|n| line(n, 20_000, f64::from(n % 10), 2.0))).unwrap();
+        let (_, learned) = baseline.excess(Kind::Residential, None).unwrap();
+        let most = 201f64.ln();
+        for (value, ln_shipped) in [(5.0, -60.0), (150.0, -3.0), (150.0, -20.0), (-200.0, -5.0), (4.0, 0.0)] {
+            let correction = learned.correction(value, ln_shipped);
+            assert!(correction.abs() <= most + 1e-9, "{value}: {correction}");
+        }
+        assert!((learned.correction(5.0, -60.0) - most).abs() < 1e-9);
+        assert!((learned.correction(150.0, -3.0) - (100f64 / 300.0).ln()).abs() < 0.01);
+        assert!(learned.correction(-200.0, -5.0) >= 0.0);
+    }
+
+    #[test]
+    fn over_days_say_no_more_than_there_are_endpoints_and_a_day_counts_by_its_least_capture() {
+        let baseline = learned((0..=99).map(|n| line(n, 20_000, f64::from(n), 2.0))).unwrap();
+        let day = |day, p| DayJudged {
+            measured: DayMeasured { day, ..DayMeasured::default() },
+            excess_p: Some(p),
+            gap_p: None,
+        };
+        assert_eq!(baseline.over_days(&[]), None);
+        assert!((baseline.over_days(&[day(1, 1e-12)]).unwrap().e_value - 101.0).abs() < 1e-9);
+        let both = baseline.over_days(&[day(1, 0.01), day(1, 0.3)]);
+        assert_eq!(both, baseline.over_days(&[day(1, 0.3)]));
+    }
+}

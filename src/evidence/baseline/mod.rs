@@ -108,6 +108,13 @@ impl Learned {
         Self { density: spread.density(), spread, medians: OnceLock::new() }
     }
 
+    /// Of one value an endpoint.
+    #[cfg(test)]
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let values: Vec<(f64, f64)> = values.map(|value| (value, 1.0)).collect();
+        Self::new(Spread::of(values.len(), values))
+    }
+
     /// The share of what was learned in a mixture with what is shipped.
     #[must_use]
     pub fn weight(&self) -> f64 {
