@@ -4,14 +4,16 @@
 //! Reads: the protobuf messages in clear: all of the rendezvous over UDP, the first frames of each TCP connection up to
 //! the key exchange, and in unencrypted sessions the login. Emits: ids, the other end's address, relay, version, and
 //! the links between rendezvous, both legs of a relay, and direct connection. In a WebSocket (21118, 21119) each message
-//! is one of these without its frame. Does not: decrypt, or read the UDP transport of direct sessions (KCP).
+//! is one of these without its frame; over UDP direct sessions are KCP, whose segments hold the frames of the greeting.
+//! Does not: decrypt, or put KCP's segments in order.
 //!
 //! Round trips: `register` (RegisterPeer to its response, the server's), `signed-id` (SignedId to PublicKey) and
 //! `public-key` (PublicKey to the first encrypted frame). The last two are closed by the two peers, so through a relay
 //! they go to the other peer and back.
 //!
 //! Reference: rustdesk/hbb_common, `protos/rendezvous.proto`, `protos/message.proto`, `src/bytes_codec.rs` (frames),
-//! `AddrMangle` in `src/lib.rs` (addresses).
+//! `AddrMangle` in `src/lib.rs` (addresses); rustdesk `src/kcp_stream.rs` and the crate kcp-sys 0.1, `packet_def.rs` (its
+//! own header), skywind3000/kcp `protocol.txt` (segments).
 
 use crate::base::{Direction, Ends, Layer, Link, Reader, Timestamp};
 use crate::protocol::codec::{Inbox, printable};
@@ -299,6 +301,47 @@ fn unmangle(bytes: &[u8]) -> Option<SocketAddr> {
     sound.then_some(SocketAddr::new(IpAddr::V4(address), port))
 }
 
+/// The header that kcp-sys puts before KCP's segments (a number, both sessions', flags), and its flag for data.
+const KCP_HEADER: usize = 14;
+const KCP_DATA: u8 = 8;
+/// Segments of one datagram that are looked at, and KCP's command for data, of four in a row.
+const KCP_SEGMENTS: usize = 16;
+const KCP_PUSH: u8 = 81;
+
+/// What the first segment with data in a datagram of KCP holds.
+fn kcp_data(datagram: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(datagram);
+    let conversation = reader.array::<4>()?;
+    let [.., flags, 0] = reader.array::<{ KCP_HEADER - 4 }>()? else { return None };
+    if flags != KCP_DATA {
+        return None;
+    }
+    for _ in 0..KCP_SEGMENTS {
+        let same = reader.array::<4>()? == conversation;
+        let [command, fragment] = reader.array::<2>()?;
+        // Window, time, number, and what has not come yet.
+        reader.take(2 + 4 + 4 + 4)?;
+        let len = usize::try_from(u32::from_le_bytes(reader.array()?)).ok()?;
+        let data = reader.take(len)?;
+        if !same || fragment != 0 || !(KCP_PUSH..KCP_PUSH + 4).contains(&command) {
+            return None;
+        }
+        if command == KCP_PUSH {
+            return Some(data);
+        }
+    }
+    None
+}
+
+/// The message in a datagram: as it is, or in the first frame that KCP carries in it.
+fn in_datagram(datagram: &[u8]) -> Option<Message<'_>> {
+    Message::read(datagram).or_else(|| {
+        let data = kcp_data(datagram)?;
+        let (head, len) = frame_head(data)?;
+        Message::read(data.get(head..head.checked_add(len)?)?)
+    })
+}
+
 /// What a stream begins with.
 #[derive(Debug, Clone, Copy)]
 enum First<'a> {
@@ -354,7 +397,7 @@ fn first(bytes: &[u8]) -> First<'_> {
 
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.carrier == Carrier::Datagram {
-        let message = Message::read(opening.sent.of(opening.newest));
+        let message = in_datagram(opening.sent.of(opening.newest));
         return if message.is_some_and(|m| m.is_distinctive()) { Probe::Match } else { Probe::NoMatch };
     }
     match [opening.sent.orig, opening.sent.resp].map(first) {
@@ -381,6 +424,8 @@ struct RustDesk {
     loops: u8,
     sessions: u8,
     frames: u8,
+    /// The datagrams are KCP's.
+    kcp: bool,
     confirmed: bool,
     done: bool,
 }
@@ -395,6 +440,7 @@ impl Default for RustDesk {
             loops: 0,
             sessions: 0,
             frames: 0,
+            kcp: false,
             confirmed: false,
             done: false,
         }
@@ -409,11 +455,13 @@ impl Analyzer for RustDesk {
         if pdu.carrier != Carrier::Datagram {
             self.on_stream(pdu, events);
         } else if let Some(asker) = self.sealed_by {
-            if pdu.dir != asker {
+            // KCP's acknowledgement is no answer.
+            if pdu.dir != asker && (!self.kcp || kcp_data(pdu.bytes).is_some()) {
                 events.answer(pdu.at, pdu.dir, Layer::RustDesk, PUBLIC_KEY);
                 self.settle(pdu.at, pdu.dir, events);
             }
-        } else if let Some(message) = Message::read(pdu.bytes) {
+        } else if let Some(message) = in_datagram(pdu.bytes) {
+            self.kcp |= kcp_data(pdu.bytes).is_some();
             self.on_datagram(pdu.at, pdu.dir, &message, events);
         }
     }
@@ -822,6 +870,45 @@ mod tests {
         assert_eq!(unmangle(&[0xff; 16]), None);
     }
 
+    /// A datagram of kcp-sys with an acknowledgement in front.
+    fn kcp(data: &[u8]) -> Vec<u8> {
+        let segment = |command: u8, data: &[u8]| {
+            let len = u32::try_from(data.len()).unwrap().to_le_bytes();
+            [&[7, 0, 0, 0, command, 0, 0, 1][..], &[1; 4], &[0; 4], &[0; 4], &len, data].concat()
+        };
+        let header = [7, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, KCP_DATA, 0];
+        let push = if data.is_empty() { Vec::new() } else { segment(KCP_PUSH, data) };
+        [&header[..], &segment(82, b""), &push].concat()
+    }
+
+    #[test]
+    fn a_direct_session_over_udp_is_kcp() {
+        let (offer, key, sealed) = (kcp(&frame(&signed_id())), kcp(&frame(&public_key())), kcp(&frame(&[0xee; 90])));
+        assert_eq!(testkit::probe(&RUSTDESK, Carrier::Datagram, &offer, b""), Probe::Match);
+        let turns = [(Resp, &offer[..]), (Orig, &key), (Resp, &kcp(b"")), (Resp, &sealed)];
+        let events = testkit::datagrams(&RUSTDESK, &turns);
+        assert!(confirmed(&events));
+        assert_eq!((said(&events, ROLE), said(&events, ID)), (Some("peer"), Some("123456789")));
+        assert!(links(&events).contains(&Link::Here(LINK)));
+        let rounds: Vec<_> = loops(&events).into_iter().map(|(_, answered, method)| (method, answered)).collect();
+        assert_eq!(rounds, [(SIGNED_ID, testkit::at(1)), (PUBLIC_KEY, testkit::at(3))]);
+    }
+
+    #[test]
+    fn other_kcp_is_none() {
+        let is = |datagram: &[u8]| testkit::probe(&RUSTDESK, Carrier::Datagram, datagram, b"");
+        let offer = kcp(&frame(&signed_id()));
+        for other in [kcp(b""), kcp(b"GET / HTTP/1.1"), kcp(&frame(b"no message at all")), offer[KCP_HEADER..].to_vec()]
+        {
+            assert_eq!(is(&other), Probe::NoMatch);
+        }
+        for (place, value) in [(0, 8), (12, 1), (13, 1), (18, 80), (19, 1)] {
+            let mut bytes = offer.clone();
+            bytes[place] = value;
+            assert_eq!(is(&bytes), Probe::NoMatch, "{place}");
+        }
+    }
+
     #[test]
     fn other_protobufs_and_frames_are_none() {
         for other in [
@@ -857,7 +944,8 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 3usize..27) {
             let framed = frame(&blob(kind, &bytes));
-            for bytes in [&bytes, &framed] {
+            let carried = kcp(&framed);
+            for bytes in [&bytes, &framed, &carried] {
                 stream_probe(bytes, bytes);
                 testkit::probe(&RUSTDESK, Carrier::Datagram, bytes, b"");
                 testkit::stream(&RUSTDESK, &[(Orig, bytes), (Resp, bytes)], 7);
