@@ -86,7 +86,8 @@ impl Access {
     ];
 
     /// One-way delay and mean queue, milliseconds.
-    const fn delays(self) -> (f64, f64) {
+    #[must_use]
+    pub const fn delays(self) -> (f64, f64) {
         match self {
             Self::Fibre => (2.0, 0.3),
             Self::Cable => (7.0, 1.5),
