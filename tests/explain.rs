@@ -205,7 +205,7 @@ fn records_of_other_versions_are_read() {
         .replace("\"overhead\":\"none\",", "\"overhead\":\"none\",\"phase\":\"full\",");
     fs::write(&path, newer).unwrap();
     let said = page(RELAYED, dir.path()).split_whitespace().collect::<Vec<_>>().join(" ");
-    for words in ["by syn-ack", "phase full", "could be ethernet, proxy"] {
+    for words in ["by syn-ack", "also phase: full", "by stack families"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     let older: String = text

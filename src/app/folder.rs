@@ -40,6 +40,7 @@ pub(super) struct Line<T> {
 pub(super) struct FindingView {
     pub(super) id: String,
     pub(super) endpoint: String,
+    pub(super) question: String,
     pub(super) verdict: String,
     pub(super) hypothesis: String,
     pub(super) severity: String,
@@ -77,6 +78,7 @@ pub(super) struct KmView {
 pub(super) struct EvidenceView {
     pub(super) rule: String,
     pub(super) llr: f64,
+    pub(super) llr_plain: Option<f64>,
     pub(super) value: Option<f64>,
     pub(super) unit: String,
     pub(super) n: Option<u64>,

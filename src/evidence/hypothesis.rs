@@ -22,6 +22,27 @@ impl Question {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Connection, Self::Control, Self::Sharing];
 
+    /// What is feared, in a few words.
+    #[must_use]
+    pub const fn fear(self) -> &'static str {
+        match self {
+            Self::Connection => "a relay",
+            Self::Control => "control from afar",
+            Self::Sharing => "a farm",
+        }
+    }
+
+    /// The plainest innocent answer: a home as it says, the worker's own hands, one household.
+    #[must_use]
+    pub const fn plain(self, distant: bool) -> Hypothesis {
+        match self {
+            Self::Connection if distant => Hypothesis::DistantHonest,
+            Self::Connection => Hypothesis::Direct,
+            Self::Control => Hypothesis::OwnHands,
+            Self::Sharing => Hypothesis::Household,
+        }
+    }
+
     /// The word used in records.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -260,12 +260,7 @@ pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> 
 pub fn alone(case: &Case<'_>) -> Vec<(&'static str, f64)> {
     let says = |rule: &&'static Rule| {
         let observation = (rule.observe)(case)?;
-        let plain = match rule.question {
-            Question::Connection if case.is_distant() => Hypothesis::DistantHonest,
-            Question::Connection => Hypothesis::Direct,
-            Question::Control => Hypothesis::OwnHands,
-            Question::Sharing => Hypothesis::Household,
-        };
+        let plain = rule.question.plain(case.is_distant());
         let guilty = Hypothesis::ALL.into_iter().filter(|h| h.question() == rule.question && h.is_malicious());
         let ln = |h: Hypothesis| observation.ln_likelihood_of(h, rule.cap);
         Some((rule.name, guilty.map(ln).fold(f64::NEG_INFINITY, f64::max) - ln(plain)))
@@ -316,7 +311,7 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
             let most = if weighing.question == Question::Connection { bound_ms(case, suspect) } else { None };
             Distance::of_round_trip(ms, most.map_or(ms, |most| most.max(ms)))
         }),
-        evidence: if told { evidence(case, &said) } else { Vec::new() },
+        evidence: if told { evidence(case, &said, suspect) } else { Vec::new() },
         missing: if told { missing(case, site, weighing.question) } else { Vec::new() },
         identities: Vec::new(),
         suppressed: None,
@@ -371,13 +366,15 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn evidence(case: &Case<'_>, said: &[(&Seen, f64)]) -> Vec<Evidence> {
+fn evidence(case: &Case<'_>, said: &[(&Seen, f64)], suspect: Hypothesis) -> Vec<Evidence> {
     let told = |(Seen { rule, observation }, llr): &(&Seen, f64)| {
         let (text, cites) = (rule.tell)(case, observation);
         Evidence {
             rule: rule.name,
             family: rule.family,
             llr: *llr,
+            llr_plain: Seen { rule, observation: *observation }
+                .contrast(suspect, suspect.question().plain(case.is_distant())),
             value: observation.value,
             unit: observation.unit,
             n: observation.n,

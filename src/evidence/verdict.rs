@@ -97,6 +97,8 @@ pub struct Evidence {
     pub family: Family,
     /// How much better the best malicious hypothesis explains it than the best innocent one (natural logarithm).
     pub llr: f64,
+    /// The same against the plainest innocent answer: a home as it says, the worker's own hands, one household.
+    pub llr_plain: f64,
     /// What was measured.
     pub value: f64,
     /// Its unit.

@@ -312,23 +312,14 @@ fn belief(finding: &Finding) -> String {
             format!(
                 "Best explanation: {} (odds {odds} to 1 against {}).",
                 finding.hypothesis.story(),
-                fear(finding.question)
+                finding.question.fear()
             )
         }
         Verdict::Insufficient => {
             let side = if finding.score >= 0.0 { "for" } else { "against" };
-            let fear = fear(finding.question);
+            let fear = finding.question.fear();
             format!("The data can't tell (odds {odds} to 1 {side} {fear}, mostly from what is usual).")
         }
-    }
-}
-
-/// What the question is about, in a few words.
-const fn fear(question: Question) -> &'static str {
-    match question {
-        Question::Connection => "a relay",
-        Question::Control => "control from afar",
-        Question::Sharing => "a farm",
     }
 }
 

@@ -191,7 +191,7 @@ const FLEET: [(&str, u32, Option<Access>); 22] = [
 const LAST_MILE: f64 = 4.0;
 
 /// What the way of an honest home is longer than the great circle explains, ms of round trip: exponential with mean 8, of
-/// one home in a hundred with mean 30. Design values: real routes make detours, and no site's were measured.
+/// one home in a hundred with mean 20, which is more than the rules expect. Design values: real routes make detours, and no site's were measured.
 fn detour_ms(seed: u64) -> f64 {
     // Two numbers in 0..1 from the seed (splitmix64; Steele, Lea and Flood, OOPSLA 2014).
     let uniform = |turn: u64| {
@@ -200,7 +200,7 @@ fn detour_ms(seed: u64) -> f64 {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     };
-    let mean = if uniform(0) < 0.01 { 30.0 } else { 8.0 };
+    let mean = if uniform(0) < 0.01 { 20.0 } else { 8.0 };
     -mean * uniform(1).ln()
 }
 
@@ -278,7 +278,7 @@ mod tests {
         let detours: Vec<f64> = (0..30_000).map(|i| detour_ms(100_000_001 + i)).collect();
         let share = |ms: f64| detours.iter().filter(|detour| **detour > ms).count() as f64 / 30_000.0;
         assert!((0.37..0.40).contains(&share(7.8)), "{}", share(7.8));
-        assert!((5e-4..2.5e-3).contains(&share(60.0)), "{}", share(60.0));
+        assert!((3e-4..2e-3).contains(&share(60.0)), "{}", share(60.0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod case;
 mod chart;
 mod next;
 mod page;
+mod path;
 mod words;
 
 use super::Outcome;

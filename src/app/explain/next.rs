@@ -55,7 +55,8 @@ fn of_finding(case: &Case, finding: &FindingView, dir: &Path) -> Vec<String> {
         _ => {
             steps.push(format!("Rule the best innocent story out: {}.", check(&finding.innocent.hypothesis)));
             steps.push(
-                "Look at other days: a relay is there every working day, a full queue or a trip is not.".to_owned(),
+                "Look at other days: what is real is there every working day, a full queue, a trip or a helpdesk is not."
+                    .to_owned(),
             );
             steps.push(
                 "Then ask, with a human being on both ends of the question. A finding is a reason to ask, not a proof."

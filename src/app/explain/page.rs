@@ -5,10 +5,11 @@
 
 use super::case::{Case, Kind, PlaceView, RungView, Tally, span};
 use super::chart::{Chart, Glyphs};
-use super::words::{closed_by, harmless, km, plural, ratio, sentence, size, story, strength};
+use super::path::path_words;
+use super::words::{closed_by, feared, harmless, km, plural, ratio, sentence, size, story, strength};
 use crate::app::folder::{EvidenceView, FindingView};
 use crate::app::screen::Screen;
-use crate::evidence::OverDays;
+use crate::evidence::{OverDays, Question};
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -24,6 +25,8 @@ const STEP_MS: f64 = 20.0;
 const KINDS_SHOWN: usize = 12;
 const NAMES_SHOWN: usize = 6;
 const CITES_SHOWN: usize = 3;
+/// Log ratios that differ by so much say different things.
+const TOLD_APART: f64 = 1.0;
 /// Items of a list in a record that are printed.
 const ITEMS_SHOWN: usize = 6;
 
@@ -77,7 +80,7 @@ impl<W: Write> Page<W> {
             let odds = ratio(finding.score);
             let text = if matches!(finding.verdict.as_str(), "clear" | "insufficient") {
                 let side = if finding.score >= 0.0 { "for" } else { "against" };
-                format!("likeliest {}, odds {odds} {side} a relay", finding.hypothesis)
+                format!("likeliest {}, odds {odds} {side} {}", finding.hypothesis, feared(&finding.question))
             } else {
                 format!("{}, severity {}, odds {odds}", finding.hypothesis, finding.severity)
             };
@@ -283,10 +286,11 @@ impl<W: Write> Page<W> {
         if let (Some(ms), Some(far)) = (finding.hidden_leg_ms, &finding.operator_km) {
             let text = format!(
                 "about {ms:.0} ms there and back, less if it is passed more than once. That puts the operator {} to {} \
-                 km from the home by experience, and {} km at most (light in fibre). How far at least, no round trip \
-                 tells: waiting looks like distance.",
+                 km from {} by experience, and {} km at most (light in fibre). How far at least, no round trip tells: \
+                 waiting looks like distance.",
                 km(far.soft_min),
                 km(far.best),
+                if finding.question == Question::Control.name() { "where the session ends" } else { "the home" },
                 km(far.max)
             );
             self.labelled("hidden", &text)?;
@@ -303,7 +307,7 @@ impl<W: Write> Page<W> {
             self.text("No rule had a measurement to go by.")?;
         }
         for evidence in all {
-            self.evidence(case, evidence)?;
+            self.evidence(case, finding, evidence)?;
         }
         let over = finding.e_value.zip(finding.days).map(|(e_value, days)| OverDays { e_value, days });
         if let Some(told) = over.and_then(|over| over.told()) {
@@ -319,7 +323,7 @@ impl<W: Write> Page<W> {
         Ok(())
     }
 
-    fn evidence(&mut self, case: &Case, evidence: &EvidenceView) -> io::Result<()> {
+    fn evidence(&mut self, case: &Case, finding: &FindingView, evidence: &EvidenceView) -> io::Result<()> {
         let style = match evidence.llr {
             llr if llr >= 0.05 => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
             llr if llr <= -0.05 => Style::new().bold().fg_color(Some(AnsiColor::Green.into())),
@@ -330,12 +334,20 @@ impl<W: Write> Page<W> {
         } else {
             format!(", {} ({:+.1})", ratio(evidence.llr), evidence.llr)
         };
-        let head = format!("{}: {}{sign}", harmless(&evidence.rule), strength(evidence.llr));
+        let head = format!("{}: {}{sign}", harmless(&evidence.rule), strength(evidence.llr, feared(&finding.question)));
         for line in wrapped(&head, self.screen.width.saturating_sub(2)) {
             let line = self.paint(style, &line);
             writeln!(self.out, "  {line}")?;
         }
         self.item("    ", &harmless(&evidence.text))?;
+        // Where a special story explains it as well, a reader wants to know what it says against the usual one.
+        if let Some(plain) = evidence.llr_plain.filter(|plain| *plain > 0.0 && plain - evidence.llr >= TOLD_APART) {
+            let text = format!(
+                "Against the plainest innocent answer: {} ({plain:+.1}).",
+                strength(plain, feared(&finding.question))
+            );
+            self.item("    ", &text)?;
+        }
         if let (Some(value), Some(n)) = (evidence.value, evidence.n) {
             self.dimmed(4, &format!("measured {value:.1} {}, n {n}", harmless(&evidence.unit)))?;
         }
@@ -406,16 +418,16 @@ fn wrapped(text: &str, width: usize) -> Vec<std::borrow::Cow<'_, str>> {
 
 /// What is said of the endpoint, how sure, and how urgent.
 fn belief(finding: &FindingView) -> String {
-    let odds = ratio(finding.score);
+    let (odds, feared) = (ratio(finding.score), feared(&finding.question));
     match finding.verdict.as_str() {
-        "clear" => format!("Best explanation: {}. Odds {odds} against a relay.", story(&finding.hypothesis)),
+        "clear" => format!("Best explanation: {}. Odds {odds} against {feared}.", story(&finding.hypothesis)),
         "insufficient" => format!(
-            "The data can't tell. Likelier: {}. Odds {odds} {} a relay, mostly from what is usual.",
+            "The data can't tell. Likelier: {}. Odds {odds} {} {feared}, mostly from what is usual.",
             story(&finding.hypothesis),
             if finding.score >= 0.0 { "for" } else { "against" }
         ),
         _ => format!(
-            "{} ({}). Severity {}; odds {odds} for it, counting how rare relays are.",
+            "{} ({}). Severity {}; odds {odds} for it, counting how rare that is.",
             sentence(story(&finding.hypothesis)),
             finding.hypothesis,
             finding.severity
@@ -450,40 +462,8 @@ fn rung_words(rung: &RungView) -> String {
     harmless(&words)
 }
 
-/// The path in words; fields that this version has no words for are told as they stand.
-fn path_words(path: &serde_json::Map<String, Value>) -> Vec<(String, String)> {
-    let mut lines = Vec::new();
-    let number = |key: &str| path.get(key).and_then(Value::as_f64);
-    if let Some(hops) = path.get("hops").and_then(value_words) {
-        lines.push(("hops".to_owned(), format!("{hops} routers away, as its packets' time to live tells")));
-    }
-    if let Some(mtu) = number("mtu") {
-        let mss = number("mss").map(|mss| format!(", segments of {mss:.0}")).unwrap_or_default();
-        let means = match path.get("overhead").and_then(Value::as_str) {
-            Some("none") => ": the full size of Ethernet. No tunnel shows; that proves nothing.",
-            Some("access") => {
-                ": what access lines take off (PPPoE, IPv6 transition, mobile). Common among honest homes."
-            }
-            Some("tunnel") => {
-                ": what a tunnel takes off (WireGuard, OpenVPN, IPsec). Some routers and mobile networks do the same."
-            }
-            _ => "",
-        };
-        lines.push(("size".to_owned(), format!("packets of up to {mtu:.0} bytes{mss}{means}")));
-    }
-    let told = ["hops", "mtu", "mss", "overhead", "max_packet"];
-    for (key, value) in path.iter().filter(|(key, _)| !told.contains(&key.as_str())) {
-        if let Some(text) = value_words(value) {
-            let label = key.strip_suffix("_candidates").map_or(key.as_str(), |_| "could be");
-            let label = label.get(..9).unwrap_or(label).replace('_', " ");
-            lines.push((label, text));
-        }
-    }
-    lines
-}
-
 /// A value of a record in a line: lists with commas, objects as name and value.
-fn value_words(value: &Value) -> Option<String> {
+pub(super) fn value_words(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,
         Value::String(text) => text.clone(),

@@ -4,7 +4,7 @@
 //! science (2015), table of verbal equivalents.
 
 use crate::base::Layer;
-use crate::evidence::Hypothesis;
+use crate::evidence::{Hypothesis, Question};
 
 /// Who closes the loop of a layer.
 pub(super) fn closed_by(layer: &str) -> &'static str {
@@ -17,8 +17,13 @@ pub(super) fn story(hypothesis: &str) -> &str {
     Hypothesis::ALL.iter().find(|known| known.name() == hypothesis).map_or(hypothesis, |known| known.story())
 }
 
-/// How strongly an observation speaks, by the natural logarithm of its likelihood ratio.
-pub(super) fn strength(llr: f64) -> String {
+/// What is feared where that question is asked; records of old ask none.
+pub(super) fn feared(question: &str) -> &'static str {
+    Question::ALL.iter().find(|known| known.name() == question).map_or("a relay", |known| known.fear())
+}
+
+/// How strongly an observation speaks for what is feared, by the natural logarithm of its likelihood ratio.
+pub(super) fn strength(llr: f64, feared: &str) -> String {
     let size = match llr.abs() {
         x if x < 0.05 => return "says nothing either way".to_owned(),
         x if x < 2f64.ln() => "hardly any",
@@ -29,7 +34,7 @@ pub(super) fn strength(llr: f64) -> String {
         x if x < 1e6f64.ln() => "very strong",
         _ => "extremely strong",
     };
-    format!("{size} support {} a relay", if llr > 0.0 { "for" } else { "against" })
+    format!("{size} support {} {feared}", if llr > 0.0 { "for" } else { "against" })
 }
 
 /// Odds, rounded. Beyond 1,000 to 1 no model of a network is good for a number.
@@ -101,7 +106,7 @@ mod tests {
             (11.9, "very strong support for a relay"),
             (-14.0, "extremely strong support against a relay"),
         ] {
-            assert_eq!(strength(llr), said, "{llr}");
+            assert_eq!(strength(llr, feared("connection")), said, "{llr}");
         }
         let said = [0.0, 0.7, -6.0, 11.9].map(ratio);
         assert_eq!(said, ["1.0 to 1", "2.0 to 1", "403 to 1", "more than 1,000 to 1"]);
