@@ -134,13 +134,15 @@ struct Ipmi {
     /// A session is what the flow is named for; a ping may come before it.
     is_session: bool,
     seen: Ends<bool>,
+    /// A message that was none has been told of.
+    malformed: bool,
     confirmed: bool,
     datagrams: u8,
 }
 
 impl Default for Ipmi {
     fn default() -> Self {
-        Self { is_session: true, seen: Ends::default(), confirmed: false, datagrams: 0 }
+        Self { is_session: true, seen: Ends::default(), malformed: false, confirmed: false, datagrams: 0 }
     }
 }
 
@@ -148,11 +150,18 @@ impl Analyzer for Ipmi {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         let (at, dir) = (pdu.at, pdu.dir);
         let Some(message) = Message::read(pdu.bytes) else {
-            events.violation(at, dir, "ipmi.malformed-message");
+            // Told once; what is nothing but junk ends it as messages do.
+            if !std::mem::replace(&mut self.malformed, true) {
+                events.violation(at, dir, "ipmi.malformed-message");
+            }
+            self.datagrams += 1;
+            if self.datagrams >= DATAGRAMS {
+                events.settled(at, dir);
+            }
             return;
         };
         if !self.is_session && !matches!(message, Message::Presence) {
-            *self = Self::default();
+            *self = Self { malformed: self.malformed, ..Self::default() };
             events.becomes(at, dir, IPMI.name, Some(RMCP.name));
         }
         let mut over = false;
@@ -290,6 +299,15 @@ mod tests {
         for bytes in cases {
             assert_eq!((probe(&IPMI, bytes), probe(&RMCP, bytes)), (Probe::NoMatch, Probe::NoMatch), "{bytes:?}");
         }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn what_is_no_message_is_told_once_and_ends_it() {
+        let junk: Vec<testkit::Turn<'_>> = vec![(Orig, b"junk"); usize::from(DATAGRAMS)];
+        let events = testkit::datagrams(&IPMI, &junk);
+        let kinds: Vec<_> = events.iter().map(|event| &event.kind).collect();
+        assert!(matches!(kinds.as_slice(), [EventKind::Violation(_), EventKind::Settled]), "{kinds:?}");
     }
 
     proptest! {
