@@ -218,7 +218,7 @@ fn days_are_counted_once_each_and_say_more_of_a_relay_than_of_a_home() {
     let words = ["--state", text(&state), "--baseline", text(&baseline), "--all"];
     let captures: Vec<PathBuf> = (4..4 + DAYS).map(|n| day(900, 6, true, n)).collect();
     let mut said = Vec::new();
-    // The last one again, and all in one run: neither says more.
+    // The last one again says no more.
     for capture in captures.iter().chain(captures.last()) {
         let findings = findings(&analyze(capture, &words));
         let of = |relay: bool| {
