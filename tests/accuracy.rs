@@ -350,7 +350,7 @@ fn merged(tap: &[(i64, Packet)]) -> Vec<(i64, Packet)> {
 }
 
 fn measure(tap: &[(i64, Packet)]) -> Vec<RttSample> {
-    let mut meter = TcpData::new(Ends { orig: Some(0), resp: Some(0) });
+    let mut meter = TcpData::new(Ends { orig: Some(0), resp: Some(0) }, false);
     let mut samples = Vec::new();
     for (at, packet) in tap {
         let dir = if packet.from == 0 { Direction::Orig } else { Direction::Resp };

@@ -59,7 +59,37 @@ const ALL: &[Known] = &[
     known("known-openvpn.pcap", Layer::OpenVpn, Side::Client, ("control-ack", 3, 2.0)),
     known("known-openvpn.pcap", Layer::OpenVpn, Side::Server, ("client-reset", 1, 2.0)),
     known("known-openvpn.pcap", Layer::OpenVpn, Side::Server, ("control-ack", 3, 2.0)),
+    known("known-wireguard.pcap", Layer::WireGuard, Side::Client, ("handshake-response", 5, 2.0)),
+    known("known-wireguard.pcap", Layer::WireGuard, Side::Server, ("handshake-init", 5, 2.0)),
+    known("known-ike.pcap", Layer::Ike, Side::Client, ("auth", 1, 5.0)),
+    known("known-ike.pcap", Layer::Ike, Side::Client, ("informational", 5, 2.0)),
+    known("known-ike.pcap", Layer::Ike, Side::Server, ("sa-init", 4, 2.0)),
+    known("known-ike.pcap", Layer::Ike, Side::Server, ("informational", 5, 2.0)),
+    // A key exchange, on a busy machine.
+    known("known-ike.pcap", Layer::Ike, Side::Server, ("create-child-sa", 4, 15.0)),
+    known("known-ssh.pcap", Layer::Ssh, Side::Client, ("banner", 6, 2.0)),
+    // Post-quantum keys and signatures, on a busy machine.
+    known("known-ssh.pcap", Layer::Ssh, Side::Client, ("kex-reply", 6, 50.0)),
+    known("known-ssh.pcap", Layer::Ssh, Side::Client, ("service-accept", 6, 2.0)),
+    known("known-ssh.pcap", Layer::Ssh, Side::Server, ("kex-init", 6, 30.0)),
+    known("known-ssh.pcap", Layer::Ssh, Side::Server, ("service-request", 6, 2.0)),
+    known("known-ssh.pcap", Layer::Ssh, Side::Server, ("echo", 50, 2.0)),
+    known("known-ssh.pcap", Layer::TcpHandshake, Side::Client, ("syn-ack", 6, 5.0)),
+    known("known-ssh.pcap", Layer::TcpHandshake, Side::Server, ("syn", 6, 5.0)),
+    known("known-ssh.pcap", Layer::TcpData, Side::Client, ("lone-ack", 100, 1.0)),
+    known("known-ssh.pcap", Layer::TcpData, Side::Server, ("lone-ack", 100, 1.0)),
+    known("known-ssh.pcap", Layer::TcpData, Side::Client, ("timestamp", 5, 1.0)),
+    known("known-ssh.pcap", Layer::TcpData, Side::Server, ("timestamp", 5, 1.0)),
 ];
+
+/// A method of which no capture is at hand would pass unseen.
+#[test]
+fn every_method_has_its_capture() {
+    let rows = table(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/protocols/RTT.tsv"));
+    for known in ALL {
+        assert!(rows.iter().any(|row| row["capture"] == known.capture), "{} has no ping", known.capture);
+    }
+}
 
 #[test]
 fn the_least_of_each_method_is_pings() {

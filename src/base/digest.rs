@@ -101,8 +101,8 @@ impl<const FEW: usize, const BINS: usize> Default for Digest<FEW, BINS> {
 }
 
 impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
-    /// Memory is taken in steps of so many.
-    const STEP: usize = 16;
+    /// The first bins; when they are taken, as many more as there are. There are many flows, and most need few.
+    const STEP: usize = if BINS <= 128 { 8 } else { 16 };
 
     /// Adds one; longer than 35 minutes counts as 35 minutes.
     pub fn add(&mut self, duration: Duration) {
@@ -124,16 +124,6 @@ impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
                     self.add_many(Length::of(Length::of_bin(bin.bin)), bin.count());
                 }
             }
-        }
-    }
-
-    /// Forgets all, but keeps the memory.
-    pub fn clear(&mut self) {
-        self.n = 0;
-        match &mut self.body {
-            Body::Few(few) => few.clear(),
-            // What was many once will be again.
-            Body::Bins(bins) => bins.clear(),
         }
     }
 
@@ -203,7 +193,7 @@ impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
             Ok(place) => place,
             Err(place) if bins.len() < BINS => {
                 if bins.len() == bins.capacity() {
-                    bins.reserve_exact(Self::STEP.min(BINS - bins.len()));
+                    bins.reserve_exact(bins.len().max(Self::STEP).min(BINS - bins.len()));
                 }
                 bins.insert(place, Bin { bin, count: [0; 2] });
                 place

@@ -70,11 +70,11 @@ impl Block {
     }
 
     /// In five seconds each, from the worker and to it.
-    pub(super) fn coarse(&self) -> Vec<[f32; 2]> {
-        let mut sums = vec![[0.0; 2]; COARSE_IN_BLOCK];
+    pub(super) fn coarse(&self) -> [Vec<f32>; 2] {
+        let mut sums = [vec![0.0; COARSE_IN_BLOCK], vec![0.0; COARSE_IN_BLOCK]];
         for entry in &self.entries {
-            if let Some(sum) = sums.get_mut(usize::from(entry.at / 20)) {
-                for (sum, bytes) in sum.iter_mut().zip(entry.bytes) {
+            for (sums, bytes) in sums.iter_mut().zip(entry.bytes) {
+                if let Some(sum) = sums.get_mut(usize::from(entry.at / 20)) {
                     #[expect(clippy::cast_precision_loss, reason = "an amount to compare")]
                     let bytes = bytes as f32;
                     *sum += bytes;

@@ -7,8 +7,8 @@
 //! Does not: judge.
 
 use super::Claims;
-use super::covariation::{Curves, Fit, MARGIN, MOST_TAX, Steps, Stretch, fit, left_over, take_out};
-use super::series::{COARSE, Entry, Series};
+use super::covariation::{Curves, Fit, Inside, MARGIN, MOST_TAX, Steps, Stretch, fit, left_over, take_out};
+use super::series::{COARSE, COARSE_IN_BLOCK, Entry, Series};
 use crate::base::{Timestamp, TunnelSide, Volume};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -123,15 +123,19 @@ struct Known {
     total: f64,
     /// The five minutes with the most bytes, and how they were spread.
     busiest: i64,
-    spread: Vec<[f32; 2]>,
+    spread: Spread,
 }
+
+/// Bytes in each five seconds of five minutes, from the worker and to it.
+type Spread = [Vec<f32>; 2];
 
 /// A tunnel in five minutes.
 struct Around {
     tunnel: usize,
     bytes: f64,
     packets: f64,
-    spread: Vec<[f32; 2]>,
+    spread: Spread,
+    shares: [Option<Vec<f32>>; 2],
 }
 
 /// A tunnel or an address and how well it fits.
@@ -241,7 +245,7 @@ fn known(all: &DashMap<IpAddr, Series, RandomState>, wanted: impl Fn(IpAddr) -> 
 
 impl Known {
     fn of(address: IpAddr, series: Series) -> Option<Self> {
-        let bytes = |spread: &[[f32; 2]]| spread.iter().flatten().sum::<f32>();
+        let bytes = |spread: &Spread| spread.iter().flatten().sum::<f32>();
         let blocks = series.blocks().map(|(number, block)| (number, block.coarse()));
         let (busiest, spread) = blocks.max_by(|(_, a), (_, b)| bytes(a).total_cmp(&bytes(b)))?;
         let total = series.bytes_between(i64::MIN, i64::MAX);
@@ -256,9 +260,10 @@ fn singles(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> Vec<(usize, u
     let mut of_tunnel: HashMap<usize, Vec<Ranked>> = HashMap::new();
     for (i, inner) in inside.iter().enumerate() {
         let mut ranked = Vec::new();
+        let mut looks = Looks::default();
         for tunnel in may_hold(around.get(&inner.busiest).map_or(&[], Vec::as_slice), inner) {
             let Some(known) = tunnels.get(tunnel).filter(|known| known.address != inner.address) else { continue };
-            if let Some(fit) = compare(inner, known) {
+            if let Some(fit) = looks.compare(inner, known) {
                 ranked.push((tunnel, fit));
                 of_tunnel.entry(tunnel).or_default().push((i, fit));
             }
@@ -300,7 +305,9 @@ fn by_block(tunnels: &[Known], inside: &[Known], taken: &[bool]) -> HashMap<i64,
             let Some(places) = blocks.get_mut(&number) else { continue };
             let sum = |of: fn(&Entry) -> [u32; 2]| block.entries.iter().flat_map(of).map(f64::from).sum::<f64>();
             let (bytes, packets) = (sum(|entry| entry.bytes), sum(|entry| entry.packets));
-            places.push(Around { tunnel, bytes, packets, spread: block.coarse() });
+            let spread = block.coarse();
+            let shares = shares(&spread);
+            places.push(Around { tunnel, bytes, packets, spread, shares });
         }
     }
     blocks
@@ -312,52 +319,63 @@ fn may_hold(places: &[Around], inner: &Known) -> Vec<usize> {
     if inner.total < LEAST_BYTES || repeats(&inner.spread) {
         return Vec::new();
     }
-    let inside = f64::from(inner.spread.iter().flatten().sum::<f32>());
-    let of =
-        |spread: &[[f32; 2]], dir: usize| -> Vec<f32> { spread.iter().filter_map(|s| s.get(dir).copied()).collect() };
-    let own = [of(&inner.spread, 0), of(&inner.spread, 1)];
+    let own = &inner.spread;
+    let passed = shares(own);
+    let inside = f64::from(own.iter().flatten().sum::<f32>());
     // Half may lie outside of the tunnel's time; nothing outside of it may be more than tax and some of its own.
     let fits = |place: &&Around| {
         place.bytes >= 0.5 * inside && place.bytes <= 1.2 * inside + MOST_TAX * place.packets + 20_000.0
     };
     let looked = places.iter().filter(fits).filter_map(|place| {
-        let around = [of(&place.spread, 0), of(&place.spread, 1)];
-        let askew = own.iter().zip(&around).map(|(own, around)| askew(own, around)).fold(0.0, f32::max);
-        (askew <= LOOK_ASKEW && likeness(&own, &around) >= LOOK_LIKE).then_some((askew, place.tunnel))
+        let askew = askew(&passed, &place.shares)?;
+        (likeness(own, &place.spread) >= LOOK_LIKE).then_some((askew, place.tunnel))
     });
     let mut like: Vec<(f32, usize)> = looked.collect();
     like.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     like.into_iter().take(SECOND_LOOKS).map(|(_, tunnel)| tunnel).collect()
 }
 
-/// The greatest difference between the shares that have passed by some time.
-fn askew(a: &[f32], b: &[f32]) -> f32 {
-    let (all_a, all_b) = (a.iter().sum::<f32>(), b.iter().sum::<f32>());
-    if all_a < 2_000.0 || all_b < 2_000.0 {
-        return 0.0;
-    }
-    let (mut by_a, mut by_b, mut most) = (0.0, 0.0, 0.0f32);
+/// Which share of a direction has passed by each time, where it is enough to tell.
+fn shares(spread: &Spread) -> [Option<Vec<f32>>; 2] {
+    spread.each_ref().map(|steps| {
+        let all = steps.iter().sum::<f32>();
+        let mut passed = 0.0;
+        let share = |bytes: &f32| {
+            passed += bytes / all;
+            passed
+        };
+        (all >= 2_000.0).then(|| steps.iter().map(share).collect())
+    })
+}
+
+/// The greatest difference between the shares that have passed by some time, if it is no more than may be. That is asked
+/// of every address and tunnel, and most differ soon.
+fn askew(a: &[Option<Vec<f32>>; 2], b: &[Option<Vec<f32>>; 2]) -> Option<f32> {
+    let mut most = 0.0f32;
     for (a, b) in a.iter().zip(b) {
-        by_a += a / all_a;
-        by_b += b / all_b;
-        most = most.max((by_a - by_b).abs());
+        for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
+            most = most.max((a - b).abs());
+            if most > LOOK_ASKEW {
+                return None;
+            }
+        }
     }
-    most
+    Some(most)
 }
 
 /// Whether the same passes again and again: at another time it would fit as well.
-fn repeats(spread: &[[f32; 2]]) -> bool {
-    let of = |spread: &[[f32; 2]]| [0, 1].map(|dir| spread.iter().filter_map(|s| s.get(dir).copied()).collect());
-    let own: [Vec<f32>; 2] = of(spread);
-    (2..=spread.len() / 2).any(|by| {
-        let mut later = spread.to_vec();
-        later.rotate_left(by);
-        f64::from(likeness(&own, &of(&later))) >= SAME
+fn repeats(spread: &Spread) -> bool {
+    let mut later = spread.clone();
+    (1..=COARSE_IN_BLOCK / 2).any(|by| {
+        for steps in later.iter_mut().filter(|steps| !steps.is_empty()) {
+            steps.rotate_left(1);
+        }
+        by > 1 && f64::from(likeness(spread, &later)) >= SAME
     })
 }
 
 /// The correlation of what passed in ten seconds each, tax and all.
-fn likeness(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2]) -> f32 {
+fn likeness(a: &Spread, b: &Spread) -> f32 {
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (a, b) in a.iter().zip(b) {
         let pairs = || a.windows(2).map(|w| w.iter().sum::<f32>()).zip(b.windows(2).map(|w| w.iter().sum::<f32>()));
@@ -373,15 +391,29 @@ fn likeness(a: &[Vec<f32>; 2], b: &[Vec<f32>; 2]) -> f32 {
     if aa > 0.0 && bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
 }
 
-/// At single ticks if they are enough to tell by, else at five seconds.
-fn compare(inner: &Known, tunnel: &Known) -> Option<Fit> {
-    let at = |coarse| {
+/// What an address looks like at single ticks and at five seconds: to most tunnels it is compared with the same.
+#[derive(Default)]
+struct Looks([Option<(Stretch, Inside)>; 2]);
+
+impl Looks {
+    /// At single ticks if they are enough to tell by, else at five seconds.
+    fn compare(&mut self, inner: &Known, tunnel: &Known) -> Option<Fit> {
+        match self.at(inner, tunnel, false) {
+            Some(fine) if fine.is_enough() => Some(fine),
+            fine => self.at(inner, tunnel, true).filter(Fit::is_enough).or(fine),
+        }
+    }
+
+    fn at(&mut self, inner: &Known, tunnel: &Known, coarse: bool) -> Option<Fit> {
         let stretch = Stretch::of(&inner.series, &tunnel.series, coarse)?;
-        fit(&stretch, &stretch.steps_of(&inner.series), &stretch.steps_of(&tunnel.series))
-    };
-    match at(false) {
-        Some(fine) if fine.is_enough() => Some(fine),
-        fine => at(true).filter(Fit::is_enough).or(fine),
+        let [fine_look, coarse_look] = &mut self.0;
+        let look = if coarse { coarse_look } else { fine_look };
+        let known = look.take_if(|(known, _)| *known == stretch);
+        let (stretch, inside) = look.insert(known.unwrap_or_else(|| {
+            let inside = Inside::of(stretch.steps_of(&inner.series));
+            (stretch, inside)
+        }));
+        fit(stretch, inside, &stretch.steps_of(&tunnel.series))
     }
 }
 
@@ -475,7 +507,7 @@ impl<'a> Sum<'a> {
         let members: Vec<&Tried<'_>> = self.members.iter().filter_map(|i| self.tried.get(*i)).collect();
         let mut sum = self.claimed.clone();
         members.iter().for_each(|member| sum.add(&member.steps));
-        let fit = fit(&self.stretch, &sum, &self.outer).filter(|fit| fit.is_enough() && fit.is_same())?;
+        let fit = fit(&self.stretch, &Inside::of(sum), &self.outer).filter(|fit| fit.is_enough() && fit.is_same())?;
         (!members.is_empty() && self.is_needed(fit.lag))
             .then(|| (members.iter().map(|member| member.known.address).collect(), fit))
     }

@@ -126,6 +126,41 @@ pub fn causes(mtu: u32, slack: u32) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
+    /// The table of the page has each cause at its size, and none that the code does not know.
+    #[test]
+    fn the_page_and_the_code_agree() {
+        let page = include_str!("../../docs/path.md");
+        let (_, table) = page.split_once("| MTU | MSS (IPv4) |").expect("the table");
+        let rows: Vec<(&str, &str)> = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .filter_map(|line| {
+                let mut cells = line.trim_matches('|').split('|').map(str::trim);
+                Some((cells.next()?, cells.nth(1)?))
+            })
+            .collect();
+        let mut told = Vec::new();
+        for (sizes, names) in &rows {
+            let numbers: Vec<u16> = sizes.split([',', ' ']).filter_map(|word| word.parse().ok()).collect();
+            let (from, to) = (*numbers.iter().min().expect(sizes), *numbers.iter().max().expect(sizes));
+            let names = names.split(|c: char| !(c.is_alphanumeric() || "-+".contains(c)));
+            for name in names.filter(|name| CAUSES.iter().any(|cause| cause.name == *name)) {
+                let here = |cause: &&Cause| {
+                    let range = if sizes.starts_with("above") { (from + 1, u16::MAX) } else { (from, to) };
+                    cause.name == name && range.0 <= cause.from && cause.to <= range.1
+                };
+                let found: Vec<_> = CAUSES.iter().filter(here).map(|cause| (cause.name, cause.from)).collect();
+                assert!(!found.is_empty(), "{name} does not leave {sizes}");
+                told.extend(found);
+            }
+        }
+        for cause in CAUSES.iter().filter(|cause| cause.name != "clamp") {
+            assert!(told.contains(&(cause.name, cause.from)), "{} at {} is not in the table", cause.name, cause.from);
+        }
+        assert_eq!(rows.len(), 24);
+    }
+
     #[test]
     fn no_size_has_one_cause_alone() {
         assert_eq!(causes(1_500, 0), ["ethernet", "proxy"]);

@@ -195,6 +195,13 @@ impl Flow {
         }
     }
 
+    /// Whether both ends have allowed selective acknowledgments, as far as their SYNs were captured.
+    #[must_use]
+    pub fn may_sack(&self) -> bool {
+        let allows = |end: &End| end.syn.is_some_and(|syn| syn.options.letters().any(|letter| letter == 'S'));
+        allows(&self.ends.orig) && allows(&self.ends.resp)
+    }
+
     /// Whether it is TCP.
     #[must_use]
     pub fn is_tcp(&self) -> bool {

@@ -34,11 +34,17 @@ pub struct Touch {
 
 #[derive(Debug)]
 struct Slot<T> {
-    key: FlowKey,
     flow: Flow,
     state: T,
     generation: u32,
     live: bool,
+}
+
+impl<T> Slot<T> {
+    /// Told from the tuple: to keep it beside that would cost every flow 48 bytes.
+    fn key(&self) -> FlowKey {
+        FlowKey::of(&self.flow.tuple).0
+    }
 }
 
 /// Slots in blocks that never move: growing neither copies a million flows nor holds them twice.
@@ -139,16 +145,18 @@ impl<T: Default> Table<T> {
         let tuple = FiveTuple::of(packet);
         let (key, from_low) = FlowKey::of(&tuple);
         let hash = self.hasher.hash_one(key);
-        let found = self.index.find(hash, |i| self.slots.at(*i).is_some_and(|s| s.key == key)).copied();
+        let back = tuple.flipped();
+        let is_same = |slot: &Slot<T>| slot.flow.tuple == tuple || slot.flow.tuple == back;
+        let found = self.index.find(hash, |i| self.slots.at(*i).is_some_and(is_same)).copied();
         let index = match found {
             Some(index) if self.goes_on(index, packet, clock) => index,
             Some(index) => {
                 if let Some((flow, state)) = self.remove(index) {
                     ended(flow, state);
                 }
-                self.open(key, hash, tuple, from_low, packet, clock, &mut ended)
+                self.open(hash, tuple, from_low, packet, clock, &mut ended)
             }
-            None => self.open(key, hash, tuple, from_low, packet, clock, &mut ended),
+            None => self.open(hash, tuple, from_low, packet, clock, &mut ended),
         };
         self.count(index, from_low, packet, clock)
     }
@@ -176,10 +184,8 @@ impl<T: Default> Table<T> {
         Touch { id, dir, duplicate, flipped }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site; the parts are already taken apart there")]
     fn open(
         &mut self,
-        key: FlowKey,
         hash: u64,
         tuple: FiveTuple,
         from_low: bool,
@@ -196,16 +202,16 @@ impl<T: Default> Table<T> {
             Some(index) => {
                 if let Some(slot) = self.slots.at_mut(index) {
                     slot.generation = slot.generation.wrapping_add(1);
-                    (slot.key, slot.flow, slot.state, slot.live) = (key, flow, T::default(), true);
+                    (slot.flow, slot.state, slot.live) = (flow, T::default(), true);
                 }
                 index
             }
-            None => self.slots.push(Slot { key, flow, state: T::default(), generation: 0, live: true }),
+            None => self.slots.push(Slot { flow, state: T::default(), generation: 0, live: true }),
         };
         let generation = self.slots.at(index).map_or(0, |s| s.generation);
         self.agenda.note(when, index, generation);
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, index, |i| slots.at(*i).map_or(0, |s| hasher.hash_one(s.key)));
+        self.index.insert_unique(hash, index, |i| slots.at(*i).map_or(0, |s| hasher.hash_one(s.key())));
         index
     }
 
@@ -213,7 +219,7 @@ impl<T: Default> Table<T> {
     fn remove(&mut self, index: u32) -> Option<(Flow, T)> {
         let slot = self.slots.at_mut(index).filter(|s| s.live)?;
         slot.live = false;
-        let (key, flow, state) = (slot.key, slot.flow.clone(), std::mem::take(&mut slot.state));
+        let (key, flow, state) = (slot.key(), slot.flow.clone(), std::mem::take(&mut slot.state));
         let hash = self.hasher.hash_one(key);
         if let Ok(entry) = self.index.find_entry(hash, |i| *i == index) {
             entry.remove();

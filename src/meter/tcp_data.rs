@@ -13,27 +13,31 @@
 //! Bias: never shorter than the path's round trip; longer by the stack (microseconds), by queues, and as said above.
 //!
 //! Left out: whatever was or may have been in flight when something was sent again (Karn and Partridge, SIGCOMM 1987),
-//! came in another order, or was missing at the receiver (a repeated acknowledgment says so: RFC 5681, 3.2), because the
-//! next acknowledgment fills a hole; keep-alives and probes of a closed window (RFC 9293, 3.8.4 and 3.8.6.1); SYN and RST.
-//! Mirror copies must be filtered out before. A flow of which one direction is captured costs nothing and gives nothing.
+//! came in another order, or was missing at the receiver (selective acknowledgments say so, and where these are not in
+//! use a repeated acknowledgment: RFC 2018, 4; RFC 5681, 3.2), because the next acknowledgment fills a hole; keep-alives
+//! and probes of a closed window (RFC 9293, 3.8.4 and 3.8.6.1); SYN and RST, which a box on the way may have sent.
+//! Ambiguous: the first segment seen of an end whose SYN was not, which may be a second copy.
+//! Mirror copies must be filtered out before. A flow of which one direction is captured gives nothing.
 
 use crate::base::{Direction, Ends, Layer, RttSample, Side, TcpTally, Timestamp};
 use crate::wire::{TcpFlags, TcpHeader};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Segments in flight that are followed; of more, those sent while so many wait are not timed.
-const IN_FLIGHT: usize = 256;
+/// Segments in flight that are followed; of more, those sent while so many wait are not timed. So many full ones are
+/// 100 ms of 120 Mbit/s; they take 12 kB while they last.
+const IN_FLIGHT: usize = 1_024;
 /// What may be a full segment. Less is a program's small writing, for which nobody has to hurry (an IPv6 path carries
 /// 1,220 bytes, tunnels a little less); more was put together by the capturing host, of pieces that may be as small as
 /// this where there are timestamps and a tunnel.
-const FULL: std::ops::RangeInclusive<u32> = 1_100..=1_400;
+const FULL: std::ops::RangeInclusive<u16> = 1_100..=1_400;
 /// Where nothing is known of the path, what comes late by more than this was sent again (as Wireshark has it).
 const REORDERED: Duration = Duration::from_millis(3);
 
-/// A segment that waits for its acknowledgment.
+/// A segment that waits for its acknowledgment, or a timestamp for its echo.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
+    /// What will answer it.
     end: u32,
     /// Nanoseconds, in two halves: so it takes 12 bytes.
     at: [u32; 2],
@@ -59,6 +63,16 @@ struct Hole {
     seen: Timestamp,
 }
 
+/// What most ends never have: kept apart, because a connection that is well does not need the room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    hole: Option<Hole>,
+    lost_before: u32,
+    lost_after: u32,
+    out_of_order: u32,
+    copies: u32,
+}
+
 /// What one end sends, and how the other answers.
 #[derive(Debug, Default)]
 struct Sender {
@@ -67,18 +81,23 @@ struct Sender {
     /// What the other end has acknowledged.
     acked: Option<u32>,
     in_flight: VecDeque<Segment>,
-    /// Its largest segment.
-    full: u32,
-    hole: Option<Hole>,
-    /// The other end's newest window, unscaled.
-    window: u16,
     /// The newest timestamp it sent.
     stamp: Option<u32>,
-    /// A timestamp whose echo is awaited.
-    asked: Option<(u32, Timestamp)>,
-    /// The shortest round trip from the capture point to the other end and back.
-    least: Option<Duration>,
-    tally: TcpTally,
+    /// A timestamp whose echo is awaited, and since when.
+    asked: Option<Segment>,
+    /// The end of the first segment seen, if there may have been others before.
+    doubtful: Option<u32>,
+    /// The shortest round trip from the capture point to the other end and back, in microseconds.
+    least: Option<u32>,
+    /// Segments with payload.
+    data: u32,
+    /// Its largest segment, as far as that matters.
+    full: u16,
+    /// The other end's newest window, unscaled.
+    window: u16,
+    /// The other end tells of what is missing by selective acknowledgments.
+    told_by_sack: bool,
+    trouble: Option<Box<Trouble>>,
 }
 
 /// Follows one connection.
@@ -94,14 +113,19 @@ const fn ahead(a: u32, b: u32) -> i32 {
 }
 
 impl TcpData {
-    /// Of a connection that is about to carry its first data, with the sequence numbers of its SYN and SYN-ACK as far as
-    /// they were captured.
+    /// Of a connection that is about to carry its first data or to end without any, with the sequence numbers of its SYN
+    /// and SYN-ACK as far as they were captured; and whether both have allowed selective acknowledgments.
     #[must_use]
-    pub fn new(isn: Ends<Option<u32>>) -> Self {
+    pub fn new(isn: Ends<Option<u32>>, sack: bool) -> Self {
         let begin = |isn: Option<u32>| isn.map(|isn| isn.wrapping_add(1));
         let whole = isn.orig.and(isn.resp).is_some();
-        let sender =
-            |isn| Sender { next: begin(isn), acked: begin(isn).filter(|_| whole), window: 1, ..Sender::default() };
+        let sender = |isn| Sender {
+            next: begin(isn),
+            acked: begin(isn).filter(|_| whole),
+            window: 1,
+            told_by_sack: sack,
+            ..Sender::default()
+        };
         Self { ends: Ends { orig: sender(isn.orig), resp: sender(isn.resp) } }
     }
 
@@ -118,54 +142,75 @@ impl TcpData {
             self.ends = Ends { orig: self.ends.orig.silent(), resp: self.ends.resp.silent() };
             return;
         }
-        let sample = |rtt, method| RttSample {
+        let sample = |rtt, method, ambiguous| RttSample {
             at,
             side: if dir == Direction::Orig { Side::Client } else { Side::Server },
             rtt,
             layer: Layer::TcpData,
             method,
-            ambiguous: false,
+            ambiguous,
         };
         if tcp.flags.has(TcpFlags::ACK) {
             let peer = self.ends.of_mut(dir.flip());
-            let echoed = peer.on_echo(at, tcp);
-            if let Some((rtt, method)) = peer.on_ack(at, tcp, len).or(echoed) {
-                found(sample(rtt, method));
+            let echoed = peer.on_echo(at, tcp).map(|rtt| (rtt, "timestamp", false));
+            if let Some((rtt, method, ambiguous)) = peer.on_ack(at, tcp, len).or(echoed) {
+                found(sample(rtt, method, ambiguous));
             }
         }
-        let loop_known = self.ends.orig.least.zip(self.ends.resp.least).map(|(a, b)| a + b);
+        let least = self.ends.orig.least.zip(self.ends.resp.least);
+        let loop_known = least.map(|(a, b)| Duration::from_micros(u64::from(a) + u64::from(b)));
         let own = self.ends.of_mut(dir);
         own.on_sent(at, tcp, len, loop_known);
     }
 
     /// A copy of a packet that a mirror made.
-    pub const fn on_copy(&mut self, dir: Direction) {
-        let copies = &mut self.ends.of_mut(dir).tally.copies;
+    pub fn on_copy(&mut self, dir: Direction) {
+        let copies = &mut self.ends.of_mut(dir).trouble().copies;
         *copies = copies.saturating_add(1);
+    }
+
+    /// Gives back the room that segments in flight took, where none are.
+    pub fn rest(&mut self) {
+        for end in [&mut self.ends.orig, &mut self.ends.resp] {
+            if end.in_flight.is_empty() {
+                end.in_flight = VecDeque::new();
+            }
+        }
     }
 
     /// What was counted of each end's segments.
     #[must_use]
     pub fn tallies(&self) -> Ends<TcpTally> {
-        Ends { orig: self.ends.orig.tally, resp: self.ends.resp.tally }
+        Ends { orig: self.ends.orig.tally(), resp: self.ends.resp.tally() }
     }
 }
 
 impl Sender {
     /// Nothing is awaited any more.
-    fn silent(&self) -> Self {
-        Self { tally: self.tally, ..Self::default() }
+    fn silent(&mut self) -> Self {
+        Self { data: self.data, trouble: self.trouble.take(), ..Self::default() }
     }
 
-    /// The other end acknowledges; the loop that this closes.
-    fn on_ack(&mut self, at: Timestamp, tcp: &TcpHeader, len: u32) -> Option<(Duration, &'static str)> {
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    fn tally(&self) -> TcpTally {
+        let Trouble { lost_before, lost_after, out_of_order, copies, .. } =
+            self.trouble.as_deref().copied().unwrap_or_default();
+        TcpTally { data: self.data, lost_before, lost_after, out_of_order, copies }
+    }
+
+    /// The other end acknowledges; the loop that this closes, how, and whether it is ambiguous.
+    fn on_ack(&mut self, at: Timestamp, tcp: &TcpHeader, len: u32) -> Option<(Duration, &'static str, bool)> {
         let more = ahead(tcp.ack, self.acked.unwrap_or(tcp.ack));
         if more < 0 {
             return None;
         }
         let moved = std::mem::replace(&mut self.window, tcp.window) != tcp.window;
         let repeated = more == 0 && len == 0 && !moved && !tcp.flags.has(TcpFlags::FIN);
-        if tcp.options.sacks || repeated {
+        self.told_by_sack |= tcp.options.sacks;
+        if tcp.options.sacks || (repeated && !self.told_by_sack) {
             // Something is missing there, or was: what is in flight will be acknowledged together with it.
             self.in_flight.clear();
         }
@@ -175,21 +220,25 @@ impl Sender {
             last = self.in_flight.pop_front();
         }
         let rtt = at.since(last.filter(|segment| segment.end == tcp.ack)?.at())?;
-        self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
-        let two = self.full.clamp(*FULL.start(), *FULL.end()).saturating_mul(2);
+        if self.doubtful.take() == Some(tcp.ack) {
+            return Some((rtt, "lone-ack", true));
+        }
+        let micros = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        self.least = Some(self.least.map_or(micros, |least| least.min(micros)));
+        let two = u32::from(self.full.clamp(*FULL.start(), *FULL.end())) * 2;
         let prompt = known && u32::try_from(more).is_ok_and(|more| more >= two);
-        Some((rtt, if prompt { "ack" } else { "lone-ack" }))
+        Some((rtt, if prompt { "ack" } else { "lone-ack" }, false))
     }
 
     /// The other end echoes a timestamp.
-    fn on_echo(&mut self, at: Timestamp, tcp: &TcpHeader) -> Option<(Duration, &'static str)> {
-        let ((asked, since), (_, echo)) = (self.asked?, tcp.options.timestamps?);
-        if ahead(echo, asked) < 0 {
+    fn on_echo(&mut self, at: Timestamp, tcp: &TcpHeader) -> Option<Duration> {
+        let (asked, (_, echo)) = (self.asked?, tcp.options.timestamps?);
+        if ahead(echo, asked.end) < 0 {
             return None;
         }
         self.asked = None;
         // A later one tells nothing: the first with it may have passed unseen.
-        at.since(since).filter(|_| echo == asked).map(|rtt| (rtt, "timestamp"))
+        at.since(asked.at()).filter(|_| echo == asked.end)
     }
 
     /// This end sends.
@@ -199,12 +248,17 @@ impl Sender {
         let end = tcp.seq.wrapping_add(len).wrapping_add(virtual_len);
         let Some(next) = self.next else {
             self.next = Some(end);
-            self.tally.data += u32::from(len > 0);
+            self.data += u32::from(len > 0);
             self.note_stamp(at, tcp, false);
+            if end != tcp.seq {
+                self.doubtful = Some(end);
+                self.full = u16::try_from(len).unwrap_or(u16::MAX);
+                self.follow(end, at, flags.has(TcpFlags::SYN));
+            }
             return;
         };
         if len > 0 {
-            self.tally.data = self.tally.data.saturating_add(1);
+            self.data = self.data.saturating_add(1);
         }
         // A keep-alive repeats the last byte or none; a probe of a closed window looks the same, or brings one byte.
         let keep_alive = virtual_len == 0 && tcp.seq == next.wrapping_sub(1) && self.acked == Some(next);
@@ -224,17 +278,17 @@ impl Sender {
             self.next = Some(if ahead(end, next) > 0 { end } else { next });
         } else {
             if off > 0 {
-                self.hole = Some(Hole { from: next, to: tcp.seq, seen: at });
+                self.trouble().hole = Some(Hole { from: next, to: tcp.seq, seen: at });
             }
             self.next = Some(end);
-            self.full = self.full.max(len);
+            self.full = self.full.max(u16::try_from(len).unwrap_or(u16::MAX));
             self.follow(end, at, flags.has(TcpFlags::SYN));
             self.note_stamp(at, tcp, off == 0);
         }
     }
 
     fn follow(&mut self, end: u32, at: Timestamp, opening: bool) {
-        if !opening && self.acked.is_some() && self.in_flight.len() < IN_FLIGHT {
+        if !opening && self.in_flight.len() < IN_FLIGHT {
             self.in_flight.push_back(Segment::new(end, at));
         }
     }
@@ -247,17 +301,18 @@ impl Sender {
         if len == 0 {
             return;
         }
-        let fills = self.hole.filter(|hole| ahead(seq, hole.from) >= 0 && ahead(end, hole.to) <= 0);
+        let trouble = self.trouble();
+        let fills = trouble.hole.filter(|hole| ahead(seq, hole.from) >= 0 && ahead(end, hole.to) <= 0);
         let Some(hole) = fills else {
-            self.tally.lost_after = self.tally.lost_after.saturating_add(1);
+            trouble.lost_after = trouble.lost_after.saturating_add(1);
             return;
         };
         // Nobody can have asked for it again within a round trip.
         let late = at.since(hole.seen).is_some_and(|late| late >= whole_loop.unwrap_or(REORDERED));
-        let count = if late { &mut self.tally.lost_before } else { &mut self.tally.out_of_order };
+        let count = if late { &mut trouble.lost_before } else { &mut trouble.out_of_order };
         *count = count.saturating_add(1);
         // Mostly the bytes come in order: what is left of the hole lies behind these.
-        self.hole = (ahead(hole.to, end) > 0).then_some(Hole { from: end, ..hole });
+        trouble.hole = (ahead(hole.to, end) > 0).then_some(Hole { from: end, ..hole });
     }
 
     /// Awaits the echo of a timestamp that was not sent before, if nothing else is awaited.
@@ -270,7 +325,7 @@ impl Sender {
         // Of the first ever seen, earlier segments with the same may have passed before the capture began.
         let first = self.stamp.replace(stamp).is_none();
         if in_order && !first && self.asked.is_none() && self.in_flight.is_empty() {
-            self.asked = Some((stamp, at));
+            self.asked = Some(Segment::new(stamp, at));
         }
     }
 }
@@ -289,7 +344,11 @@ mod tests {
 
     impl Wire {
         fn new() -> Self {
-            let meter = TcpData::new(Ends { orig: Some(999), resp: Some(999) });
+            Self::with(false)
+        }
+
+        fn with(sack: bool) -> Self {
+            let meter = TcpData::new(Ends { orig: Some(999), resp: Some(999) }, sack);
             Self { meter, found: Vec::new(), window: 500 }
         }
 
@@ -297,7 +356,8 @@ mod tests {
             let tcp = TcpHeader { window: self.window, flags: TcpFlags(tcp.flags.0 | 0x10), ..tcp };
             let at = Timestamp::from_nanos(ms * 1_000_000);
             self.meter.on_segment(at, dir, &tcp, len, &mut |s| {
-                self.found.push((u64::try_from(s.rtt.as_millis()).unwrap(), s.method));
+                let method = if s.ambiguous { "ambiguous" } else { s.method };
+                self.found.push((u64::try_from(s.rtt.as_millis()).unwrap(), method));
             });
         }
 
@@ -464,24 +524,77 @@ mod tests {
         assert_eq!(wire.found, [(44, "lone-ack"), (9, "timestamp")]);
     }
 
+    /// Where selective acknowledgments are in use, a repeated one without any is an echo of many segments at once.
     #[test]
-    fn one_direction_alone_keeps_nothing() {
-        let mut meter = TcpData::new(Ends::default());
-        for i in 0..1_000u32 {
-            let tcp = TcpHeader { seq: i * 1448, ..TcpHeader::default() };
-            meter.on_segment(Timestamp::from_nanos(i64::from(i)), Orig, &tcp, 1448, &mut |_| panic!("no answer"));
-        }
-        assert_eq!(meter.ends.orig.in_flight.capacity(), 0);
+    fn a_repeated_acknowledgment_is_no_hole_where_holes_are_told_otherwise() {
+        let mut wire = Wire::with(true);
+        wire.data(0, 1000, 36);
+        wire.ack(1, 1000);
+        wire.ack(1, 1000);
+        wire.ack(40, 1036);
+        assert_eq!(wire.found, [(40, "lone-ack")]);
+        // Seen from the middle, the first selective acknowledgment tells that they are.
+        let mut wire = Wire::new();
+        let mut sack = TcpHeader { seq: 1000, ack: 1000, ..TcpHeader::default() };
+        sack.options.sacks = true;
+        wire.data(0, 1000, 36);
+        wire.pass(40, Orig, sack, 0);
+        wire.ack(41, 1036);
+        wire.data(50, 1036, 36);
+        wire.ack(51, 1036);
+        wire.ack(90, 1072);
+        assert_eq!(wire.found, [(40, "lone-ack")]);
+    }
+
+    #[test]
+    fn the_acknowledgment_of_an_end_is_a_round_trip() {
+        let mut wire = Wire::new();
+        wire.pass(0, Resp, TcpHeader { seq: 1000, ack: 1000, flags: TcpFlags::FIN, ..TcpHeader::default() }, 0);
+        wire.pass(40, Orig, TcpHeader { seq: 1000, ack: 1001, flags: TcpFlags::FIN, ..TcpHeader::default() }, 0);
+        wire.pass(52, Resp, TcpHeader { seq: 1001, ack: 1001, ..TcpHeader::default() }, 0);
+        assert_eq!(wire.found, [(40, "lone-ack"), (12, "lone-ack")]);
+        assert_eq!(wire.meter.tallies().resp, TcpTally::default());
+        // Which of two ends was answered, nobody knows; and a reset may be anybody's.
+        let mut wire = Wire::new();
+        let fin = TcpHeader { seq: 1000, ack: 1000, flags: TcpFlags::FIN, ..TcpHeader::default() };
+        wire.pass(0, Resp, fin, 0);
+        wire.pass(300, Resp, fin, 0);
+        wire.ack(340, 1001);
+        assert_eq!(wire.found, []);
+        let mut wire = Wire::new();
+        wire.pass(0, Resp, fin, 0);
+        wire.pass(5, Orig, TcpHeader { seq: 1000, ack: 1001, flags: TcpFlags::RST, ..TcpHeader::default() }, 0);
+        assert_eq!(wire.found, []);
+    }
+
+    /// From the middle of a connection: the first segment may be a second copy, which only its own sample suffers from.
+    #[test]
+    fn the_first_segment_seen_is_ambiguous() {
+        let mut wire = Wire::new();
+        wire.meter = TcpData::new(Ends::default(), false);
+        wire.data(0, 1000, 100);
+        wire.data(1, 1100, 100);
+        wire.ack(40, 1100);
+        wire.ack(41, 1200);
+        assert_eq!(wire.found, [(40, "ambiguous"), (40, "lone-ack")]);
+        let mut wire = Wire::new();
+        wire.meter = TcpData::new(Ends::default(), false);
+        wire.data(0, 1000, 100);
+        wire.data(1, 1100, 100);
+        wire.ack(41, 1200);
+        wire.data(50, 1200, 100);
+        wire.ack(90, 1300);
+        assert_eq!(wire.found, [(40, "lone-ack"), (40, "lone-ack")]);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut meter = TcpData::new(Ends { orig: Some(0), resp: Some(0) });
+        let mut meter = TcpData::new(Ends { orig: Some(0), resp: Some(0) }, false);
         for i in 0..10_000u32 {
             let tcp = TcpHeader { seq: 1 + i * 1448, ack: 1, flags: TcpFlags::ACK, ..TcpHeader::default() };
             meter.on_segment(Timestamp::from_nanos(i64::from(i)), Orig, &tcp, 1448, &mut |_| panic!("no answer"));
         }
         assert_eq!(meter.ends.orig.in_flight.len(), IN_FLIGHT);
-        assert_eq!((size_of::<Segment>(), size_of::<TcpData>() <= 352), (12, true), "{}", size_of::<TcpData>());
+        assert_eq!((size_of::<Segment>(), size_of::<TcpData>() <= 240), (12, true), "{}", size_of::<TcpData>());
     }
 }

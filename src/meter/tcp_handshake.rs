@@ -15,9 +15,11 @@ pub struct TcpHandshake {
     stage: Stage,
     /// The latest question's sequence number plus one: what the answer must acknowledge.
     expected: u32,
-    asked: Timestamp,
+    /// When that was asked; when the handshake is done, when it was.
+    at: Timestamp,
     repeated: bool,
-    completed: Option<Timestamp>,
+    /// Done at a time that is known for sure.
+    completed: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,12 +41,12 @@ impl TcpHandshake {
     /// When the client's acknowledgment ended the handshake, unless that can't be told for sure.
     #[must_use]
     pub fn completed(&self) -> Option<Timestamp> {
-        self.completed
+        self.completed.then_some(self.at)
     }
 
     /// The segment that ended the handshake tells nothing of when the connection stood.
     pub const fn forget_completion(&mut self) {
-        self.completed = None;
+        self.completed = false;
     }
 
     /// A segment sent by `dir`.
@@ -77,8 +79,9 @@ impl TcpHandshake {
             (Stage::SynAck, Direction::Orig) if tcp.flags.is_syn() => None,
             (Stage::SynAck, Direction::Orig) if acknowledges(tcp, self.expected) => {
                 self.stage = Stage::Done;
-                self.completed = (!self.repeated).then_some(at);
-                self.sample(at, Side::Client, "syn-ack")
+                let sample = self.sample(at, Side::Client, "syn-ack");
+                (self.at, self.completed) = (at, !self.repeated);
+                sample
             }
             _ => None,
         }
@@ -89,11 +92,11 @@ impl TcpHandshake {
             self.repeated = true;
             return;
         }
-        (self.stage, self.expected, self.asked) = (stage, tcp.seq.wrapping_add(1), at);
+        (self.stage, self.expected, self.at) = (stage, tcp.seq.wrapping_add(1), at);
     }
 
     fn sample(&self, at: Timestamp, side: Side, method: &'static str) -> Option<RttSample> {
-        let rtt = at.since(self.asked)?;
+        let rtt = at.since(self.at)?;
         Some(RttSample { at, side, rtt, layer: Layer::TcpHandshake, method, ambiguous: self.repeated })
     }
 }

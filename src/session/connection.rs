@@ -103,6 +103,9 @@ impl Ended {
     }
 }
 
+/// So many packets of one end are followed before the other is heard.
+const UNHEARD: u64 = 8;
+
 /// State beside a flow.
 #[derive(Debug, Default)]
 pub struct Connection {
@@ -290,8 +293,9 @@ impl Connection {
         }
         self.tell_parts(flow, news);
         let story = self.story.map(|story| *story);
-        let (untold, lag) =
-            story.as_ref().map_or((0, None), |story| (story.told, if story.lag_told { None } else { story.hello_lag }));
+        let (untold, lag) = story
+            .as_ref()
+            .map_or((0, None), |story| (usize::from(story.told), if story.lag_told { None } else { story.hello_lag }));
         let mut session = Session::of(flow, story);
         session.tallies = self.data.map(|data| data.tallies());
         Ended { session, untold, lag }
@@ -323,12 +327,18 @@ impl Connection {
         }
     }
 
-    /// Follows data and acknowledgments. Where only one direction is captured there is nothing to follow.
+    /// Follows data and acknowledgments. Where only one direction is captured there is nothing to follow: of a connection
+    /// seen from its middle a few segments are, until the other end is heard.
     fn on_data(&mut self, flow: &Flow, dir: Direction, packet: &Packet<'_>, tcp: &TcpHeader) {
+        let (own, unheard) = (flow.ends.of(dir).packets, flow.ends.of(dir.flip()).packets == 0);
+        if unheard && own > UNHEARD {
+            self.data = None;
+        }
         let data = match &mut self.data {
             Some(data) => data,
-            None if packet.payload_len == 0 || flow.ends.of(dir.flip()).packets == 0 => return,
-            none => none.insert(Box::new(TcpData::new(flow.isn))),
+            None if unheard && (own > 1 || flow.opening_seen) => return,
+            None if (unheard || flow.opening_seen) && !goes_on(packet, tcp) => return,
+            none => none.insert(Box::new(TcpData::new(flow.isn, flow.may_sack()))),
         };
         let (story, until) = (&mut self.story, &mut self.until);
         data.on_segment(packet.at, dir, tcp, packet.payload_len, &mut |sample| {
@@ -341,6 +351,7 @@ impl Connection {
     /// Tells what was measured in the window that is over.
     fn tell_parts(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         self.until = None;
+        self.data.as_mut().into_iter().for_each(|data| data.rest());
         if let Some(story) = self.story.as_deref_mut() {
             story.measured.tell(&mut |part| news(News::Part { flow, part }));
         }
@@ -457,7 +468,7 @@ impl Connection {
         tell_claims(flow, story, news);
         // What is read as long as it lasts never settles.
         let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
-        let (over, untold) = (reading.is_over(), story.told < story.samples.len());
+        let (over, untold) = (reading.is_over(), usize::from(story.told) < story.samples.len());
         self.until = story.until();
         if lasting.is_some() {
             self.watch();
@@ -483,7 +494,8 @@ impl Connection {
 
     fn tell(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         let Some(story) = self.story.as_deref_mut() else { return };
-        let told = std::mem::replace(&mut story.told, story.samples.len());
+        let told = usize::from(story.told);
+        story.told = u8::try_from(story.samples.len()).unwrap_or(u8::MAX);
         let lag = if story.lag_told { None } else { story.hello_lag };
         story.lag_told |= lag.is_some();
         let fresh = story.samples.get(told..).unwrap_or(&[]);
@@ -499,6 +511,11 @@ fn walked(meter: &ShapeMeter, gait: &Gait, at: Timestamp, story: &mut Story) {
         let kind = EventKind::Attribute { key: gait.key, value: value.to_owned() };
         story.on_event(Event { at, dir: Direction::Orig, kind });
     }
+}
+
+/// Whether a segment is to be acknowledged beyond the handshake: it brings data, or the end of them.
+const fn goes_on(packet: &Packet<'_>, tcp: &TcpHeader) -> bool {
+    packet.payload_len > 0 || (tcp.flags.has(TcpFlags::FIN) && !tcp.flags.has(TcpFlags::SYN))
 }
 
 /// Whether a segment carries the first bytes of its direction, whole.
@@ -535,7 +552,7 @@ fn on_chunk(
 
 /// Passes on who is said to be where.
 fn tell_claims(flow: &Flow, story: &mut Story, news: &mut impl FnMut(News<'_>)) {
-    for (at, claim) in story.claims.drain(..) {
+    for (at, claim) in story.take_claims() {
         news(News::Claim(located(at, claim, &flow.tuple)));
     }
 }

@@ -70,8 +70,12 @@ impl Measured {
         for sum in self.sums.iter_mut().filter(|sum| sum.fresh.n() > 0) {
             told(RttPart { kind: sum.kind, window, span: sum.span, digest: &sum.fresh, beats: &sum.beats });
             sum.beats.clear();
-            sum.before.get_or_insert_default().merge(&sum.fresh);
-            sum.fresh.clear();
+            // Who has been silent since keeps one sum and no room for another.
+            let fresh = std::mem::take(&mut sum.fresh);
+            match &mut sum.before {
+                Some(before) => before.merge(&fresh),
+                none => *none = Some(Box::new(fresh)),
+            }
         }
     }
 

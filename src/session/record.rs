@@ -101,7 +101,8 @@ impl Session {
     #[must_use]
     pub fn of(flow: &Flow, story: Option<Story>) -> Self {
         let from_the_start = !flow.is_tcp() || flow.opening_seen;
-        let story = story.unwrap_or_default();
+        let mut story = story.unwrap_or_default();
+        let (links, faults) = story.take_links_and_faults();
         let named = story.named(from_the_start);
         let carrier = named.map_or(story.carrier, |(_, carrier, _)| carrier);
         let (protocol, category, confidence) = match named {
@@ -132,7 +133,7 @@ impl Session {
             digests: story.measured.into_digests(),
             tallies: None,
             hello_lag: story.hello_lag,
-            faults: story.faults,
+            faults,
         }
     }
 

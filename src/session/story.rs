@@ -17,6 +17,14 @@ const MAX_LINKS: usize = 16;
 /// Of one packet or segment: they are told after each.
 const MAX_CLAIMS: usize = 256;
 
+/// Kept apart, because a flow without takes less room so.
+#[derive(Debug, Default)]
+struct Rare {
+    links: Vec<Link>,
+    faults: Vec<Fault>,
+    claims: Vec<(Timestamp, Claim)>,
+}
+
 /// The growing account of one session.
 #[derive(Debug, Default)]
 pub struct Story {
@@ -28,8 +36,6 @@ pub struct Story {
     sign: Option<(Shows, &'static Protocol)>,
     /// The program behind it, as its analyzer says.
     program: Option<&'static str>,
-    /// What makes it a part of a session of several flows.
-    pub links: Vec<Link>,
     /// Both ends behaved as the protocol says.
     pub confirmed: bool,
     /// The handshake is over, though what follows is still read.
@@ -40,14 +46,12 @@ pub struct Story {
     pub samples: Vec<RttSample>,
     /// All others, summed up.
     pub(super) measured: Measured,
-    /// Rules that were broken, each once.
-    pub faults: Vec<Fault>,
     /// From the end of the TCP handshake to the client's first bytes.
     pub hello_lag: Option<Duration>,
-    /// Who is said to be where, not told yet.
-    pub(super) claims: Vec<(Timestamp, Claim)>,
+    /// What most flows never have.
+    rare: Option<Box<Rare>>,
     /// How many of `samples` have been told as news.
-    pub(super) told: usize,
+    pub(super) told: u8,
     /// Whether the lag has been told.
     pub(super) lag_told: bool,
 }
@@ -60,10 +64,18 @@ impl Story {
             EventKind::Established => self.established = true,
             EventKind::Violation(fault) => self.on_fault(fault),
             EventKind::Attribute { key, value } => self.attribute(key, value),
-            EventKind::Claim(claim) if self.claims.len() < MAX_CLAIMS => self.claims.push((event.at, *claim)),
+            EventKind::Claim(claim) => {
+                let claims = &mut self.rare().claims;
+                if claims.len() < MAX_CLAIMS {
+                    claims.push((event.at, *claim));
+                }
+            }
             EventKind::Application(name) => self.program = self.program.or(Some(name)),
-            EventKind::Link(link) if self.links.len() < MAX_LINKS && !self.links.contains(&link) => {
-                self.links.push(link);
+            EventKind::Link(link) => {
+                let links = &mut self.rare().links;
+                if links.len() < MAX_LINKS && !links.contains(&link) {
+                    links.push(link);
+                }
             }
             EventKind::Handover { to, as_carrier: true, .. } => self.carrier = Some(to),
             EventKind::Becomes { to, over } => self.becomes(to, over),
@@ -71,9 +83,35 @@ impl Story {
         }
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// What makes it a part of a session of several flows.
+    #[must_use]
+    pub fn links(&self) -> &[Link] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.links)
+    }
+
+    /// Rules that were broken, each once.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.faults)
+    }
+
+    /// Both, for the record.
+    pub(super) fn take_links_and_faults(&mut self) -> (Vec<Link>, Vec<Fault>) {
+        self.rare.take().map(|rare| (rare.links, rare.faults)).unwrap_or_default()
+    }
+
+    /// Who is said to be where, not told yet; asked again it is nothing.
+    pub(super) fn take_claims(&mut self) -> Vec<(Timestamp, Claim)> {
+        self.rare.as_deref_mut().map(|rare| std::mem::take(&mut rare.claims)).unwrap_or_default()
+    }
+
     /// The kind of session that this flow leads and for which it gathers others, if it does.
     pub(super) fn gathers(&self) -> Option<&'static str> {
-        let leads = |kind: &str| self.links.iter().any(|link| matches!(link, Link::Pair(own) if *own == kind));
+        let leads = |kind: &str| self.links().iter().any(|link| matches!(link, Link::Pair(own) if *own == kind));
         GATHERERS.iter().map(|(kind, _)| *kind).find(|kind| leads(kind))
     }
 
@@ -89,14 +127,15 @@ impl Story {
             && self.samples.is_empty()
             && self.measured.is_empty()
             && self.hello_lag.is_none()
-            && self.faults.is_empty()
+            && self.faults().is_empty()
             && self.attributes.is_empty()
-            && self.links.is_empty()
+            && self.links().is_empty()
     }
 
-    /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many.
+    /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many, unless they
+    /// are ambiguous.
     pub fn on_sample(&mut self, sample: RttSample) {
-        if self.samples.len() >= MAX_SAMPLES || sample.layer == Layer::TcpData {
+        if self.samples.len() >= MAX_SAMPLES || (sample.layer == Layer::TcpData && !sample.ambiguous) {
             self.measured.add(&sample);
             return;
         }
@@ -163,8 +202,9 @@ impl Story {
         if !self.confirmed && self.attributes.is_empty() {
             self.protocol = None;
         }
-        if self.faults.len() < MAX_FAULTS && !self.faults.contains(&fault) {
-            self.faults.push(fault);
+        let faults = &mut self.rare().faults;
+        if faults.len() < MAX_FAULTS && !faults.contains(&fault) {
+            faults.push(fault);
         }
     }
 

@@ -3,8 +3,9 @@
 #
 #     tests/peers/tcp_rtt.sh CAPTURE...
 #
-# tcptrace: how many round trips each end of each connection has. tshark (tcp.analysis.ack_rtt): the difference of each
-# round trip that both have. The samples come from `examples/rtt_samples.rs`; set RTT_SAMPLES to a binary to skip its
+# tcptrace: how many round trips each end of each connection of IPv4 has. tshark (tcp.analysis.ack_rtt): the difference of
+# each round trip that both have, told apart by the microsecond at which it closed and by what was acknowledged. What one
+# of them can't read counts for nobody. The samples come from `examples/rtt_samples.rs`; set RTT_SAMPLES to a binary to skip its
 # build. pping is no package of Debian; its way is the method `timestamp`, whose floor is compared with `ack`'s.
 set -euo pipefail
 export LC_ALL=C
@@ -19,16 +20,16 @@ trap 'rm -rf "$work"' EXIT
 
 # Columns: file, from, its port, to, its port, round trips from the capture point to `to` and back.
 for capture in "$@"; do
-    "$samples" "$capture" | sed "s|^|$capture\t|" >>"$work/ours"
+    { "$samples" "$capture" 2>/dev/null || true; } | sed "s|^|$capture\t|" >>"$work/ours"
     { tcptrace -nrl --csv "$capture" 2>/dev/null || true; } | gawk -v OFS='\t' -v file="$capture" -F, '
         /^conn_#/ { for (i = 1; i <= NF; i++) column[$i] = i; next }
-        $1 ~ /^[0-9]+$/ && ("RTT_samples_a2b" in column) {
+        $1 ~ /^[0-9]+$/ && ("RTT_samples_a2b" in column) && $column["host_a"] !~ /:/ {
             a = column["host_a"]; b = column["host_b"]; ap = column["port_a"]; bp = column["port_b"]
             print file, $a, $ap + 0, $b, $bp + 0, $column["RTT_samples_a2b"] + 0
             print file, $b, $bp + 0, $a, $ap + 0, $column["RTT_samples_b2a"] + 0
         }' >>"$work/tcptrace"
-    tshark -n -r "$capture" -Y 'tcp.analysis.ack_rtt && ip' -T fields -e ip.src -e tcp.srcport -e ip.dst -e tcp.dstport \
-        -e frame.time_epoch -e tcp.analysis.ack_rtt 2>/dev/null | sed "s|^|$capture\t|" >>"$work/tshark"
+    { tshark -n -r "$capture" -Y 'tcp.analysis.ack_rtt && ip' -T fields -E occurrence=l -e ip.src -e tcp.srcport -e ip.dst \
+        -e tcp.dstport -e frame.time_epoch -e tcp.analysis.ack_rtt -e tcp.ack_raw 2>/dev/null || true; } | sed "s|^|$capture\t|" >>"$work/tshark"
 done
 
 echo "tcptrace"
@@ -46,7 +47,7 @@ gawk -F'\t' '
     }
     END {
         printf "  %d ends, %d round trips, of which farmlight has %d (%.2f %%), and %d that tcptrace has not\n",
-            ends, theirs, both, 100 * both / theirs, more
+            ends, theirs, both, theirs ? 100 * both / theirs : 0, more
     }' "$work/ours" "$work/tcptrace"
 
 echo "tshark"
@@ -54,12 +55,12 @@ gawk -F'\t' '
     function micros(epoch,   parts) { split(epoch, parts, "."); return parts[1] substr(parts[2] "000000", 1, 6) }
     NR == FNR && $7 != "timestamp" {
         key = $6 == "client" ? $2 FS $3 FS $4 FS $5 : $4 FS $5 FS $2 FS $3
-        ours[$1 FS key FS $8] = $9
+        ours[$1 FS key FS $8 FS $10] = $9
         next
     }
     NR != FNR {
         theirs++
-        key = $1 FS $2 FS $3 FS $4 FS $5 FS micros($6)
+        key = $1 FS $2 FS $3 FS $4 FS $5 FS micros($6) FS $8
         if (key in ours) {
             off = ours[key] - $7 * 1e6
             apart[++n] = off < 0 ? -off : off
