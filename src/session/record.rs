@@ -101,15 +101,14 @@ impl Session {
     #[must_use]
     pub fn of(flow: &Flow, story: Option<Story>) -> Self {
         let from_the_start = !flow.is_tcp() || flow.opening_seen;
-        let mut story = story.unwrap_or_default();
-        let (links, faults) = story.take_links_and_faults();
+        let story = story.unwrap_or_default();
         let named = story.named(from_the_start);
         let carrier = named.map_or(story.carrier, |(_, carrier, _)| carrier);
         let (protocol, category, confidence) = match named {
             Some((p, _, sure)) => (Some(p.name), Some(story.category(p)), Some(sure)),
             None => by_number(flow.tuple.proto).or_else(|| by_port(&flow.tuple)).map_or((None, None, None), split),
         };
-        let links = named.map_or_else(|| story.links.clone(), |(protocol, ..)| story.linked(protocol.name));
+        let links = named.map_or_else(|| story.links().to_vec(), |(protocol, ..)| story.linked(protocol.name));
         // Routers authenticate what they tell all others on their link (OSPFv3: RFC 4552); that is no tunnel.
         let category = category.map(|category| match category {
             Category::Vpn if flow.tuple.resp.ip.is_multicast() => Category::Other,
@@ -128,12 +127,12 @@ impl Session {
             links,
             parts: Vec::new(),
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
+            faults: story.faults().to_vec(),
+            hello_lag: story.hello_lag,
             attributes: story.attributes,
             samples: story.samples,
             digests: story.measured.into_digests(),
             tallies: None,
-            hello_lag: story.hello_lag,
-            faults,
         }
     }
 

@@ -99,11 +99,6 @@ impl Story {
         self.rare.as_deref().map_or(&[], |rare| &rare.faults)
     }
 
-    /// Both, for the record.
-    pub(super) fn take_links_and_faults(&mut self) -> (Vec<Link>, Vec<Fault>) {
-        self.rare.take().map(|rare| (rare.links, rare.faults)).unwrap_or_default()
-    }
-
     /// Who is said to be where, not told yet; asked again it is nothing.
     pub(super) fn take_claims(&mut self) -> Vec<(Timestamp, Claim)> {
         self.rare.as_deref_mut().map(|rare| std::mem::take(&mut rare.claims)).unwrap_or_default()
@@ -118,7 +113,7 @@ impl Story {
     /// Its links, with those that its name gives it.
     pub(super) fn linked(&self, name: &str) -> Vec<Link> {
         let own = SIGNALLERS.iter().filter(|(signaller, _)| *signaller == name).map(|(_, link)| *link);
-        self.links.iter().copied().chain(own).collect()
+        self.links().iter().copied().chain(own).collect()
     }
 
     /// Whether nothing has been learned.
