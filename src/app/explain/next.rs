@@ -91,6 +91,27 @@ fn check(hypothesis: &str) -> &'static str {
         "slow-client" => "let the same person work from another machine for a day",
         "accelerating-proxy" => "ask the provider whether it ends TCP in its own network, as satellite providers do",
         "access-tunnel" => "ask for the kind of access line: PPPoE or an IPv6 transition explains the segment size",
+        "privacy-relay" => {
+            "ask which service the worker uses and why; a company's own gateway is on its network plan, and a worker on the \
+             road may use one honestly"
+        }
+        "distant-honest" => "ask where the worker lives; nobody has said otherwise",
+        "own-hands" => "ask whether the worker reaches this machine from elsewhere, from where and with which tool",
+        "helpdesk" => "look the session up in the helpdesk's tickets, and ask who had the tool installed",
+        "household" => "ask who lives there and works for the company; ship the next laptop to the other address",
+        "coworking" => "look the address up: an office, a hotel or a dormitory is known by its name",
+        "cgnat" => "ask the provider whether the address is shared by many homes",
         _ => "ask for what would be so if it were true",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_innocent_story_can_be_checked() {
+        let innocent = crate::evidence::Hypothesis::ALL.into_iter().filter(|h| !h.is_malicious());
+        innocent.for_each(|h| assert_ne!(check(h.name()), check("another story"), "{}", h.name()));
     }
 }

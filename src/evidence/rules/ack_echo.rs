@@ -8,6 +8,7 @@
 //! Numbers: science note S14, S15; Xue et al., NDSS 2025; the widths are design values.
 
 use super::{Family, Observation, Rule, over};
+use crate::base::Layer;
 use crate::evidence::likelihood::{ln_exponential, ln_hidden_leg, ln_mix, ln_uniform};
 use crate::evidence::{Case, Hypothesis, Question, Reach};
 
@@ -56,17 +57,20 @@ fn tell(case: &Case<'_>, seen: &Observation) -> (String, Vec<String>) {
     let Some(reach) = nearest(case) else { return (String::new(), Vec::new()) };
     let (whole, relay) = (f64::from(reach.whole_us) / 1e3, f64::from(reach.relay_us) / 1e3);
     let times = if reach.n == 1 { "once".to_owned() } else { format!("{} times", reach.n) };
-    let text = if reach.relay_us == 0 {
-        format!(
-            "Whoever works this machine answers after {whole:.0} ms at the soonest (measured {times} in the session's \
-             own checks)."
-        )
-    } else {
-        format!(
-            "What this machine shows is acknowledged after {whole:.0} ms at the soonest (measured {times}), but the \
-             connection itself ends {relay:.0} ms away: whoever looks at it is {:.0} ms beyond that end.",
-            seen.value
-        )
+    let answered = match reach.layer {
+        Layer::RemoteEcho => "What this machine shows is acknowledged",
+        Layer::Stun => "Whoever works this machine answers the session's own checks",
+        _ => "Whoever works this machine answers the session's own questions",
     };
+    let mut text = format!("{answered} after {whole:.0} ms at the soonest (measured {times})");
+    if reach.relay_us == 0 {
+        text.push('.');
+    } else {
+        let beyond = seen.value;
+        let more = format!(
+            ", but the connection itself ends {relay:.0} ms away: whoever looks at it is {beyond:.0} ms beyond that end."
+        );
+        text.push_str(&more);
+    }
     (text, vec![reach.flow.community_id()])
 }
