@@ -397,10 +397,14 @@ fn plural(n: u64, what: &str) -> String {
 fn missing(case: &Case<'_>, site: &Site, question: Question) -> Vec<String> {
     match question {
         Question::Connection => missing_of_connection(case, site),
-        Question::Control => vec![
-            "who was helping, and when: the helpdesk's tickets (--config, allow) tell a wanted session from another"
-                .to_owned(),
-        ],
+        Question::Control => {
+            let helping =
+                "who was helping, and when: the helpdesk's tickets (--config, allow) tell a wanted session from another";
+            let far = "how far away whoever works the machine is: some minutes of its picture, or the checks of its \
+                       call, tell that";
+            let measured = case.facts().any(|facts| !facts.reaches.is_empty());
+            std::iter::once(helping).chain((!measured).then_some(far)).map(str::to_owned).collect()
+        }
         Question::Sharing => vec![
             "who works from this address: VPN accounting (RADIUS at the tap, or --identities) tells people from machines"
                 .to_owned(),

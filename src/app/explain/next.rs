@@ -44,7 +44,8 @@ fn of_finding(case: &Case, finding: &FindingView, dir: &Path) -> Vec<String> {
             by.expires, by.reason, by.owner
         ));
     }
-    if finding.evidence.iter().any(|evidence| !evidence.cites.is_empty()) {
+    let told = finding.verdict != "clear" && finding.evidence.iter().any(|evidence| !evidence.cites.is_empty());
+    if told {
         steps.push(format!("See the packets: {}", slice_command(case, finding, dir)));
     }
     match finding.verdict.as_str() {
