@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::history::{History, Longer};
 use super::outlet::{Current, Notes, Records, Sessions};
-use crate::base::{Identity, IdentityKind, Located, Timestamp};
+use crate::base::{Identity, IdentityKind, Located, Timestamp, commas};
 use crate::cli::{Format, RunConfig};
 use crate::evidence::{
     Account, Baseline, Case, DayJudged, DayMeasured, Finding, Forgotten, Inner, Journey, Ledger, LedgerLimits,
@@ -675,17 +675,4 @@ fn closing(summary: &SummaryRecord<'_>, all: bool) -> String {
         text.push_str(" --all tells of the others, too.");
     }
     text
-}
-
-/// A count with commas between thousands.
-fn commas(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

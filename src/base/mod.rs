@@ -4,6 +4,7 @@
 
 mod beat;
 mod claim;
+mod count;
 mod digest;
 mod event;
 mod frame;
@@ -18,6 +19,7 @@ pub mod words;
 
 pub use beat::Beat;
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
+pub use count::commas;
 pub use digest::{Digest, FlowDigest, WideDigest};
 pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};

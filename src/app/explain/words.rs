@@ -3,7 +3,7 @@
 //! References: the words for a likelihood ratio are those of the ENFSI guideline for evaluative reporting in forensic
 //! science (2015), table of verbal equivalents.
 
-use crate::base::Layer;
+use crate::base::{Layer, commas};
 use crate::evidence::{Hypothesis, Question};
 
 /// Who closes the loop of a layer.
@@ -54,10 +54,7 @@ pub(super) fn km(km: f64) -> String {
         reason = "a record's figure, cut to what the Earth has"
     )]
     let rounded = (km.clamp(0.0, 20_038.0) / 100.0).round() as u64 * 100;
-    match (rounded / 1_000, rounded % 1_000) {
-        (0, small) => small.to_string(),
-        (large, small) => format!("{large},{small:03}"),
-    }
+    commas(rounded)
 }
 
 /// A size in the unit that fits.

@@ -18,6 +18,7 @@ pub use learn::{Learner, Line, TooFew};
 pub use measure::{DayJudged, DayMeasured, Measured, ProgramMeasured};
 pub use spread::Spread;
 
+use crate::base::commas;
 use days::DayP;
 use spread::Density;
 
@@ -307,23 +308,14 @@ pub(super) fn told(learned: Option<(&str, &Learned)>, value: f64, far: &str) -> 
         None => format!("{group} lines"),
     };
     if value < spread.quantile(0.75) {
-        return format!(" That is as usual among {} {lines} here.", commas(spread.endpoints()));
+        return format!(" That is as usual among {} {lines} here.", commas(spread.endpoints().into()));
     }
     let (days, seen) = (spread.values(), spread.values_from(value));
-    let seen = if seen == 0 { "none".to_owned() } else { commas(seen) };
+    let seen = if seen == 0 { "none".to_owned() } else { commas(seen.into()) };
     let was = if seen == "1" || seen == "none" { "was" } else { "were" };
-    format!(" Of {} honest days of {} {lines} here {seen} {was} as {far}.", commas(days), commas(spread.endpoints()),)
-}
-
-/// A count with commas between thousands.
-fn commas(n: u32) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    format!(
+        " Of {} honest days of {} {lines} here {seen} {was} as {far}.",
+        commas(days.into()),
+        commas(spread.endpoints().into()),
+    )
 }

@@ -94,12 +94,15 @@ impl Spread {
     /// seen, and holds for an endpoint drawn like those.
     #[must_use]
     pub fn p(&self, value: f64) -> f64 {
+        // What is kept is rounded, so what is compared is too: an equal is never called less.
+        let value = micro(value);
         ((1.0 + self.weight_from(value)) / (1.0 + f64::from(self.endpoints))).min(1.0)
     }
 
     /// Endpoint-days at least as far out; of those in the body about so many.
     #[must_use]
     pub fn values_from(&self, value: f64) -> u32 {
+        let value = micro(value);
         let tail = self.tail.iter().filter(|(known, _)| *known >= value).count();
         let body = f64::from(self.body_values) * self.body_share_from(value);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count of 32 bits")]
@@ -239,6 +242,12 @@ mod tests {
                 prop_assert!(*p + 1e-9 >= share, "{p} below {share}");
             }
         }
+    }
+
+    #[test]
+    fn values_closer_than_what_is_kept_are_equals() {
+        let values = [128.034_308_268, 128.034_308_150];
+        assert!(values.iter().all(|value| (of(&values).p(*value) - 1.0).abs() < 1e-9));
     }
 
     #[test]
