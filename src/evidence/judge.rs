@@ -336,7 +336,7 @@ fn bound_ms(case: &Case<'_>, suspect: Hypothesis) -> Option<f64> {
 /// inequality a Bayes factor of 1 / b or more comes up by chance at most in a share b of them.
 fn severity(score: f64, ln_bayes: f64, said: &[(&Seen, f64)], policy: &Policy) -> Severity {
     let mut families: Vec<Family> =
-        said.iter().filter(|(_, llr)| *llr >= SAYS_SOMETHING).map(|(s, _)| s.rule.family).collect();
+        said.iter().filter(|(_, llr)| *llr > SAYS_SOMETHING).map(|(s, _)| s.rule.family).collect();
     families.sort_unstable();
     families.dedup();
     match score {
