@@ -133,7 +133,8 @@ fn reliability(report: &Report, out: &mut String) {
     }
     frame.open("Believed and observed", "believed, log odds", "observed, log odds");
     frame.line([(0.0, 0.0), (1.0, 1.0)].into_iter(), "#999", 1.0, "5 4");
-    let odds = |share: f64| (share / (1.0 - share)).ln().clamp(-ODDS, ODDS);
+    // A share is a quotient of sums, which may come out a little above 1.
+    let odds = |share: f64| (share / (1.0 - share).max(0.0)).ln().clamp(-ODDS, ODDS);
     let whole: usize = report.calibration.bins.iter().map(|bin| bin.malicious + bin.honest).sum();
     let place = |bin: &Bin| (scale(odds(bin.believed)), scale(odds(bin.observed)));
     frame.line(report.calibration.bins.iter().map(place), BLUE, 1.0, "");
