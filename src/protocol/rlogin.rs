@@ -182,8 +182,8 @@ impl Analyzer for Strings {
         if self.done || (self.asked && pdu.dir == Direction::Orig) {
             return;
         }
-        // Only the server's first byte is of interest.
-        let first = pdu.bytes.get(..1).unwrap_or_default();
+        // Only the server's first byte is of interest, however much it says before it was asked.
+        let first = pdu.bytes.get(..1).filter(|_| self.inboxes.resp.bytes().is_empty()).unwrap_or_default();
         let part = if pdu.dir == Direction::Resp { first } else { pdu.bytes };
         if !self.inboxes.of_mut(pdu.dir).push(pdu.at, part) {
             self.give_up(pdu.at, pdu.dir, events);
@@ -287,6 +287,14 @@ mod tests {
             _ => None,
         };
         events.iter().filter_map(told).collect()
+    }
+
+    /// Found by fuzzing: a server that talks before it was asked filled the inbox a byte a piece.
+    #[test]
+    fn a_server_that_talks_first_reads_the_same_however_it_is_cut() {
+        let talk = vec![b'x'; 3 * INBOX_LIMIT];
+        let turns: [Turn<'_>; 1] = [(Resp, &talk)];
+        assert_eq!(testkit::stream(&RLOGIN, &turns, 1), testkit::stream(&RLOGIN, &turns, usize::MAX));
     }
 
     #[test]
