@@ -6,6 +6,7 @@
 //! kind of access where the place is known; they are design values until a site's own baseline replaces them.
 
 use crate::intel::Kind;
+use std::sync::LazyLock;
 
 /// What is asked of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,31 @@ impl Question {
             Self::Connection => "a relay",
             Self::Control => "control from afar",
             Self::Sharing => "a farm",
+        }
+    }
+
+    /// Its answers of one sort, in the order of [`Hypothesis::ALL`].
+    pub(super) const fn answers(self, malicious: bool) -> &'static [Hypothesis] {
+        use Hypothesis as H;
+        match (self, malicious) {
+            (Self::Connection, true) => &[H::HomeExit, H::HomeProxy, H::CommercialVpn],
+            (Self::Connection, false) => &[
+                H::Direct,
+                H::DistantHonest,
+                H::Bufferbloat,
+                H::GeoSatellite,
+                H::LeoSatellite,
+                H::Mobile,
+                H::Misplaced,
+                H::SlowClient,
+                H::Accelerator,
+                H::AccessTunnel,
+                H::PrivacyRelay,
+            ],
+            (Self::Control, true) => &[H::RemoteDesktop, H::IpKvm],
+            (Self::Control, false) => &[H::OwnHands, H::Helpdesk],
+            (Self::Sharing, true) => &[H::ManyLaptops],
+            (Self::Sharing, false) => &[H::Household, H::Coworking, H::Cgnat],
         }
     }
 
@@ -306,6 +332,47 @@ impl Hypothesis {
     }
 }
 
+/// Logs of the priors of one kind of access: a million endpoints ask for the same few.
+#[derive(Debug)]
+pub(super) struct Priors {
+    ln: [f64; Hypothesis::ALL.len()],
+    /// Of all answers of a sort together: innocent, malicious.
+    ln_sums: [[f64; 2]; Question::ALL.len()],
+}
+
+impl Priors {
+    /// Those of a kind of access; `distant` as in [`Hypothesis::prior`].
+    pub(super) fn of(kind: Kind, distant: bool) -> &'static Self {
+        static ALL: LazyLock<Vec<Priors>> = LazyLock::new(|| {
+            let both = |kind| [false, true].map(|distant| Priors::new(kind, distant));
+            Kind::ALL.into_iter().flat_map(both).collect()
+        });
+        static NOTHING: Priors =
+            Priors { ln: [0.0; Hypothesis::ALL.len()], ln_sums: [[0.0; 2]; Question::ALL.len()] };
+        ALL.get(2 * kind as usize + usize::from(distant)).unwrap_or(&NOTHING)
+    }
+
+    fn new(kind: Kind, distant: bool) -> Self {
+        let sum = |question: Question, malicious| {
+            question.answers(malicious).iter().map(|h| h.prior(kind, distant)).sum::<f64>().ln()
+        };
+        Self {
+            ln: Hypothesis::ALL.map(|h| h.prior(kind, distant).ln()),
+            ln_sums: Question::ALL.map(|question| [false, true].map(|malicious| sum(question, malicious))),
+        }
+    }
+
+    /// Log of one hypothesis' prior.
+    pub(super) fn ln(&self, h: Hypothesis) -> f64 {
+        self.ln.get(h as usize).copied().unwrap_or_default()
+    }
+
+    /// Log of what all answers of one sort weigh together.
+    pub(super) fn ln_sum(&self, question: Question, malicious: bool) -> f64 {
+        self.ln_sums.get(question as usize).and_then(|of| of.get(usize::from(malicious))).copied().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +382,24 @@ mod tests {
         for (i, h) in Hypothesis::ALL.iter().enumerate() {
             assert_eq!(*h as usize, i, "{h:?}");
             assert_eq!(Hypothesis::ALL.iter().filter(|other| other.name() == h.name()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn each_question_knows_its_answers_and_each_kind_its_priors() {
+        for question in Question::ALL {
+            for malicious in [false, true] {
+                let of = |h: &Hypothesis| h.question() == question && h.is_malicious() == malicious;
+                let all: Vec<Hypothesis> = Hypothesis::ALL.into_iter().filter(of).collect();
+                assert_eq!(question.answers(malicious), all);
+            }
+        }
+        for (kind, distant) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            let priors = Priors::of(kind, distant);
+            for h in Hypothesis::ALL {
+                assert_eq!(priors.ln(h), h.prior(kind, distant).ln(), "{kind} {h:?}");
+            }
+            assert!((priors.ln_sum(Question::Control, true) - 3e-4f64.ln()).abs() < 1e-12);
         }
     }
 

@@ -4,6 +4,7 @@
 //! log likelihoods add, those of one family with shrinking weights because they look at the same packets.
 //! Reads: an account, its place, who is there, the site. Emits: [`Finding`]s. Thresholds: science note 6.8.
 
+use super::hypothesis::Priors;
 use super::ledger::is_path;
 use super::likelihood::ln_sum;
 use super::rules::{Family, Observation, RULES, Rule};
@@ -122,92 +123,101 @@ pub fn expected_ms(place: Option<&Place>, site: &Site) -> Option<f64> {
 struct Seen {
     rule: &'static Rule,
     observation: Observation,
+    /// What it says for each hypothesis, capped.
+    ln: [f64; Hypothesis::ALL.len()],
 }
 
 /// How well the hypotheses of one question explain all that was seen of it.
 struct Weighing<'a> {
-    seen: Vec<&'a Seen>,
-    /// What each observation counts, beside its family.
-    weights: Vec<f64>,
+    /// What was seen, and what each observation counts beside its family.
+    seen: Vec<(&'a Seen, f64)>,
     question: Question,
-    kind: Kind,
-    distant: bool,
+    priors: &'static Priors,
+    /// The best explanation of each sort, and the log weight of all of that sort.
+    suspect: (Hypothesis, f64),
+    innocent: (Hypothesis, f64),
 }
 
 impl<'a> Weighing<'a> {
     fn of(case: &Case<'_>, seen: &'a [Seen], question: Question) -> Self {
-        let seen: Vec<&Seen> = seen.iter().filter(|s| s.rule.question == question).collect();
-        let weights = vec![1.0; seen.len()];
-        let mut weighing = Self { seen, weights, question, kind: case.kind(), distant: case.is_distant() };
+        let seen = seen.iter().filter(|s| s.rule.question == question).map(|s| (s, 1.0)).collect();
+        let priors = Priors::of(case.kind(), case.is_distant());
+        let none = (Hypothesis::Direct, f64::NEG_INFINITY);
+        let mut weighing = Self { seen, question, priors, suspect: none, innocent: none };
         // Who competes is found with everything at full weight; then what says the same twice is made to count less.
-        let pair = (weighing.best(true).0, weighing.best(false).0);
-        weighing.shrink(pair);
+        weighing.compete();
+        if weighing.shrink() {
+            weighing.compete();
+        }
         weighing
     }
 
+    fn compete(&mut self) {
+        self.suspect = self.best(true);
+        self.innocent = self.best(false);
+    }
+
     /// Of the observations of one family the one that says most counts fully, the k-th 1 / (1 + 0.6 (k - 1)) (science
-    /// note 6.8.2): they look at the same packets from different sides.
-    fn shrink(&mut self, (suspect, innocent): (Hypothesis, Hypothesis)) {
-        let says = |s: &Seen| s.contrast(suspect, innocent).abs();
-        self.weights = self
+    /// note 6.8.2): they look at the same packets from different sides. Tells whether there were any.
+    fn shrink(&mut self) -> bool {
+        let (suspect, innocent) = (self.suspect.0, self.innocent.0);
+        let loud: Vec<_> = self
             .seen
             .iter()
-            .map(|own| {
-                let louder = |other: &&&Seen| {
-                    other.rule.family == own.rule.family && (says(other), own.rule.name) > (says(own), other.rule.name)
-                };
-                let before = u8::try_from(self.seen.iter().filter(louder).count()).unwrap_or(u8::MAX);
-                1.0 / (1.0 + 0.6 * f64::from(before))
-            })
+            .map(|(s, _)| (s.rule.family, s.contrast(suspect, innocent).abs(), s.rule.name))
             .collect();
+        let mut shrunk = false;
+        for ((_, weight), own) in self.seen.iter_mut().zip(&loud) {
+            let louder = |other: &&(Family, f64, &str)| other.0 == own.0 && (other.1, own.2) > (own.1, other.2);
+            let before = u8::try_from(loud.iter().filter(louder).count()).unwrap_or(u8::MAX);
+            *weight = 1.0 / (1.0 + 0.6 * f64::from(before));
+            shrunk |= before > 0;
+        }
+        shrunk
     }
 
     fn fit(&self, h: Hypothesis) -> f64 {
-        self.seen.iter().zip(&self.weights).map(|(s, weight)| weight * s.ln_likelihood(h)).sum()
+        self.seen.iter().map(|(s, weight)| weight * s.ln_likelihood(h)).sum()
     }
 
     fn posterior(&self, h: Hypothesis) -> f64 {
-        self.fit(h) + h.prior(self.kind, self.distant).ln()
+        self.fit(h) + self.priors.ln(h)
     }
 
     /// The best explanation of one sort, and the log weight of all of that sort.
     fn best(&self, malicious: bool) -> (Hypothesis, f64) {
-        // Those of another sort or question weigh nothing.
-        let competes = |h: Hypothesis| h.is_malicious() == malicious && h.question() == self.question;
-        let weighed = Hypothesis::ALL.map(|h| (if competes(h) { self.posterior(h) } else { f64::NEG_INFINITY }, h));
-        let best = weighed.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Hypothesis::Direct, |(_, h)| *h);
-        (best, ln_sum(weighed.iter().map(|(weight, _)| *weight)))
-    }
-
-    /// The log of what all of one sort were believed to weigh before anything was seen.
-    fn ln_prior(&self, malicious: bool) -> f64 {
-        let of_sort = |h: &Hypothesis| h.is_malicious() == malicious && h.question() == self.question;
-        Hypothesis::ALL.iter().filter(|h| of_sort(h)).map(|h| h.prior(self.kind, self.distant)).sum::<f64>().ln()
+        let weighed = self.question.answers(malicious).iter().map(|h| (self.posterior(*h), *h));
+        let best = weighed.clone().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Hypothesis::Direct, |(_, h)| h);
+        (best, ln_sum(weighed.map(|(weight, _)| weight)))
     }
 
     /// Whether something was measured that can decide.
     fn is_measured(&self) -> bool {
-        self.seen.iter().any(|s| !s.rule.weak)
+        self.seen.iter().any(|(s, _)| !s.rule.weak)
     }
 
     /// Whether what can't decide alone says enough for a malicious hypothesis to be told.
     fn hints(&self) -> bool {
-        let said = self.said(self.best(true).0, self.best(false).0);
+        let said = self.said(self.suspect.0, self.innocent.0);
         said.iter().map(|(_, llr)| llr).sum::<f64>() >= SAYS_SOMETHING
     }
 
     /// What each observation says for one hypothesis against another, the loudest for it first.
     fn said(&self, suspect: Hypothesis, innocent: Hypothesis) -> Vec<(&'a Seen, f64)> {
-        let pairs = self.seen.iter().zip(&self.weights);
-        let mut all: Vec<_> = pairs.map(|(s, weight)| (*s, weight * s.contrast(suspect, innocent))).collect();
+        let mut all: Vec<_> =
+            self.seen.iter().map(|(s, weight)| (*s, weight * s.contrast(suspect, innocent))).collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
     }
 }
 
 impl Seen {
+    fn new(rule: &'static Rule, observation: Observation) -> Self {
+        Self { rule, observation, ln: observation.capped(rule.question, rule.cap) }
+    }
+
     fn ln_likelihood(&self, h: Hypothesis) -> f64 {
-        self.observation.ln_likelihood_of(h, self.rule.cap)
+        self.ln.get(h as usize).copied().unwrap_or_default()
     }
 
     fn contrast(&self, suspect: Hypothesis, innocent: Hypothesis) -> f64 {
@@ -228,10 +238,11 @@ pub fn judge(endpoint: IpAddr, account: &Account, place: Option<&Place>, site: &
 #[must_use]
 pub fn judge_all(endpoint: IpAddr, case: &Case<'_>, site: &Site, told: bool) -> Vec<Finding> {
     let rules = RULES.iter().filter(|rule| !case.without.contains(&rule.name));
-    let look = |rule: &'static Rule| (rule.observe)(case).map(|observation| Seen { rule, observation });
+    let look = |rule: &'static Rule| (rule.observe)(case).map(|observation| Seen::new(rule, observation));
     let seen: Vec<Seen> = rules.copied().filter_map(look).collect();
     let mut answers: Vec<(Finding, bool)> = Question::ALL
         .into_iter()
+        .filter(|question| *question == Question::Connection || seen.iter().any(|s| s.rule.question == *question))
         .filter_map(|question| {
             let weighing = Weighing::of(case, &seen, question);
             let decides = question == Question::Connection || weighing.is_measured();
@@ -271,9 +282,10 @@ pub fn alone(case: &Case<'_>) -> Vec<(&'static str, f64)> {
 /// The answer to one question.
 fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'_>, told: bool) -> Finding {
     let account = case.account;
-    let ((suspect, guilt), (innocent, innocence)) = (weighing.best(true), weighing.best(false));
+    let ((suspect, guilt), (innocent, innocence)) = (weighing.suspect, weighing.innocent);
+    let ln_prior = |malicious| weighing.priors.ln_sum(weighing.question, malicious);
     let score = guilt + site.policy.prior_scale.ln() - innocence;
-    let ln_bayes = (guilt - weighing.ln_prior(true)) - (innocence - weighing.ln_prior(false));
+    let ln_bayes = (guilt - ln_prior(true)) - (innocence - ln_prior(false));
     let llr = weighing.fit(suspect) - weighing.fit(innocent);
     let raised = weighing.is_measured() && score >= site.policy.relayed_from;
     let verdict = if raised {
@@ -284,7 +296,7 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
         Verdict::Insufficient
     };
     // Each reading may hold the leg more than once and the thoughts of programs besides: the least one is nearest.
-    let readings = weighing.seen.iter().filter_map(|s| s.observation.hidden_leg_ms);
+    let readings = weighing.seen.iter().filter_map(|(s, _)| s.observation.hidden_leg_ms);
     let hidden = readings.filter(|(h, _)| raised && *h == suspect).map(|(_, ms)| ms).reduce(f64::min);
     // What can't be told is no suspicion: it goes by the name of what is likelier.
     let hypothesis = if raised { suspect } else { innocent };
@@ -367,14 +379,14 @@ fn sentence(text: &str) -> String {
 }
 
 fn evidence(case: &Case<'_>, said: &[(&Seen, f64)], suspect: Hypothesis) -> Vec<Evidence> {
-    let told = |(Seen { rule, observation }, llr): &(&Seen, f64)| {
+    let told = |(seen, llr): &(&Seen, f64)| {
+        let Seen { rule, observation, .. } = seen;
         let (text, cites) = (rule.tell)(case, observation);
         Evidence {
             rule: rule.name,
             family: rule.family,
             llr: *llr,
-            llr_plain: Seen { rule, observation: *observation }
-                .contrast(suspect, suspect.question().plain(case.is_distant())),
+            llr_plain: seen.contrast(suspect, suspect.question().plain(case.is_distant())),
             value: observation.value,
             unit: observation.unit,
             n: observation.n,

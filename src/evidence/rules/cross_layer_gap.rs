@@ -59,7 +59,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value,
         unit: "ms",
         n: account.gap_count,
-        ln_likelihood: over(Question::Connection, |h| ln_likelihood(&habits, h)),
+        ln_likelihood: ln_likelihoods(&habits),
         hidden_leg_ms: Some((Hypothesis::HomeProxy, value)),
     })
 }
@@ -146,22 +146,19 @@ static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
     accelerated: Behind::new((10, 150), |leg| ln_uniform(leg, 10.0, 150.0), ln_behind),
 });
 
-fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
+fn ln_likelihoods(habits: &Habits) -> [f64; Hypothesis::ALL.len()] {
     let expect = &*EXPECTATIONS;
-    match hypothesis {
+    let usual = habits.ln_usual(&expect.thought);
+    over(Question::Connection, |h| match h {
         Hypothesis::HomeProxy => habits.ln_common(&expect.relayed),
-        Hypothesis::GeoSatellite => {
-            ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, habits.ln_usual(&expect.thought))])
-        }
+        Hypothesis::GeoSatellite => ln_mix(&[(0.5, habits.ln_common(&expect.satellite)), (0.5, usual)]),
         Hypothesis::Accelerator => habits.ln_common(&expect.accelerated),
         // A relay that ends TCP, near its user.
-        Hypothesis::PrivacyRelay => {
-            ln_mix(&[(0.5, habits.ln_common(&expect.nearby)), (0.5, habits.ln_usual(&expect.thought))])
-        }
+        Hypothesis::PrivacyRelay => ln_mix(&[(0.5, habits.ln_common(&expect.nearby)), (0.5, usual)]),
         Hypothesis::SlowClient => habits.ln_independent(&expect.slow),
         Hypothesis::Bufferbloat => habits.ln_independent(&expect.queued),
-        _ => habits.ln_usual(&expect.thought),
-    }
+        _ => usual,
+    })
 }
 
 /// How long a program's answer takes on a usual machine: mostly milliseconds; a cold start or a check of a certificate

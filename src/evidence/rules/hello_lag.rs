@@ -47,7 +47,7 @@ fn observe(case: &Case<'_>) -> Option<Observation> {
         value,
         unit: "ms",
         n,
-        ln_likelihood: over(Question::Connection, |h| ln_likelihood(&habits, h)),
+        ln_likelihood: ln_likelihoods(&habits),
         hidden_leg_ms: (value >= SMALL).then_some((Hypothesis::HomeProxy, value)),
     })
 }
@@ -90,14 +90,14 @@ static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations {
     told: Behind::new((60, 400), ln_hidden_leg, |m, leg, _| ln_told(m, leg)),
 });
 
-fn ln_likelihood(habits: &Habits, hypothesis: Hypothesis) -> f64 {
+fn ln_likelihoods(habits: &Habits) -> [f64; Hypothesis::ALL.len()] {
     let expect = &*EXPECTATIONS;
     let unprompted = habits.ln_usual(&expect.unprompted);
-    match hypothesis {
+    over(Question::Connection, |h| match h {
         Hypothesis::HomeProxy => ln_mix(&[(0.6, habits.ln_common(&expect.told)), (0.4, unprompted)]),
         Hypothesis::SlowClient => ln_mix(&[(0.5, unprompted), (0.5, habits.ln_independent(&expect.slow))]),
         _ => unprompted,
-    }
+    })
 }
 
 /// A program that knows by itself that its connection stands: at once; now and then later, or in advance.

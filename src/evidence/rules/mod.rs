@@ -132,10 +132,22 @@ impl Observation {
     /// Log likelihood under one hypothesis, no farther below the best one than `cap`.
     #[must_use]
     pub fn ln_likelihood_of(&self, hypothesis: Hypothesis, cap: f64) -> f64 {
-        let rivals =
-            Hypothesis::ALL.iter().zip(&self.ln_likelihood).filter(|(h, _)| h.question() == hypothesis.question());
-        let best = rivals.map(|(_, ln)| *ln).fold(f64::NEG_INFINITY, f64::max);
-        let own = self.ln_likelihood.get(hypothesis as usize).copied().unwrap_or(best);
-        own.max(best - cap)
+        let best = self.best_of(hypothesis.question());
+        self.ln_of(hypothesis).max(best - cap)
+    }
+
+    /// The same for each hypothesis of one question.
+    pub(super) fn capped(&self, question: Question, cap: f64) -> [f64; Hypothesis::ALL.len()] {
+        let least = self.best_of(question) - cap;
+        self.ln_likelihood.map(|ln| ln.max(least))
+    }
+
+    fn ln_of(&self, hypothesis: Hypothesis) -> f64 {
+        self.ln_likelihood.get(hypothesis as usize).copied().unwrap_or_default()
+    }
+
+    fn best_of(&self, question: Question) -> f64 {
+        let rivals = question.answers(true).iter().chain(question.answers(false));
+        rivals.map(|h| self.ln_of(*h)).fold(f64::NEG_INFINITY, f64::max)
     }
 }
