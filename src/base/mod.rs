@@ -10,6 +10,7 @@ mod event;
 mod frame;
 mod reader;
 mod rtt;
+mod seldom;
 mod shape;
 mod sign;
 mod spelling;
@@ -25,6 +26,7 @@ pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Lin
 pub use frame::{Frame, LinkType};
 pub use reader::Reader;
 pub use rtt::{Layer, RttKind, RttPart, RttSample, Side, TcpTally, Window};
+pub use seldom::{Emptiable, Seldom};
 pub use shape::{Burst, Bursts, Gait, Sent, Shape};
 pub use sign::{Said, Shows, Sign, last_labels};
 pub use spelling::edits;

@@ -49,11 +49,12 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'static s
 ///
 /// # Errors
 /// It is no map from texts, or what it holds can't be read.
-pub fn map<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn map<'de, V: Deserialize<'de>, M: From<BTreeMap<&'static str, V>>, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<&'static str, V>, D::Error> {
+) -> Result<M, D::Error> {
     let read = BTreeMap::<String, V>::deserialize(deserializer)?;
-    Ok(read.into_iter().map(|(word, value)| (kept(&word), value)).collect())
+    let words: BTreeMap<&'static str, V> = read.into_iter().map(|(word, value)| (kept(&word), value)).collect();
+    Ok(words.into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use super::ledger::{CitedFlow, fixed_hash};
 use super::worked::{self, Worked};
-use crate::base::{Direction, Layer, Side, Timestamp};
+use crate::base::{Direction, Layer, Seldom, Side, Timestamp};
 use crate::fingerprint::Family;
 use crate::session::{Category, Confidence, Session};
 use std::collections::BTreeSet;
@@ -37,15 +37,15 @@ pub struct Facts {
     pub programs: Vec<(u64, Program)>,
     /// Sessions of remote-control tools, KVM boxes and tunnels of its own, by tool.
     #[serde(deserialize_with = "crate::base::words::map")]
-    pub tools: BTreeMap<&'static str, ToolUse>,
+    pub tools: Seldom<BTreeMap<&'static str, ToolUse>>,
     /// VPN sessions.
-    pub tunnels: BTreeSet<Tunnel>,
+    pub tunnels: Seldom<BTreeSet<Tunnel>>,
     /// Loops that were closed at whoever works the endpoint's machine.
-    pub reaches: BTreeSet<Reach>,
+    pub reaches: Seldom<BTreeSet<Reach>>,
     /// Systems that its programs say they run on, each with a flow that says so.
-    pub systems: BTreeSet<(Family, CitedFlow)>,
+    pub systems: Seldom<BTreeSet<(Family, CitedFlow)>>,
     /// Hashes of what its IKE says of the vendors of its own end, ascending; the least stay.
-    pub vendors: Vec<u64>,
+    pub vendors: Seldom<Vec<u64>>,
     /// Packets by hour since 1970, ascending.
     pub hours: Vec<(i64, u64)>,
 }
@@ -184,16 +184,17 @@ impl Facts {
         let known = self.systems.iter().find(|(known, _)| *known == system).copied();
         match known {
             Some((_, kept)) if kept <= flow => return,
-            Some(entry) => drop(self.systems.remove(&entry)),
+            Some(entry) => drop(self.systems.make().remove(&entry)),
             None => {}
         }
-        self.systems.insert((system, flow));
+        self.systems.make().insert((system, flow));
     }
 
     fn on_vendors(&mut self, vendors: u64) {
         if let Err(place) = self.vendors.binary_search(&vendors) {
-            self.vendors.insert(place, vendors);
-            self.vendors.truncate(VENDORS);
+            let all = self.vendors.make();
+            all.insert(place, vendors);
+            all.truncate(VENDORS);
         }
     }
 
@@ -213,9 +214,10 @@ impl Facts {
 
     fn on_tunnel(&mut self, session: &Session, flow: CitedFlow) {
         let (from, to) = (session.start, session.end);
-        self.tunnels.insert(Tunnel { rank: fixed_hash(&(from, to, flow)), from, to, flow });
-        if self.tunnels.len() > TUNNELS {
-            self.tunnels.pop_last();
+        let tunnels = self.tunnels.make();
+        tunnels.insert(Tunnel { rank: fixed_hash(&(from, to, flow)), from, to, flow });
+        if tunnels.len() > TUNNELS {
+            tunnels.pop_last();
         }
     }
 
@@ -228,7 +230,7 @@ impl Facts {
         flow: CitedFlow,
     ) {
         let lasted = session.end.since(session.start).unwrap_or_default();
-        let tool = self.tools.entry(name).or_insert_with(|| ToolUse {
+        let tool = self.tools.make().entry(name).or_insert_with(|| ToolUse {
             category,
             confidence,
             sessions: 0,
@@ -254,17 +256,18 @@ impl Facts {
     fn on_reach(&mut self, worked: Worked, session: &Session, flow: CitedFlow) {
         let Some((layer, whole_us, relay_us, n)) = worked.reach(session) else { return };
         let rank = fixed_hash(&(whole_us, relay_us, n, flow));
-        self.reaches.insert(Reach { rank, n, whole_us, relay_us, layer, flow });
-        if self.reaches.len() > REACHES {
-            self.reaches.pop_last();
+        let reaches = self.reaches.make();
+        reaches.insert(Reach { rank, n, whole_us, relay_us, layer, flow });
+        if reaches.len() > REACHES {
+            reaches.pop_last();
         }
     }
 
     /// Takes in what another has: the same as if its sessions had all been told to this one.
     pub fn merge(&mut self, other: Self) {
         let Self { programs, tools, tunnels, reaches, systems, vendors, hours } = other;
-        vendors.into_iter().for_each(|vendors| self.on_vendors(vendors));
-        systems.into_iter().for_each(|(system, flow)| self.on_system(system, flow));
+        vendors.into_inner().into_iter().for_each(|vendors| self.on_vendors(vendors));
+        systems.into_inner().into_iter().for_each(|(system, flow)| self.on_system(system, flow));
         for (hash, program) in programs {
             if let Some(known) = entry(&mut self.programs, hash, || Program { n: 0, ..program }) {
                 known.n = known.n.saturating_add(program.n);
@@ -274,16 +277,14 @@ impl Facts {
             }
         }
         self.programs.truncate(PROGRAMS);
-        for (name, tool) in tools {
-            match self.tools.entry(name) {
+        for (name, tool) in tools.into_inner() {
+            match self.tools.make().entry(name) {
                 Entry::Vacant(free) => drop(free.insert(tool)),
                 Entry::Occupied(mut known) => known.get_mut().merge(tool),
             }
         }
-        self.tunnels.extend(tunnels);
-        keep_least(&mut self.tunnels, TUNNELS);
-        self.reaches.extend(reaches);
-        keep_least(&mut self.reaches, REACHES);
+        join_least(&mut self.tunnels, tunnels, TUNNELS);
+        join_least(&mut self.reaches, reaches, REACHES);
         for (hour, packets) in hours {
             if let Some(known) = entry(&mut self.hours, hour, || 0) {
                 *known = known.saturating_add(packets);
@@ -308,10 +309,18 @@ impl Facts {
 }
 
 /// Drops the greatest until no more than `most` are left.
-pub(super) fn keep_least<T: Ord>(set: &mut BTreeSet<T>, most: usize) {
+fn keep_least<T: Ord>(set: &mut BTreeSet<T>, most: usize) {
     while set.len() > most {
         set.pop_last();
     }
+}
+
+/// Takes in another set, and keeps the least of both.
+pub(super) fn join_least<T: Ord + 'static>(set: &mut Seldom<BTreeSet<T>>, other: Seldom<BTreeSet<T>>, most: usize) {
+    set.join(other, |set, other| {
+        set.extend(other);
+        keep_least(set, most);
+    });
 }
 
 /// The value of a key in an ascending list, put there if it is not.

@@ -347,8 +347,7 @@ impl Priors {
             let both = |kind| [false, true].map(|distant| Priors::new(kind, distant));
             Kind::ALL.into_iter().flat_map(both).collect()
         });
-        static NOTHING: Priors =
-            Priors { ln: [0.0; Hypothesis::ALL.len()], ln_sums: [[0.0; 2]; Question::ALL.len()] };
+        static NOTHING: Priors = Priors { ln: [0.0; Hypothesis::ALL.len()], ln_sums: [[0.0; 2]; Question::ALL.len()] };
         ALL.get(2 * kind as usize + usize::from(distant)).unwrap_or(&NOTHING)
     }
 

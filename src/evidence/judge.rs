@@ -90,7 +90,7 @@ impl<'a> Case<'a> {
 
     /// What its sessions tell beside their round trips, those inside its tunnel included.
     pub fn facts(&self) -> impl Iterator<Item = &'a Facts> + use<'a> {
-        std::iter::once(&*self.account.facts).chain(self.inner.iter().map(|inner| &*inner.account.facts))
+        std::iter::once(&self.account.facts).chain(self.inner.iter().map(|inner| &inner.account.facts))
     }
 
     /// The rungs where the network path ends, lowest first: its own, then those inside its tunnel. Layers of programs
@@ -161,11 +161,8 @@ impl<'a> Weighing<'a> {
     /// note 6.8.2): they look at the same packets from different sides. Tells whether there were any.
     fn shrink(&mut self) -> bool {
         let (suspect, innocent) = (self.suspect.0, self.innocent.0);
-        let loud: Vec<_> = self
-            .seen
-            .iter()
-            .map(|(s, _)| (s.rule.family, s.contrast(suspect, innocent).abs(), s.rule.name))
-            .collect();
+        let loud: Vec<_> =
+            self.seen.iter().map(|(s, _)| (s.rule.family, s.contrast(suspect, innocent).abs(), s.rule.name)).collect();
         let mut shrunk = false;
         for ((_, weight), own) in self.seen.iter_mut().zip(&loud) {
             let louder = |other: &&(Family, f64, &str)| other.0 == own.0 && (other.1, own.2) > (own.1, other.2);

@@ -4,11 +4,13 @@
 //! same for any number of workers. Where an account is bounded, what stays is chosen by a hash of the content.
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
-use super::facts::keep_least;
+use super::facts::join_least;
 use super::peers::{Gathering, Weight};
 use super::tunnels::{Tunnels, by_claims};
 use super::{ClaimLimits, Claims, Facts, Joined, Joins, Peers, Ranges};
-use crate::base::{Beat, Key, Layer, Located, RttKind, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume};
+use crate::base::{
+    Beat, Key, Layer, Located, RttKind, RttPart, RttSample, Seldom, Side, Timestamp, TunnelSide, Volume,
+};
 use crate::fingerprint::{Ladder, Path, Pulse};
 use crate::flow::{FiveTuple, Flow};
 use crate::intel::{GeoPoint, Premises, Pseudonyms};
@@ -175,17 +177,17 @@ pub struct Account {
     #[serde(skip)]
     pub pulse: Pulse,
     /// The shortest round trip from each of the company's sites, if there are several.
-    pub ranges: Ranges,
+    pub ranges: Seldom<Ranges>,
     /// Its path.
     pub path: Path,
-    /// What its sessions tell beside: behind a box, because there may be a million endpoints.
-    pub facts: Box<Facts>,
+    /// What its sessions tell beside.
+    pub facts: Facts,
     /// Handshakes measured at two layers; at most 64, chosen by hash.
-    pub gaps: BTreeSet<Gap>,
+    pub gaps: Seldom<BTreeSet<Gap>>,
     /// All such handshakes, also those not kept.
     pub gap_count: u64,
     /// How long its programs waited before they spoke; at most 64, chosen by hash.
-    pub lags: BTreeSet<Lag>,
+    pub lags: Seldom<BTreeSet<Lag>>,
     /// Flows with the shortest round trips of its lowest layer, then of the next: layer, microseconds, flow.
     pub quickest: Vec<(Layer, u32, CitedFlow)>,
 }
@@ -585,14 +587,12 @@ impl Account {
         self.bytes = self.bytes.saturating_add(bytes);
         self.ladder.merge(ladder);
         self.pulse.merge(&pulse);
-        self.ranges.merge(ranges);
+        self.ranges.join(ranges, Ranges::merge);
         self.path.merge(path);
-        self.facts.merge(*facts);
-        self.gaps.extend(gaps);
-        keep_least(&mut self.gaps, GAPS);
+        self.facts.merge(facts);
+        join_least(&mut self.gaps, gaps, GAPS);
         self.gap_count = self.gap_count.saturating_add(gap_count);
-        self.lags.extend(lags);
-        keep_least(&mut self.lags, GAPS);
+        join_least(&mut self.lags, lags, GAPS);
         self.quickest.extend(quickest);
         self.quickest.sort_unstable();
         self.quickest.truncate(CITED);
@@ -648,7 +648,7 @@ impl Account {
     fn on_range(&mut self, tuple: &FiveTuple, site: Option<GeoPoint>, layer: Layer, (n, least): (u64, Duration)) {
         if let Some(site) = site.filter(|_| is_path(layer)) {
             let us = u32::try_from(least.as_micros()).unwrap_or(u32::MAX);
-            self.ranges.add(site, n, (us, CitedFlow::of(tuple)));
+            self.ranges.make().add(site, n, (us, CitedFlow::of(tuple)));
         }
     }
 
@@ -682,9 +682,10 @@ impl Account {
         };
         gap.rank = fixed_hash(&(gap.at, gap.habit, gap.tcp_us, gap.upper_us, flow.orig, flow.resp));
         self.gap_count += 1;
-        self.gaps.insert(gap);
-        if self.gaps.len() > GAPS {
-            self.gaps.pop_last();
+        let gaps = self.gaps.make();
+        gaps.insert(gap);
+        if gaps.len() > GAPS {
+            gaps.pop_last();
         }
     }
 
@@ -697,9 +698,10 @@ impl Account {
         let flow = CitedFlow::of(said.tuple);
         let us = u32::try_from(lag.as_micros()).unwrap_or(u32::MAX);
         let rank = fixed_hash(&(program, us, flow.orig, flow.resp));
-        self.lags.insert(Lag { rank, program, us, flow });
-        if self.lags.len() > GAPS {
-            self.lags.pop_last();
+        let lags = self.lags.make();
+        lags.insert(Lag { rank, program, us, flow });
+        if lags.len() > GAPS {
+            lags.pop_last();
         }
     }
 

@@ -49,7 +49,7 @@ impl Endpoint {
     /// Handshakes of TLS above TCP's, of so many programs in turn.
     fn gaps(mut self, programs: u64, tcp_and_upper_ms: &[(u32, u32)]) -> Self {
         for (i, (tcp, upper)) in (0u16..).zip(tcp_and_upper_ms) {
-            self.account.gaps.insert(Gap::any(i * 30, 1 + u64::from(i) % programs, *tcp, *upper));
+            self.account.gaps.make().insert(Gap::any(i * 30, 1 + u64::from(i) % programs, *tcp, *upper));
         }
         self.account.gap_count = tcp_and_upper_ms.len() as u64;
         self
@@ -61,8 +61,8 @@ impl Endpoint {
         let flows = BTreeSet::from([(false, CitedFlow::any(1))]);
         let confidence = Confidence::Confirmed;
         let used = ToolUse { category, confidence, sessions: 1, worked: 1, longest: lasted, total: lasted, flows };
-        self.account.facts.tools.insert(tool, used);
-        self.account.facts.reaches.extend(leg_ms.map(|ms| Reach::any(Layer::Stun, ms * 1_000)));
+        self.account.facts.tools.make().insert(tool, used);
+        self.account.facts.reaches.make().extend(leg_ms.map(|ms| Reach::any(Layer::Stun, ms * 1_000)));
         self
     }
 

@@ -4,6 +4,7 @@
 //! set of round trips only. Empty where there is but one site. Does not: judge.
 
 use super::CitedFlow;
+use crate::base::Emptiable;
 use crate::intel::GeoPoint;
 
 /// Sites kept of an endpoint: those first by latitude and longitude.
@@ -36,6 +37,14 @@ impl Range {
     #[must_use]
     pub fn ms(&self) -> f64 {
         f64::from(self.least.0) / 1e3
+    }
+}
+
+impl Emptiable for Ranges {
+    const EMPTY: &'static Self = &Self(Vec::new());
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -11,6 +11,7 @@ use super::stack::{Role, Stack};
 use super::tax::{Overhead, causes};
 use super::timeline::{Change, Timeline};
 use super::{Family, Hosts};
+use crate::base::Seldom;
 use crate::flow::{End, Protocol};
 use crate::session::Session;
 use foldhash::fast::FixedState;
@@ -29,15 +30,15 @@ pub struct Path {
     /// MTUs that SYNs implied.
     mtu: Timeline<u16>,
     /// The largest datagrams of its tunnels.
-    datagrams: Timeline<u16>,
+    datagrams: Seldom<Timeline<u16>>,
     /// The largest pieces of packets that came in pieces, and in how many sessions.
-    fragments: Vec<(u16, u64)>,
+    fragments: Seldom<Vec<(u16, u64)>>,
     stacks: Vec<(Stack, u64)>,
     /// SYNs whose MSS a router had made smaller.
     clamped: u64,
     ticks: Ticks,
     /// Rates of timestamp clocks, in Hz.
-    clocks: Vec<(u32, u64)>,
+    clocks: Seldom<Vec<(u32, u64)>>,
     /// The largest IP packet, in bytes.
     pub max_packet: u32,
 }
@@ -89,12 +90,12 @@ impl Path {
         let Self { mss, ttl, hops, mtu, datagrams, fragments, stacks, clamped, ticks, clocks, max_packet } = other;
         tally_all(&mut self.mss, mss);
         tally_all(&mut self.ttl, ttl);
-        tally_all(&mut self.fragments, fragments);
+        self.fragments.join(fragments, tally_all);
         tally_all(&mut self.stacks, stacks);
-        tally_all(&mut self.clocks, clocks);
+        self.clocks.join(clocks, tally_all);
         self.hops.merge(hops);
         self.mtu.merge(mtu);
-        self.datagrams.merge(datagrams);
+        self.datagrams.join(datagrams, Timeline::merge);
         self.ticks.merge(ticks);
         self.clamped = self.clamped.saturating_add(clamped);
         self.max_packet = self.max_packet.max(max_packet);
@@ -116,7 +117,7 @@ impl Path {
             }
         }
         if let Some(hertz) = end.clock.and_then(|clock| clock.hertz()) {
-            tally(&mut self.clocks, hertz);
+            tally(self.clocks.make(), hertz);
         }
         // What stays on a link is sent with a TTL to match.
         if let Some(ttl) = end.ttl.filter(|_| !is_group(session.tuple.resp.ip)) {
@@ -132,7 +133,7 @@ impl Path {
             self.mtu.add(session.start, mss.saturating_add(if v6 { 60 } else { 40 }));
         }
         if let Some(piece) = end.largest_fragment {
-            tally(&mut self.fragments, piece.get());
+            tally(self.fragments.make(), piece.get());
         }
         let tunnel = session.tuple.proto != Protocol::TCP && session.category.is_some_and(|c| c.name() == "vpn");
         if tunnel
@@ -141,7 +142,7 @@ impl Path {
             && end.largest_fragment.is_none()
             && let Ok(size) = u16::try_from(end.max_packet)
         {
-            self.datagrams.add(session.start, size);
+            self.datagrams.make().add(session.start, size);
         }
     }
 

@@ -4,7 +4,7 @@
 //! Windows begin at 5 minutes and double while there are too many of them: what is kept depends on the set of
 //! observations only, for a coarser window holds all that finer ones do. Does not: say why something changed.
 
-use crate::base::Timestamp;
+use crate::base::{Emptiable, Timestamp};
 
 /// The finest window.
 const WINDOW_NANOS: i64 = 300_000_000_000;
@@ -18,9 +18,17 @@ const SETTLED: u32 = 3;
 /// One value in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Seen<V> {
-    window: i64,
+    window: i32,
     value: V,
     n: u32,
+}
+
+impl<V: 'static> Emptiable for Timeline<V> {
+    const EMPTY: &'static Self = &Self { doublings: 0, seen: Vec::new() };
+
+    fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
 }
 
 /// Values over time.
@@ -52,8 +60,8 @@ impl<V> Default for Timeline<V> {
 #[derive(Clone, Copy)]
 struct Span<V> {
     value: V,
-    first: i64,
-    last: i64,
+    first: i32,
+    last: i32,
     n: u64,
 }
 
@@ -103,8 +111,10 @@ impl<V: Copy + Ord> Timeline<V> {
         }
     }
 
-    const fn window(&self, nanos: i64) -> i64 {
-        nanos.div_euclid(WINDOW_NANOS << self.doublings)
+    /// Any time in nanoseconds has a window far within 32 bits.
+    #[expect(clippy::cast_possible_truncation, reason = "i64::MAX nanoseconds are 31 million windows")]
+    const fn window(&self, nanos: i64) -> i32 {
+        nanos.div_euclid(WINDOW_NANOS << self.doublings) as i32
     }
 
     fn insert(&mut self, new: Seen<V>) {
@@ -172,7 +182,7 @@ impl<V: Copy + Ord> Timeline<V> {
         }
         let width = WINDOW_NANOS << self.doublings;
         let change = |(before, after): (&Span<V>, &Span<V>)| Change {
-            at: Timestamp::from_nanos(after.first.saturating_mul(width)),
+            at: Timestamp::from_nanos(i64::from(after.first).saturating_mul(width)),
             from: before.value,
             to: after.value,
         };

@@ -221,7 +221,7 @@ mod tests {
             let km = distance_km(point(site), point(end));
             let ms = km / Distance::USUAL_KM_PER_MS + common + more.get(i).copied().unwrap_or_default();
             let us = u32::try_from(std::time::Duration::from_secs_f64(ms / 1e3).as_micros()).unwrap();
-            account.ranges.add(point(site), 20, (us, flow));
+            account.ranges.make().add(point(site), 20, (us, flow));
         }
         let place = Place { point: Some(point(OMAHA)), kind: Kind::Residential, ..Place::default() };
         let case = Case::new(&account, Some(&place), &Site::default());
