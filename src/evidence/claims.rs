@@ -375,6 +375,12 @@ impl Claims {
         legs
     }
 
+    /// Whether anybody says of any tunnel what is inside it.
+    #[must_use]
+    pub fn tell_of_tunnels(&self) -> bool {
+        !self.tunnels.is_empty()
+    }
+
     /// The same, and who says so.
     #[must_use]
     pub fn tunnel_of(&self, inner: IpAddr, at: Timestamp) -> Option<(IpAddr, &'static str)> {

@@ -5,7 +5,7 @@
 //! An endpoint is the client of a session, unless its address is the site's own. Does not: judge.
 
 use super::facts::join_least;
-use super::peers::{Gathering, Weight};
+use super::peers::{Gathering, Weight, Weights};
 use super::tunnels::{Tunnels, by_claims};
 use super::{ClaimLimits, Claims, Facts, Joined, Joins, Peers, Ranges};
 use crate::base::{
@@ -395,7 +395,8 @@ impl Ledger {
     /// Finds out which address inside belongs to which tunnel outside. What was found before stays while it holds.
     pub fn join_tunnels(&self) {
         let mut joins = Joins::default();
-        for inner in self.inside() {
+        let inside = if self.claims.tell_of_tunnels() { self.inside() } else { Vec::new() };
+        for inner in inside {
             let seen = self.look(inner, |account| [account.first_seen, account.last_seen]).unwrap_or_default();
             if let Some(joined) = by_claims(&self.claims, inner, seen).filter(|j| self.accounts.contains_key(&j.outer))
             {
@@ -420,8 +421,8 @@ impl Ledger {
         let joins = self.joins();
         // What is inside a tunnel is its outer endpoint's.
         let outside = self.accounts.iter().filter(|entry| joins.of_inner(*entry.key()).is_none());
-        let weights: Vec<(IpAddr, Weight)> = outside.map(|entry| (*entry.key(), Weight::of(entry.value()))).collect();
-        let gathering = Gathering::of(&weights, |address, take| self.look(address, take).unwrap_or_default());
+        let weights = Weights::of(outside.map(|entry| (*entry.key(), Weight::of(entry.value()))));
+        let gathering = Gathering::of(weights, |address, take| self.look(address, take).unwrap_or_default());
         let people = |address: IpAddr| {
             let seen = self.look(address, |account| account.first_seen.zip(account.last_seen)).flatten();
             seen.map_or_else(Vec::new, |(from, to)| self.claims.between(address, from, to))

@@ -55,6 +55,60 @@ impl Weight {
     }
 }
 
+/// Of which endpoints there is most to compare.
+#[derive(Debug)]
+pub(super) struct Weights {
+    lines: Heaviest<(usize, usize)>,
+    marks: Heaviest<u64>,
+}
+
+impl Weights {
+    pub(super) fn of(all: impl Iterator<Item = (IpAddr, Weight)>) -> Self {
+        let mut weights = Self { lines: Heaviest::new(lines::MOST), marks: Heaviest::new(marks::MOST) };
+        for (address, weight) in all {
+            weight.line.into_iter().for_each(|weight| weights.lines.add(weight, address));
+            weight.marks.into_iter().for_each(|weight| weights.marks.add(weight, address));
+        }
+        weights
+    }
+}
+
+/// So many of the heaviest; of equals those first by address.
+#[derive(Debug)]
+struct Heaviest<W> {
+    most: usize,
+    /// At most twice as many.
+    kept: Vec<(Reverse<W>, IpAddr)>,
+}
+
+impl<W: Ord> Heaviest<W> {
+    const fn new(most: usize) -> Self {
+        Self { most, kept: Vec::new() }
+    }
+
+    fn add(&mut self, weight: W, address: IpAddr) {
+        if self.kept.len() >= 2 * self.most {
+            self.tidy();
+        }
+        self.kept.push((Reverse(weight), address));
+    }
+
+    fn tidy(&mut self) {
+        if self.kept.len() > self.most {
+            self.kept.select_nth_unstable(self.most);
+            self.kept.truncate(self.most);
+        }
+    }
+
+    /// Ascending by address.
+    fn addresses(mut self) -> Vec<IpAddr> {
+        self.tidy();
+        let mut addresses: Vec<IpAddr> = self.kept.into_iter().map(|(_, address)| address).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+}
+
 /// Accounts gathered for the comparison, as little of each as it needs.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
@@ -64,14 +118,12 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Takes in those endpoints of which there is most to compare; `with` shows the account of one.
-    pub(super) fn of(weights: &[(IpAddr, Weight)], with: impl Fn(IpAddr, &mut dyn FnMut(&Account))) -> Self {
+    pub(super) fn of(weights: Weights, with: impl Fn(IpAddr, &mut dyn FnMut(&Account))) -> Self {
         let mut gathering = Self::default();
-        for address in most(weights.iter().filter_map(|(address, weight)| Some((weight.line?, *address))), lines::MOST)
-        {
+        for address in weights.lines.addresses() {
             with(address, &mut |account| gathering.lines.extend(lines::Line::of(address, account)));
         }
-        for address in most(weights.iter().filter_map(|(address, weight)| Some((weight.marks?, *address))), marks::MOST)
-        {
+        for address in weights.marks.addresses() {
             with(address, &mut |account| gathering.marks.extend(marks::Bearer::of(address, account)));
         }
         gathering
@@ -89,15 +141,6 @@ impl Gathering {
         }
         peers
     }
-}
-
-/// So many of the heaviest, of equals those first by address, in order of address.
-fn most<W: Ord>(all: impl Iterator<Item = (W, IpAddr)>, n: usize) -> Vec<IpAddr> {
-    let mut all: Vec<(Reverse<W>, IpAddr)> = all.map(|(weight, address)| (Reverse(weight), address)).collect();
-    all.sort_unstable();
-    let mut most: Vec<IpAddr> = all.into_iter().take(n).map(|(_, address)| address).collect();
-    most.sort_unstable();
-    most
 }
 
 /// Whether two addresses can be told to be two subscribers': of one family, because a machine has an address of each,
@@ -120,9 +163,15 @@ mod tests {
     #[test]
     fn of_equals_those_first_by_address_are_taken() {
         let ip = |last: u8| IpAddr::from([20, 0, 0, last]);
-        let all = [(5, ip(9)), (7, ip(8)), (5, ip(3)), (5, ip(4))];
-        assert_eq!(most(all.into_iter(), 3), [ip(3), ip(4), ip(8)]);
-        assert_eq!(most(all.into_iter().rev(), 3), [ip(3), ip(4), ip(8)]);
+        let all = [(5, ip(9)), (7, ip(8)), (5, ip(3)), (5, ip(4)), (2, ip(1)), (1, ip(2)), (3, ip(5)), (0, ip(6))];
+        let heaviest = |all: &mut dyn Iterator<Item = &(u64, IpAddr)>| {
+            let mut heaviest = Heaviest::new(3);
+            all.for_each(|(weight, address)| heaviest.add(*weight, *address));
+            heaviest.addresses()
+        };
+        assert_eq!(heaviest(&mut all.iter()), [ip(3), ip(4), ip(8)]);
+        assert_eq!(heaviest(&mut all.iter().rev()), [ip(3), ip(4), ip(8)]);
+        assert_eq!(heaviest(&mut all.iter().take(2)), [ip(8), ip(9)]);
     }
 
     #[test]
