@@ -72,16 +72,23 @@ impl Bin {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Durations that take no memory of their own: most digests never have more.
+const INLINE: usize = 3;
+
+/// Each ascending. Boxed where they are many, so that one of a few takes 16 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Body {
-    /// Ascending.
-    Few(Vec<Length>),
-    /// Ascending.
-    Bins(Vec<Bin>),
+    /// As many as there are durations; the others are 0.
+    Inline([Length; INLINE]),
+    #[expect(clippy::box_collection, reason = "there are many digests, and most are inline")]
+    Few(Box<Vec<Length>>),
+    #[expect(clippy::box_collection, reason = "there are many digests, and most are inline")]
+    Bins(Box<Vec<Bin>>),
 }
 
 /// Durations of one kind: up to `FEW` as they are, then in at most `BINS` bins.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "stored::Digest", into = "stored::Digest")]
 pub struct Digest<const FEW: usize, const BINS: usize> {
     n: u64,
     min: Length,
@@ -96,7 +103,56 @@ pub type WideDigest = Digest<64, 512>;
 
 impl<const FEW: usize, const BINS: usize> Default for Digest<FEW, BINS> {
     fn default() -> Self {
-        Self { n: 0, min: Length::default(), max: Length::default(), body: Body::Few(Vec::new()) }
+        Self { n: 0, min: Length::default(), max: Length::default(), body: Body::Inline([Length::default(); INLINE]) }
+    }
+}
+
+/// A digest as it is written down: whether few durations are in a box or not is nobody's business.
+mod stored {
+    use super::{Bin, INLINE, Length};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) struct Digest {
+        n: u64,
+        min: Length,
+        max: Length,
+        body: Body,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    enum Body {
+        Few(Vec<Length>),
+        Bins(Vec<Bin>),
+    }
+
+    impl<const FEW: usize, const BINS: usize> From<super::Digest<FEW, BINS>> for Digest {
+        fn from(digest: super::Digest<FEW, BINS>) -> Self {
+            let body = match digest.body {
+                super::Body::Inline(few) => Body::Few(few.into_iter().take(few_of(digest.n)).collect()),
+                super::Body::Few(few) => Body::Few(*few),
+                super::Body::Bins(bins) => Body::Bins(*bins),
+            };
+            Self { n: digest.n, min: digest.min, max: digest.max, body }
+        }
+    }
+
+    impl<const FEW: usize, const BINS: usize> From<Digest> for super::Digest<FEW, BINS> {
+        fn from(stored: Digest) -> Self {
+            let body = match stored.body {
+                Body::Few(few) if few.len() <= INLINE => {
+                    let mut inline = [Length::default(); INLINE];
+                    inline.iter_mut().zip(few).for_each(|(place, length)| *place = length);
+                    super::Body::Inline(inline)
+                }
+                Body::Few(few) => super::Body::Few(Box::new(few)),
+                Body::Bins(bins) => super::Body::Bins(Box::new(bins)),
+            };
+            Self { n: stored.n, min: stored.min, max: stored.max, body }
+        }
+    }
+
+    fn few_of(n: u64) -> usize {
+        usize::try_from(n).unwrap_or(INLINE)
     }
 }
 
@@ -118,9 +174,9 @@ impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
         }
         self.widen(other.min, other.max);
         match &other.body {
-            Body::Few(few) => few.iter().for_each(|length| self.add_many(*length, 1)),
+            Body::Inline(_) | Body::Few(_) => other.few().iter().for_each(|length| self.add_many(*length, 1)),
             Body::Bins(bins) => {
-                for bin in bins {
+                for bin in bins.iter() {
                     self.add_many(Length::of(Length::of_bin(bin.bin)), bin.count());
                 }
             }
@@ -153,7 +209,9 @@ impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
         }
         let rank = rank(self.n, q);
         match &self.body {
-            Body::Few(few) => few.get(usize::try_from(rank).ok()?).map(|length| length.duration()),
+            Body::Inline(_) | Body::Few(_) => {
+                self.few().get(usize::try_from(rank).ok()?).map(|length| length.duration())
+            }
             Body::Bins(bins) => {
                 let mut below = 0;
                 let bin = bins.iter().find(|bin| {
@@ -169,19 +227,40 @@ impl<const FEW: usize, const BINS: usize> Digest<FEW, BINS> {
         (self.min, self.max) = if self.n == 0 { (min, max) } else { (self.min.min(min), self.max.max(max)) };
     }
 
+    /// The durations, as long as they are kept as they are.
+    fn few(&self) -> &[Length] {
+        match &self.body {
+            Body::Inline(few) => few.get(..usize::try_from(self.n).unwrap_or(INLINE)).unwrap_or(few),
+            Body::Few(few) => few,
+            Body::Bins(_) => &[],
+        }
+    }
+
     fn add_many(&mut self, length: Length, count: u32) {
+        let before = self.n;
         self.n += u64::from(count);
+        if let Body::Inline(few) = &mut self.body {
+            if self.n <= INLINE as u64 {
+                // The places behind those taken are filled, then all brought in order.
+                let free = few.iter_mut().skip(usize::try_from(before).unwrap_or(INLINE));
+                free.take(count as usize).for_each(|place| *place = length);
+                let taken = usize::try_from(self.n).unwrap_or(INLINE);
+                few.get_mut(..taken).unwrap_or_default().sort_unstable();
+                return;
+            }
+            let taken = few.get(..usize::try_from(before).unwrap_or(INLINE)).unwrap_or(few);
+            let mut few = Vec::with_capacity(INLINE + 1);
+            few.extend_from_slice(taken);
+            self.body = Body::Few(Box::new(few));
+        }
         if let Body::Few(few) = &mut self.body {
             if self.n <= FEW as u64 {
-                if few.is_empty() {
-                    few.reserve_exact(2);
-                }
                 let place = few.partition_point(|known| *known < length);
                 few.splice(place..place, std::iter::repeat_n(length, count as usize));
                 return;
             }
-            let few = std::mem::take(few);
-            self.body = Body::Bins(Vec::with_capacity(Self::STEP));
+            let few = std::mem::take(&mut **few);
+            self.body = Body::Bins(Box::new(Vec::with_capacity(Self::STEP)));
             few.iter().for_each(|length| self.count(length.bin(), 1));
         }
         self.count(length.bin(), count);
@@ -274,7 +353,7 @@ mod tests {
         let mut flow = FlowDigest::default();
         (1..100_000u64).for_each(|i| flow.add(Duration::from_nanos(i * i)));
         let Body::Bins(bins) = &flow.body else { panic!("many") };
-        assert!(bins.capacity() * size_of::<Bin>() <= 768 && size_of::<FlowDigest>() <= 48);
+        assert!(bins.capacity() * size_of::<Bin>() <= 768 && size_of::<FlowDigest>() <= 32);
     }
 
     proptest! {

@@ -306,6 +306,7 @@ mod tests {
     use super::*;
     use crate::base::Timestamp;
     use crate::flow::{FiveTuple, Peer, Table, Timeouts};
+    use crate::session::Story;
     use crate::wire::{Encapsulation, Packet, TcpHeader, Transport};
     use proptest::prelude::*;
 
@@ -334,7 +335,7 @@ mod tests {
         };
         let mut table = Table::<()>::new(16, Timeouts::default());
         let touch = table.touch(&packet, at, |_, ()| {});
-        let mut session = Session::of(table.pair_mut(touch.id).unwrap().0, None);
+        let mut session = Session::of(table.pair_mut(touch.id).unwrap().0, Story::default());
         (session.tuple, session.ends.orig) = (tuple, *end);
         session
     }

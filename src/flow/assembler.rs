@@ -44,8 +44,15 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Assembler {
     next: Option<u32>,
+    /// Most streams come in order, and need no room for this.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What waits for a missing segment, ascending.
+#[derive(Debug, Default)]
+struct Waiting {
     held: Vec<Held>,
-    held_bytes: usize,
+    bytes: usize,
 }
 
 /// How far `a` is ahead of `b` in sequence space; negative if behind.
@@ -80,7 +87,7 @@ impl Assembler {
         let missing = len.saturating_sub(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         if ahead(seq, next) > 0 {
             let repeated = self.hold(at, seq, payload, missing);
-            if self.held.len() > limits.segments || self.held_bytes > limits.bytes {
+            if self.waiting.as_ref().is_some_and(|w| w.held.len() > limits.segments || w.bytes > limits.bytes) {
                 self.skip_hole(deliver);
             }
             return repeated;
@@ -93,7 +100,7 @@ impl Assembler {
 
     /// The other end acknowledged up to `ack`: what it has got and we have not, the capture missed.
     pub fn on_ack(&mut self, ack: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
-        while let Some(first) = self.held.first() {
+        while let Some(first) = self.first_held() {
             if ahead(ack, first.seq) <= 0 {
                 return;
             }
@@ -103,13 +110,28 @@ impl Assembler {
 
     /// Keeps a segment for later; whether it had been kept already.
     fn hold(&mut self, at: Timestamp, seq: u32, payload: &[u8], missing: u32) -> bool {
-        let place = self.held.partition_point(|h| ahead(h.seq, seq) < 0);
-        if self.held.get(place).is_some_and(|h| h.seq == seq && h.bytes.len() >= payload.len()) {
+        let Waiting { held, bytes } = &mut **self.waiting.get_or_insert_default();
+        let place = held.partition_point(|h| ahead(h.seq, seq) < 0);
+        if held.get(place).is_some_and(|h| h.seq == seq && h.bytes.len() >= payload.len()) {
             return true;
         }
-        self.held_bytes += payload.len();
-        self.held.insert(place, Held { at, seq, bytes: payload.to_vec(), missing });
+        *bytes += payload.len();
+        held.insert(place, Held { at, seq, bytes: payload.to_vec(), missing });
         false
+    }
+
+    fn first_held(&self) -> Option<&Held> {
+        self.waiting.as_ref()?.held.first()
+    }
+
+    fn take_first_held(&mut self) -> Option<Held> {
+        let waiting = self.waiting.as_mut().filter(|waiting| !waiting.held.is_empty())?;
+        let held = waiting.held.remove(0);
+        waiting.bytes = waiting.bytes.saturating_sub(held.bytes.len());
+        if waiting.held.is_empty() {
+            self.waiting = None;
+        }
+        Some(held)
     }
 
     /// Hands out what of a segment at or before `next` is new.
@@ -133,12 +155,11 @@ impl Assembler {
 
     /// Hands out held segments that have become due.
     fn release(&mut self, mut at: Timestamp, to: &mut impl FnMut(Chunk<'_>)) {
-        while let (Some(next), Some(first)) = (self.next, self.held.first()) {
+        while let (Some(next), Some(first)) = (self.next, self.first_held()) {
             if ahead(first.seq, next) > 0 {
                 return;
             }
-            let held = self.held.remove(0);
-            self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+            let Some(held) = self.take_first_held() else { return };
             at = at.max(held.at);
             self.deliver(at, held.seq, &held.bytes, held.missing, to);
         }
@@ -146,7 +167,7 @@ impl Assembler {
 
     /// Gives up on the bytes before the first held segment.
     fn skip_hole(&mut self, to: &mut impl FnMut(Chunk<'_>)) {
-        let (Some(next), Some(first)) = (self.next, self.held.first()) else { return };
+        let (Some(next), Some(first)) = (self.next, self.first_held()) else { return };
         let (at, hole) = (first.at, ahead(first.seq, next));
         if let Ok(hole) = u64::try_from(hole) {
             to(Chunk::Gap(at, hole));
@@ -242,7 +263,8 @@ mod tests {
         let limits = Limits { bytes: 1_000, segments: 10 };
         for i in 1..10_000u32 {
             assembler.on_segment(Timestamp::default(), i * 200, &[7; 100], 100, &limits, &mut |_| {});
-            assert!(assembler.held_bytes <= 1_100 && assembler.held.len() <= 11);
+            let waiting = assembler.waiting.as_ref().map_or((0, 0), |w| (w.bytes, w.held.len()));
+            assert!(waiting.0 <= 1_100 && waiting.1 <= 11);
         }
     }
 

@@ -15,11 +15,10 @@ const WITH_ID_MICROS: u32 = 50_000;
 /// and than the spacing of meaningful repeats.
 const WITHOUT_ID_MICROS: u32 = 2_000;
 
-/// The newest packets of one end, as (hash, time in microseconds, wrapping).
+/// The newest packets of one end, as (hash, time in microseconds, wrapping), the newest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Recent {
     seen: [(u32, u32); REMEMBERED],
-    next: u8,
 }
 
 impl Recent {
@@ -33,10 +32,8 @@ impl Recent {
         if comparable && self.seen.iter().any(|(h, at)| *h == hash && now.wrapping_sub(*at) <= window) {
             return true;
         }
-        if let Some(slot) = self.seen.get_mut(usize::from(self.next) % REMEMBERED) {
-            *slot = (hash, now);
-        }
-        self.next = self.next.wrapping_add(1);
+        let [newest, second, third, _] = self.seen;
+        self.seen = [(hash, now), newest, second, third];
         false
     }
 }

@@ -34,6 +34,35 @@ const FULL: std::ops::RangeInclusive<u16> = 1_100..=1_400;
 /// Where nothing is known of the path, what comes late by more than this was sent again (as Wireshark has it).
 const REORDERED: Duration = Duration::from_millis(3);
 
+const ACK: &str = "ack";
+const LONE_ACK: &str = "lone-ack";
+const TIMESTAMP: &str = "timestamp";
+
+/// A number that may not be known yet, in five bytes instead of eight: there are many connections.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    is: bool,
+    bytes: [u8; 4],
+}
+
+impl Known {
+    const fn new(number: Option<u32>) -> Self {
+        match number {
+            Some(number) => Self { is: true, bytes: number.to_ne_bytes() },
+            None => Self { is: false, bytes: [0; 4] },
+        }
+    }
+
+    const fn get(self) -> Option<u32> {
+        if self.is { Some(u32::from_ne_bytes(self.bytes)) } else { None }
+    }
+
+    /// Sets it, and gives what it was.
+    fn replace(&mut self, number: u32) -> Option<u32> {
+        std::mem::replace(self, Self::new(Some(number))).get()
+    }
+}
+
 /// A segment that waits for its acknowledgment, or a timestamp for its echo.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
@@ -47,6 +76,14 @@ impl Segment {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "two halves")]
     const fn new(end: u32, at: Timestamp) -> Self {
         Self { end, at: [at.nanos() as u32, (at.nanos() as u64 >> 32) as u32] }
+    }
+
+    /// Stands where there is none.
+    const NONE: Self = Self::new(0, Timestamp::MIN);
+
+    /// What is there, if anything.
+    fn get(self) -> Option<Self> {
+        (self.at() != Timestamp::MIN).then_some(self)
     }
 
     const fn at(&self) -> Timestamp {
@@ -63,7 +100,7 @@ struct Hole {
     seen: Timestamp,
 }
 
-/// What most ends never have: kept apart, because a connection that is well does not need the room.
+/// What was sent again, and in what order it came.
 #[derive(Debug, Clone, Copy, Default)]
 struct Trouble {
     hole: Option<Hole>,
@@ -73,31 +110,60 @@ struct Trouble {
     copies: u32,
 }
 
-/// What one end sends, and how the other answers.
+/// What most ends don't have, or not for long: kept apart, because a connection that is well does not need the room.
 #[derive(Debug, Default)]
-struct Sender {
-    /// Behind the highest byte sent.
-    next: Option<u32>,
-    /// What the other end has acknowledged.
-    acked: Option<u32>,
+struct More {
+    /// In flight behind the first.
     in_flight: VecDeque<Segment>,
-    /// The newest timestamp it sent.
-    stamp: Option<u32>,
+    trouble: Trouble,
+}
+
+/// What one end sends, and how the other answers.
+#[derive(Debug)]
+struct Sender {
+    more: Option<Box<More>>,
+    /// The first segment in flight.
+    first: Segment,
     /// A timestamp whose echo is awaited, and since when.
-    asked: Option<Segment>,
-    /// The end of the first segment seen, if there may have been others before.
-    doubtful: Option<u32>,
-    /// The shortest round trip from the capture point to the other end and back, in microseconds.
-    least: Option<u32>,
+    asked: Segment,
+    /// The shortest round trip from the capture point to the other end and back, in microseconds; the longest there is
+    /// as long as it is not known.
+    least: u32,
     /// Segments with payload.
     data: u32,
     /// Its largest segment, as far as that matters.
     full: u16,
     /// The other end's newest window, unscaled.
     window: u16,
+    /// Behind the highest byte sent.
+    next: Known,
+    /// What the other end has acknowledged.
+    acked: Known,
+    /// The newest timestamp it sent.
+    stamp: Known,
+    /// What is first in flight is the first segment seen, and there may have been others before.
+    is_doubtful: bool,
     /// The other end tells of what is missing by selective acknowledgments.
     told_by_sack: bool,
-    trouble: Option<Box<Trouble>>,
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Self {
+            more: None,
+            first: Segment::NONE,
+            asked: Segment::NONE,
+            least: u32::MAX,
+            data: 0,
+            full: 0,
+            window: 0,
+            next: Known::default(),
+            acked: Known::default(),
+            stamp: Known::default(),
+            is_doubtful: false,
+            told_by_sack: false,
+        }
+    }
 }
 
 /// Follows one connection.
@@ -113,6 +179,9 @@ const fn ahead(a: u32, b: u32) -> i32 {
 }
 
 impl TcpData {
+    /// The methods of its samples.
+    pub const METHODS: [&'static str; 3] = [ACK, LONE_ACK, TIMESTAMP];
+
     /// Of a connection that is about to carry its first data or to end without any, with the sequence numbers of its SYN
     /// and SYN-ACK as far as they were captured; and whether both have allowed selective acknowledgments.
     #[must_use]
@@ -120,8 +189,8 @@ impl TcpData {
         let begin = |isn: Option<u32>| isn.map(|isn| isn.wrapping_add(1));
         let whole = isn.orig.and(isn.resp).is_some();
         let sender = |isn| Sender {
-            next: begin(isn),
-            acked: begin(isn).filter(|_| whole),
+            next: Known::new(begin(isn)),
+            acked: Known::new(begin(isn).filter(|_| whole)),
             window: 1,
             told_by_sack: sack,
             ..Sender::default()
@@ -152,13 +221,14 @@ impl TcpData {
         };
         if tcp.flags.has(TcpFlags::ACK) {
             let peer = self.ends.of_mut(dir.flip());
-            let echoed = peer.on_echo(at, tcp).map(|rtt| (rtt, "timestamp", false));
+            let echoed = peer.on_echo(at, tcp).map(|rtt| (rtt, TIMESTAMP, false));
             if let Some((rtt, method, ambiguous)) = peer.on_ack(at, tcp, len).or(echoed) {
                 found(sample(rtt, method, ambiguous));
             }
         }
-        let least = self.ends.orig.least.zip(self.ends.resp.least);
-        let loop_known = least.map(|(a, b)| Duration::from_micros(u64::from(a) + u64::from(b)));
+        let (a, b) = (self.ends.orig.least, self.ends.resp.least);
+        let is_known = a != u32::MAX && b != u32::MAX;
+        let loop_known = is_known.then(|| Duration::from_micros(u64::from(a) + u64::from(b)));
         let own = self.ends.of_mut(dir);
         own.on_sent(at, tcp, len, loop_known);
     }
@@ -171,11 +241,8 @@ impl TcpData {
 
     /// Gives back the room that segments in flight took, where none are.
     pub fn rest(&mut self) {
-        for end in [&mut self.ends.orig, &mut self.ends.resp] {
-            if end.in_flight.is_empty() {
-                end.in_flight = VecDeque::new();
-            }
-        }
+        self.ends.orig.rest();
+        self.ends.resp.rest();
     }
 
     /// What was counted of each end's segments.
@@ -185,25 +252,47 @@ impl TcpData {
     }
 }
 
+impl Trouble {
+    const fn is_none(&self) -> bool {
+        let Self { hole, lost_before, lost_after, out_of_order, copies } = self;
+        hole.is_none() && *lost_before == 0 && *lost_after == 0 && *out_of_order == 0 && *copies == 0
+    }
+}
+
 impl Sender {
     /// Nothing is awaited any more.
     fn silent(&mut self) -> Self {
-        Self { data: self.data, trouble: self.trouble.take(), ..Self::default() }
+        self.forget_in_flight();
+        Self { data: self.data, more: self.more.take(), ..Self::default() }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     fn trouble(&mut self) -> &mut Trouble {
-        self.trouble.get_or_insert_default()
+        &mut self.more().trouble
+    }
+
+    fn rest(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        if more.in_flight.is_empty() {
+            more.in_flight = VecDeque::new();
+        }
+        if more.in_flight.capacity() == 0 && more.trouble.is_none() {
+            self.more = None;
+        }
     }
 
     fn tally(&self) -> TcpTally {
         let Trouble { lost_before, lost_after, out_of_order, copies, .. } =
-            self.trouble.as_deref().copied().unwrap_or_default();
+            self.more.as_deref().map(|more| more.trouble).unwrap_or_default();
         TcpTally { data: self.data, lost_before, lost_after, out_of_order, copies }
     }
 
     /// The other end acknowledges; the loop that this closes, how, and whether it is ambiguous.
     fn on_ack(&mut self, at: Timestamp, tcp: &TcpHeader, len: u32) -> Option<(Duration, &'static str, bool)> {
-        let more = ahead(tcp.ack, self.acked.unwrap_or(tcp.ack));
+        let more = ahead(tcp.ack, self.acked.get().unwrap_or(tcp.ack));
         if more < 0 {
             return None;
         }
@@ -212,31 +301,35 @@ impl Sender {
         self.told_by_sack |= tcp.options.sacks;
         if tcp.options.sacks || (repeated && !self.told_by_sack) {
             // Something is missing there, or was: what is in flight will be acknowledged together with it.
-            self.in_flight.clear();
+            self.forget_in_flight();
         }
         let known = self.acked.replace(tcp.ack).is_some();
         let mut last = None;
-        while self.in_flight.front().is_some_and(|segment| ahead(tcp.ack, segment.end) >= 0) {
-            last = self.in_flight.pop_front();
+        let mut is_doubtful = false;
+        while let Some(first) = self.first.get()
+            && ahead(tcp.ack, first.end) >= 0
+        {
+            last = Some(first);
+            is_doubtful = std::mem::take(&mut self.is_doubtful);
+            self.first = self.more.as_mut().and_then(|more| more.in_flight.pop_front()).unwrap_or(Segment::NONE);
         }
         let rtt = at.since(last.filter(|segment| segment.end == tcp.ack)?.at())?;
-        if self.doubtful.take() == Some(tcp.ack) {
-            return Some((rtt, "lone-ack", true));
+        if is_doubtful {
+            return Some((rtt, LONE_ACK, true));
         }
-        let micros = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
-        self.least = Some(self.least.map_or(micros, |least| least.min(micros)));
+        self.least = self.least.min(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
         let two = u32::from(self.full.clamp(*FULL.start(), *FULL.end())) * 2;
         let prompt = known && u32::try_from(more).is_ok_and(|more| more >= two);
-        Some((rtt, if prompt { "ack" } else { "lone-ack" }, false))
+        Some((rtt, if prompt { ACK } else { LONE_ACK }, false))
     }
 
     /// The other end echoes a timestamp.
     fn on_echo(&mut self, at: Timestamp, tcp: &TcpHeader) -> Option<Duration> {
-        let (asked, (_, echo)) = (self.asked?, tcp.options.timestamps?);
+        let (asked, (_, echo)) = (self.asked.get()?, tcp.options.timestamps?);
         if ahead(echo, asked.end) < 0 {
             return None;
         }
-        self.asked = None;
+        self.asked = Segment::NONE;
         // A later one tells nothing: the first with it may have passed unseen.
         at.since(asked.at()).filter(|_| echo == asked.end)
     }
@@ -246,12 +339,12 @@ impl Sender {
         let flags = tcp.flags;
         let virtual_len = u32::from(flags.has(TcpFlags::SYN)) + u32::from(flags.has(TcpFlags::FIN));
         let end = tcp.seq.wrapping_add(len).wrapping_add(virtual_len);
-        let Some(next) = self.next else {
-            self.next = Some(end);
+        let Some(next) = self.next.get() else {
+            self.next.replace(end);
             self.data += u32::from(len > 0);
             self.note_stamp(at, tcp, false);
             if end != tcp.seq {
-                self.doubtful = Some(end);
+                self.is_doubtful = !flags.has(TcpFlags::SYN);
                 self.full = u16::try_from(len).unwrap_or(u16::MAX);
                 self.follow(end, at, flags.has(TcpFlags::SYN));
             }
@@ -261,11 +354,11 @@ impl Sender {
             self.data = self.data.saturating_add(1);
         }
         // A keep-alive repeats the last byte or none; a probe of a closed window looks the same, or brings one byte.
-        let keep_alive = virtual_len == 0 && tcp.seq == next.wrapping_sub(1) && self.acked == Some(next);
-        let probe = self.window == 0 && self.acked.is_some();
+        let keep_alive = virtual_len == 0 && tcp.seq == next.wrapping_sub(1) && self.acked.get() == Some(next);
+        let probe = self.window == 0 && self.acked.is;
         if len <= 1 && (keep_alive || probe) {
             self.note_stamp(at, tcp, false);
-            self.next = Some(if ahead(end, next) > 0 { end } else { next });
+            self.next.replace(if ahead(end, next) > 0 { end } else { next });
             return;
         }
         let off = ahead(tcp.seq, next);
@@ -275,12 +368,12 @@ impl Sender {
             self.on_late(at, tcp.seq, end, len, whole_loop);
             // Its own timestamp tells which copy is answered.
             self.note_stamp(at, tcp, len > 0);
-            self.next = Some(if ahead(end, next) > 0 { end } else { next });
+            self.next.replace(if ahead(end, next) > 0 { end } else { next });
         } else {
             if off > 0 {
                 self.trouble().hole = Some(Hole { from: next, to: tcp.seq, seen: at });
             }
-            self.next = Some(end);
+            self.next.replace(end);
             self.full = self.full.max(u16::try_from(len).unwrap_or(u16::MAX));
             self.follow(end, at, flags.has(TcpFlags::SYN));
             self.note_stamp(at, tcp, off == 0);
@@ -288,16 +381,35 @@ impl Sender {
     }
 
     fn follow(&mut self, end: u32, at: Timestamp, opening: bool) {
-        if !opening && self.in_flight.len() < IN_FLIGHT {
-            self.in_flight.push_back(Segment::new(end, at));
+        if opening {
+            return;
         }
+        let segment = Segment::new(end, at);
+        if !self.is_in_flight() {
+            self.first = segment;
+            return;
+        }
+        let behind = &mut self.more().in_flight;
+        if behind.len() + 1 < IN_FLIGHT {
+            behind.push_back(segment);
+        }
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.first.get().is_some()
+    }
+
+    fn forget_in_flight(&mut self) {
+        self.first = Segment::NONE;
+        self.is_doubtful = false;
+        self.more.iter_mut().for_each(|more| more.in_flight.clear());
     }
 
     /// Something that lies before what was sent already.
     fn on_late(&mut self, at: Timestamp, seq: u32, end: u32, len: u32, whole_loop: Option<Duration>) {
         // Which of two copies the next acknowledgment means, nobody knows; and it means what lies behind it as well.
-        self.in_flight.clear();
-        self.asked = None;
+        self.forget_in_flight();
+        self.asked = Segment::NONE;
         if len == 0 {
             return;
         }
@@ -318,14 +430,14 @@ impl Sender {
     /// Awaits the echo of a timestamp that was not sent before, if nothing else is awaited.
     fn note_stamp(&mut self, at: Timestamp, tcp: &TcpHeader, in_order: bool) {
         let Some((stamp, _)) = tcp.options.timestamps else { return };
-        let fresh = self.stamp.is_none_or(|newest| ahead(stamp, newest) > 0);
+        let fresh = self.stamp.get().is_none_or(|newest| ahead(stamp, newest) > 0);
         if !fresh {
             return;
         }
         // Of the first ever seen, earlier segments with the same may have passed before the capture began.
         let first = self.stamp.replace(stamp).is_none();
-        if in_order && !first && self.asked.is_none() && self.in_flight.is_empty() {
-            self.asked = Some(Segment::new(stamp, at));
+        if in_order && !first && self.asked.get().is_none() && !self.is_in_flight() {
+            self.asked = Segment::new(stamp, at);
         }
     }
 }
@@ -594,7 +706,7 @@ mod tests {
             let tcp = TcpHeader { seq: 1 + i * 1448, ack: 1, flags: TcpFlags::ACK, ..TcpHeader::default() };
             meter.on_segment(Timestamp::from_nanos(i64::from(i)), Orig, &tcp, 1448, &mut |_| panic!("no answer"));
         }
-        assert_eq!(meter.ends.orig.in_flight.len(), IN_FLIGHT);
-        assert_eq!((size_of::<Segment>(), size_of::<TcpData>() <= 240), (12, true), "{}", size_of::<TcpData>());
+        assert_eq!(meter.ends.orig.more.as_ref().map(|more| more.in_flight.len()), Some(IN_FLIGHT - 1));
+        assert_eq!((size_of::<Segment>(), size_of::<TcpData>()), (12, 128));
     }
 }

@@ -8,18 +8,42 @@
 
 use crate::base::{Direction, Layer, RttSample, Side, Timestamp};
 use crate::wire::{TcpFlags, TcpHeader};
+use std::time::Duration;
 
-/// The state of one connection's handshake.
-#[derive(Debug, Clone, Copy, Default)]
+/// The state of one connection's handshake, and what was measured of it.
+#[derive(Debug, Clone, Copy)]
 pub struct TcpHandshake {
-    stage: Stage,
+    /// When SYN, SYN-ACK and the acknowledgment that ended it passed, as far as they belong together, and when the client
+    /// said something after that; else [`NEVER`].
+    syn: Timestamp,
+    syn_ack: Timestamp,
+    ack: Timestamp,
+    spoke: Timestamp,
     /// The latest question's sequence number plus one: what the answer must acknowledge.
     expected: u32,
-    /// When that was asked; when the handshake is done, when it was.
-    at: Timestamp,
-    repeated: bool,
+    stage: Stage,
+    syn_repeated: bool,
+    syn_ack_repeated: bool,
     /// Done at a time that is known for sure.
     completed: bool,
+}
+
+const NEVER: Timestamp = Timestamp::MIN;
+
+impl Default for TcpHandshake {
+    fn default() -> Self {
+        Self {
+            syn: NEVER,
+            syn_ack: NEVER,
+            ack: NEVER,
+            spoke: NEVER,
+            expected: 0,
+            stage: Stage::Nothing,
+            syn_repeated: false,
+            syn_ack_repeated: false,
+            completed: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,10 +62,22 @@ impl TcpHandshake {
         self.stage == Stage::Done
     }
 
-    /// When the client's acknowledgment ended the handshake, unless that can't be told for sure.
+    /// What was measured, in the order in which it was.
+    pub fn samples(&self) -> impl Iterator<Item = RttSample> + use<> {
+        [self.server(), self.client()].into_iter().flatten()
+    }
+
+    /// The client's bytes came; the first after the handshake tell how long it waited.
+    pub fn on_client_bytes(&mut self, at: Timestamp) {
+        if self.completed && self.spoke == NEVER && at >= self.ack {
+            self.spoke = at;
+        }
+    }
+
+    /// From the end of the handshake to the client's first bytes, unless that can't be told for sure.
     #[must_use]
-    pub fn completed(&self) -> Option<Timestamp> {
-        self.completed.then_some(self.at)
+    pub fn hello_lag(&self) -> Option<Duration> {
+        if self.spoke == NEVER { None } else { self.spoke.since(self.ack) }
     }
 
     /// The segment that ended the handshake tells nothing of when the connection stood.
@@ -58,47 +94,50 @@ impl TcpHandshake {
         match (self.stage, dir) {
             (Stage::Done, _) => None,
             (Stage::Nothing | Stage::Syn, Direction::Orig) if tcp.flags.is_syn() => {
-                self.ask(at, tcp, Stage::Syn);
+                if self.stage == Stage::Syn && self.expected == tcp.seq.wrapping_add(1) {
+                    self.syn_repeated = true;
+                } else {
+                    (self.stage, self.expected, self.syn) = (Stage::Syn, tcp.seq.wrapping_add(1), at);
+                }
                 None
             }
             (Stage::Syn, Direction::Resp) if tcp.flags.is_syn_ack() && acknowledges(tcp, self.expected) => {
-                let sample = self.sample(at, Side::Server, "syn");
-                self.repeated = false;
-                self.stage = Stage::Nothing;
-                self.ask(at, tcp, Stage::SynAck);
-                sample
+                self.on_syn_ack(at, tcp);
+                self.server()
             }
             (Stage::Nothing, Direction::Resp) if tcp.flags.is_syn_ack() => {
-                self.ask(at, tcp, Stage::SynAck);
+                self.on_syn_ack(at, tcp);
                 None
             }
             (Stage::SynAck, Direction::Resp) if tcp.flags.is_syn_ack() => {
-                self.repeated = true;
+                self.syn_ack_repeated = true;
                 None
             }
             (Stage::SynAck, Direction::Orig) if tcp.flags.is_syn() => None,
             (Stage::SynAck, Direction::Orig) if acknowledges(tcp, self.expected) => {
-                self.stage = Stage::Done;
-                let sample = self.sample(at, Side::Client, "syn-ack");
-                (self.at, self.completed) = (at, !self.repeated);
-                sample
+                (self.stage, self.ack, self.completed) = (Stage::Done, at, !self.syn_ack_repeated);
+                self.client()
             }
             _ => None,
         }
     }
 
-    fn ask(&mut self, at: Timestamp, tcp: &TcpHeader, stage: Stage) {
-        if self.stage == stage && self.expected == tcp.seq.wrapping_add(1) {
-            self.repeated = true;
-            return;
-        }
-        (self.stage, self.expected, self.at) = (stage, tcp.seq.wrapping_add(1), at);
+    fn on_syn_ack(&mut self, at: Timestamp, tcp: &TcpHeader) {
+        (self.stage, self.expected, self.syn_ack) = (Stage::SynAck, tcp.seq.wrapping_add(1), at);
     }
 
-    fn sample(&self, at: Timestamp, side: Side, method: &'static str) -> Option<RttSample> {
-        let rtt = at.since(self.at)?;
-        Some(RttSample { at, side, rtt, layer: Layer::TcpHandshake, method, ambiguous: self.repeated })
+    fn server(&self) -> Option<RttSample> {
+        sample(self.syn, self.syn_ack, Side::Server, "syn", self.syn_repeated)
     }
+
+    fn client(&self) -> Option<RttSample> {
+        sample(self.syn_ack, self.ack, Side::Client, "syn-ack", self.syn_ack_repeated)
+    }
+}
+
+fn sample(asked: Timestamp, at: Timestamp, side: Side, method: &'static str, ambiguous: bool) -> Option<RttSample> {
+    let rtt = at.since(asked).filter(|_| asked != NEVER)?;
+    Some(RttSample { at, side, rtt, layer: Layer::TcpHandshake, method, ambiguous })
 }
 
 /// Whether a segment acknowledges at least `expected`: more, where the SYN carried data (RFC 7413).
@@ -110,7 +149,6 @@ const fn acknowledges(tcp: &TcpHeader, expected: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn seg(flags: u8, seq: u32, ack: u32) -> TcpHeader {
         TcpHeader { seq, ack, flags: TcpFlags(flags), ..TcpHeader::default() }
@@ -130,6 +168,9 @@ mod tests {
         let client = m.on_segment(ms(50), Direction::Orig, &seg(0x18, 0, 501)).unwrap();
         assert_eq!((client.side, client.rtt, client.ambiguous), (Side::Client, Duration::from_millis(43), false));
         assert!(m.is_done());
+        assert_eq!(m.samples().collect::<Vec<_>>(), [server, client], "what was told is kept");
+        (80..90).for_each(|at| m.on_client_bytes(ms(at)));
+        assert_eq!(m.hello_lag(), Some(Duration::from_millis(30)));
     }
 
     #[test]

@@ -21,9 +21,11 @@ const MAX_METERS: usize = 100_000;
 /// Which meters count a flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Metered {
-    asked: bool,
     inner: Ends<Option<MeterId>>,
-    outer: Option<(MeterId, Direction)>,
+    outer: Option<MeterId>,
+    /// Which end is the worker's, of a tunnel.
+    responds: bool,
+    asked: bool,
 }
 
 impl Metered {
@@ -93,8 +95,9 @@ impl Volumes {
                 self.count(id, at, dir == end, len, news);
             }
         }
-        if let Some((id, end)) = metered.outer {
-            self.count(id, at, dir == end, len, news);
+        if let Some(id) = metered.outer {
+            let worker = if metered.responds { Direction::Resp } else { Direction::Orig };
+            self.count(id, at, dir == worker, len, news);
         }
     }
 
@@ -103,14 +106,13 @@ impl Volumes {
         // Of a tunnel seen from its middle the gateway may seem to be the one that opened it.
         let (orig, resp) = (flow.tuple.orig.ip, flow.tuple.resp.ip);
         let turned = self.premises.is_own(orig) && !self.premises.is_own(resp) && !self.premises.may_be_inner(orig);
-        let (end, address) = if turned { (Direction::Resp, resp) } else { (Direction::Orig, orig) };
-        metered.outer = self.join(TunnelSide::Outer, address).map(|id| (id, end));
+        metered.responds = turned;
+        metered.outer = self.join(TunnelSide::Outer, if turned { resp } else { orig });
     }
 
     /// A flow has ended, or was read the wrong way round.
     pub(super) fn on_end(&mut self, metered: Metered) {
-        let outer = metered.outer.map(|(id, _)| id);
-        for id in [metered.inner.orig, metered.inner.resp, outer].into_iter().flatten() {
+        for id in [metered.inner.orig, metered.inner.resp, metered.outer].into_iter().flatten() {
             if let Some(Some(counted)) = self.meters.get_mut(id.index()) {
                 counted.flows = counted.flows.saturating_sub(1);
             }

@@ -9,7 +9,7 @@
 
 use crate::base::{Direction, Ends, IdentityKind, Reader, Stay, Timestamp, Whereabouts};
 use crate::protocol::codec::tunnel_names::{Tunnel, TunnelNames};
-use crate::protocol::codec::{Inbox, printable};
+use crate::protocol::codec::{Inbox, push_printable};
 use crate::protocol::{Analyzer, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -292,7 +292,8 @@ fn is_netbios(name: &str, kind: u16) -> bool {
 /// A name in dotted form without the last dot, and the offset behind it.
 fn read_name(message: &[u8], start: usize) -> Option<(String, usize)> {
     let (mut at, mut after, mut jumps) = (start, None, 0u8);
-    let (mut name, mut length) = (String::new(), 0usize);
+    // Room for most names.
+    let (mut name, mut length) = (String::with_capacity(32), 0usize);
     loop {
         let size = usize::from(*message.get(at)?);
         match size {
@@ -305,7 +306,7 @@ fn read_name(message: &[u8], start: usize) -> Option<(String, usize)> {
                 if !name.is_empty() {
                     name.push('.');
                 }
-                name.push_str(&printable(message.get(at + 1..at + 1 + size)?, 63));
+                push_printable(&mut name, message.get(at + 1..at + 1 + size)?, 63);
                 at += 1 + size;
             }
             192.. => {

@@ -2,8 +2,10 @@
 //!
 //! A settled flow costs a stage check a packet. Emits [`News`] when the handshake has been read and at the end.
 
+use super::measured::Measured;
 pub use super::reading::Budget;
 use super::reading::{Found, Reading, is_nothing};
+use super::story::is_one_of_many;
 use super::{Session, Story};
 use crate::base::{
     Claim, Direction, Event, EventKind, Layer, Located, Loop, RttPart, RttSample, Side, Timestamp, TunnelSide, Volume,
@@ -110,18 +112,35 @@ const UNHEARD: u64 = 8;
 #[derive(Debug, Default)]
 pub struct Connection {
     handshake: TcpHandshake,
-    stage: Stage,
-    /// Datagrams looked at and found to be nothing.
-    looks: u8,
     live: Option<Box<Live>>,
+    /// Where there is more to tell than the TCP handshake keeps itself.
     story: Option<Box<Story>>,
     /// The data of a TCP connection, from the first on.
     data: Option<Box<TcpData>>,
-    /// When what was measured has to be told.
-    until: Option<Timestamp>,
+    /// The round trips that are not kept one by one.
+    measured: Measured,
+    /// When they have to be told.
+    until: Until,
     /// Counts on where the protocol wants it.
     watch: Option<Box<Watch>>,
     watched: bool,
+    stage: Stage,
+    /// Datagrams looked at and found to be nothing.
+    looks: u8,
+    /// How many of the samples have been told as news.
+    told: u8,
+    /// Whether the hello lag has been.
+    lag_told: bool,
+}
+
+/// When something is due; mostly nothing is.
+#[derive(Debug, Clone, Copy)]
+struct Until(Timestamp);
+
+impl Default for Until {
+    fn default() -> Self {
+        Self(Timestamp::MAX)
+    }
 }
 
 /// What is measured of a flow whose handshake is over.
@@ -215,7 +234,7 @@ impl Connection {
         budget: &Budget,
         news: &mut impl FnMut(News<'_>),
     ) {
-        if self.until.is_some_and(|until| packet.at >= until) {
+        if packet.at >= self.until.0 {
             self.tell_parts(flow, news);
         }
         match packet.transport {
@@ -223,7 +242,10 @@ impl Connection {
                 if !self.handshake.is_done()
                     && let Some(sample) = self.handshake.on_segment(packet.at, dir, &tcp)
                 {
-                    self.story_mut().on_sample(sample);
+                    // Else the handshake keeps it until there is a story.
+                    if let Some(story) = &mut self.story {
+                        story.on_sample(sample, &mut self.measured);
+                    }
                     if packet.payload_len > 0 {
                         // The acknowledgment before it was lost, or never sent: how long the client waited is unknown.
                         self.handshake.forget_completion();
@@ -275,14 +297,15 @@ impl Connection {
     /// The flow has ended: gives the record, and what of it has not been told as news.
     pub fn close(mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) -> Ended {
         if let Some(mut live) = self.live.take() {
-            let story = self.story.get_or_insert_default();
+            let story = begun(&mut self.story, &self.handshake);
             let Live { reading, turnaround } = &mut *live;
-            reading.on_close(flow.last, &mut |found| take(found, story, turnaround, news));
+            let mut learned = Learned { story, measured: &mut self.measured, turnaround };
+            reading.on_close(flow.last, &mut |found| learned.take(found, news));
             tell_claims(flow, story, news);
         }
         if let (Some(story), Some(watch)) = (&mut self.story, self.watch.as_deref_mut()) {
             if let Some(sample) = watch.conclude(flow.last, &story.samples) {
-                story.on_sample(sample);
+                story.on_sample(sample, &mut self.measured);
             }
             if let Some((meter, gait, _)) = &watch.shape {
                 walked(meter, gait, flow.last, story);
@@ -292,13 +315,13 @@ impl Connection {
             }
         }
         self.tell_parts(flow, news);
-        let story = self.story.map(|story| *story);
-        let (untold, lag) = story
-            .as_ref()
-            .map_or((0, None), |story| (usize::from(story.told), if story.lag_told { None } else { story.hello_lag }));
+        let hello_lag = self.handshake.hello_lag();
+        let story = self.story.map_or_else(|| Story::after(self.handshake.samples()), |story| *story);
         let mut session = Session::of(flow, story);
+        session.digests = self.measured.into_digests();
         session.tallies = self.data.map(|data| data.tallies());
-        Ended { session, untold, lag }
+        session.hello_lag = hello_lag;
+        Ended { session, untold: usize::from(self.told), lag: hello_lag.filter(|_| !self.lag_told) }
     }
 
     /// A packet of a settled flow.
@@ -307,16 +330,14 @@ impl Connection {
             && packet.payload_len > 0
         {
             let samples = watch.on_packet(dir, packet, &story.samples);
-            samples.into_iter().flatten().for_each(|sample| story.on_sample(sample));
+            samples.into_iter().flatten().for_each(|sample| story.on_sample(sample, &mut self.measured));
             if let Some((meter, gait)) = watch.begun() {
                 walked(&meter, gait, packet.at, story);
-                self.until = story.until();
                 if watch.is_over() {
                     self.watch = None;
                 }
-            } else {
-                self.until = story.until();
             }
+            self.until.set(&self.measured);
         }
     }
 
@@ -340,25 +361,22 @@ impl Connection {
             None if (unheard || flow.opening_seen) && !goes_on(packet, tcp) => return,
             none => none.insert(Box::new(TcpData::new(flow.isn, flow.may_sack()))),
         };
-        let (story, until) = (&mut self.story, &mut self.until);
+        let (story, measured) = (&mut self.story, &mut self.measured);
         data.on_segment(packet.at, dir, tcp, packet.payload_len, &mut |sample| {
-            let story = story.get_or_insert_default();
-            story.on_sample(sample);
-            *until = story.until();
+            if is_one_of_many(&sample) {
+                measured.add(&sample);
+            } else {
+                begun(story, &self.handshake).on_sample(sample, measured);
+            }
+            self.until.set(measured);
         });
     }
 
     /// Tells what was measured in the window that is over.
     fn tell_parts(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
-        self.until = None;
+        self.until = Until::default();
         self.data.as_mut().into_iter().for_each(|data| data.rest());
-        if let Some(story) = self.story.as_deref_mut() {
-            story.measured.tell(&mut |part| news(News::Part { flow, part }));
-        }
-    }
-
-    fn story_mut(&mut self) -> &mut Story {
-        self.story.get_or_insert_default()
+        self.measured.tell(&mut |part| news(News::Part { flow, part }));
     }
 
     fn on_segment(
@@ -374,7 +392,7 @@ impl Connection {
             return;
         }
         if dir == Direction::Orig && packet.payload_len > 0 {
-            self.on_client_bytes(packet.at);
+            self.handshake.on_client_bytes(packet.at);
         }
         if self.stage == Stage::Fresh && is_first(flow, dir, packet, tcp) {
             let pdu = Pdu { at: packet.at, dir, bytes: packet.payload, carrier: Carrier::Stream, missing: 0 };
@@ -384,7 +402,7 @@ impl Connection {
                 return;
             }
         }
-        let (Live { reading, turnaround }, story) = self.reading(flow, Carrier::Stream);
+        let (reading, mut learned) = self.reading(flow, Carrier::Stream);
         let at = packet.at;
         let seq = if tcp.flags.has(TcpFlags::SYN) { tcp.seq.wrapping_add(1) } else { tcp.seq };
         if let Some(isn) = *flow.isn.of(dir) {
@@ -392,25 +410,25 @@ impl Connection {
         }
         let limits = Limits::default();
         if tcp.flags.has(TcpFlags::ACK) {
-            turnaround.on_segment(dir, seq.wrapping_add(packet.payload_len), tcp.ack);
+            learned.turnaround.on_segment(dir, seq.wrapping_add(packet.payload_len), tcp.ack);
             let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
             peer.on_ack(tcp.ack, &mut |chunk| {
-                on_chunk(reading, chunk, dir.flip(), budget, story, turnaround, news);
+                on_chunk(reading, chunk, dir.flip(), budget, &mut learned, news);
             });
             *reading.assemblers.of_mut(dir.flip()) = peer;
         }
         let mut own = std::mem::take(reading.assemblers.of_mut(dir));
         let repeated = own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
-            on_chunk(reading, chunk, dir, budget, story, turnaround, news);
+            on_chunk(reading, chunk, dir, budget, &mut learned, news);
         });
         if repeated {
-            turnaround.on_repeat(dir);
+            learned.turnaround.on_repeat(dir);
         }
         *reading.assemblers.of_mut(dir) = own;
-        tell_claims(flow, story, news);
+        tell_claims(flow, learned.story, news);
         let over = reading.is_over();
-        let established = std::mem::take(&mut story.established);
-        self.until = story.until();
+        let established = std::mem::take(&mut learned.story.established);
+        self.until.set(&self.measured);
         if over {
             self.settle(flow, news);
         } else if established {
@@ -428,20 +446,11 @@ impl Connection {
     }
 
     /// From here on the flow is read.
-    fn reading(&mut self, flow: &Flow, carrier: Carrier) -> (&mut Live, &mut Story) {
+    fn reading(&mut self, flow: &Flow, carrier: Carrier) -> (&mut Reading, Learned<'_>) {
         self.stage = Stage::Reading;
-        let live = self.live.get_or_insert_with(|| Box::new(Live::new(flow, carrier)));
-        (live, self.story.get_or_insert_default())
-    }
-
-    /// Notes how long the client waited before it said something.
-    fn on_client_bytes(&mut self, at: Timestamp) {
-        if let Some(completed) = self.handshake.completed() {
-            let story = self.story_mut();
-            if story.hello_lag.is_none() {
-                story.hello_lag = at.since(completed);
-            }
-        }
+        let Live { reading, turnaround } = &mut **self.live.get_or_insert_with(|| Box::new(Live::new(flow, carrier)));
+        let story = begun(&mut self.story, &self.handshake);
+        (reading, Learned { story, measured: &mut self.measured, turnaround })
     }
 
     fn on_datagram(
@@ -463,20 +472,21 @@ impl Connection {
             }
             return;
         }
-        let (Live { reading, turnaround }, story) = self.reading(flow, carrier);
-        reading.on_bytes(&pdu, budget, &mut |found| take(found, story, turnaround, news));
+        let (reading, mut learned) = self.reading(flow, carrier);
+        reading.on_bytes(&pdu, budget, &mut |found| learned.take(found, news));
+        let story = learned.story;
         tell_claims(flow, story, news);
         // What is read as long as it lasts never settles.
         let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
-        let (over, untold) = (reading.is_over(), usize::from(story.told) < story.samples.len());
-        self.until = story.until();
+        let (over, known) = (reading.is_over(), story.samples.len());
+        self.until.set(&self.measured);
         if lasting.is_some() {
             self.watch();
         }
         self.count(dir, packet);
         if over {
             self.settle(flow, news);
-        } else if untold {
+        } else if usize::from(self.told) < known {
             self.tell(flow, news);
         }
     }
@@ -485,24 +495,36 @@ impl Connection {
     fn settle(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         self.stage = Stage::Settled;
         self.live = None;
-        if self.story.as_ref().is_some_and(|s| s.is_blank()) {
-            self.story = None;
-        }
         self.watch();
         self.tell(flow, news);
+        // What the handshake tells by itself needs no story.
+        if self.story.as_ref().is_some_and(|story| story.is_blank(self.handshake.samples().count())) {
+            self.story = None;
+        }
     }
 
     fn tell(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         let Some(story) = self.story.as_deref_mut() else { return };
-        let told = usize::from(story.told);
-        story.told = u8::try_from(story.samples.len()).unwrap_or(u8::MAX);
-        let lag = if story.lag_told { None } else { story.hello_lag };
-        story.lag_told |= lag.is_some();
+        let told = usize::from(self.told);
+        self.told = u8::try_from(story.samples.len()).unwrap_or(u8::MAX);
+        let lag = if self.lag_told { None } else { self.handshake.hello_lag() };
+        self.lag_told |= lag.is_some();
         let fresh = story.samples.get(told..).unwrap_or(&[]);
         if !fresh.is_empty() || lag.is_some() {
             news(News::Samples { flow, story, fresh, lag });
         }
     }
+}
+
+impl Until {
+    fn set(&mut self, measured: &Measured) {
+        self.0 = measured.until().unwrap_or(Timestamp::MAX);
+    }
+}
+
+/// The story of a flow, with what its handshake has kept for it so far.
+fn begun<'a>(story: &'a mut Option<Box<Story>>, handshake: &TcpHandshake) -> &'a mut Story {
+    story.get_or_insert_with(|| Box::new(Story::after(handshake.samples())))
 }
 
 /// Takes in what a shape tells.
@@ -536,11 +558,10 @@ fn on_chunk(
     chunk: Chunk<'_>,
     dir: Direction,
     budget: &Budget,
-    story: &mut Story,
-    turnaround: &mut Turnaround,
+    learned: &mut Learned<'_>,
     news: &mut impl FnMut(News<'_>),
 ) {
-    let mut found = |found| take(found, story, turnaround, news);
+    let mut found = |found| learned.take(found, news);
     match chunk {
         Chunk::Bytes(at, bytes) => {
             let pdu = Pdu { at, dir, bytes, carrier: Carrier::Stream, missing: 0 };
@@ -567,27 +588,38 @@ fn located(at: Timestamp, claim: Claim, tuple: &FiveTuple) -> Located {
     Located { at, address: address.to_canonical(), claim }
 }
 
-/// Takes in what the reader found.
-fn take(found: Found, story: &mut Story, turnaround: &mut Turnaround, news: &mut impl FnMut(News<'_>)) {
-    match found {
-        Found::Protocol(protocol) => story.protocol = Some(protocol),
-        Found::Event(event) => {
-            if let Some(sample) = turnaround.on_event(&event) {
-                story.on_sample(sample);
+/// Where it goes what is learned while a flow is read.
+struct Learned<'a> {
+    story: &'a mut Story,
+    measured: &'a mut Measured,
+    turnaround: &'a mut Turnaround,
+}
+
+impl Learned<'_> {
+    /// Takes in what the reader found.
+    fn take(&mut self, found: Found, news: &mut impl FnMut(News<'_>)) {
+        let event = match found {
+            Found::Protocol(protocol) => {
+                self.story.protocol = Some(protocol);
+                return;
             }
-            let (at, dir) = (event.at, event.dir);
-            match event.kind {
-                EventKind::Name { address, name } => news(News::Name { at, address, name }),
-                EventKind::AskAcross { of, token } => news(News::Asked { at, dir, of, token }),
-                EventKind::AnswerAcross { of, token } => {
-                    let mut sample = None;
-                    news(News::Answered { at, dir, of, token, sample: &mut sample });
-                    if let Some(sample) = sample {
-                        story.on_sample(sample);
-                    }
+            Found::Event(event) => event,
+        };
+        if let Some(sample) = self.turnaround.on_event(&event) {
+            self.story.on_sample(sample, self.measured);
+        }
+        let (at, dir) = (event.at, event.dir);
+        match event.kind {
+            EventKind::Name { address, name } => news(News::Name { at, address, name }),
+            EventKind::AskAcross { of, token } => news(News::Asked { at, dir, of, token }),
+            EventKind::AnswerAcross { of, token } => {
+                let mut sample = None;
+                news(News::Answered { at, dir, of, token, sample: &mut sample });
+                if let Some(sample) = sample {
+                    self.story.on_sample(sample, self.measured);
                 }
-                _ => story.on_event(event),
             }
+            _ => self.story.on_event(event),
         }
     }
 }

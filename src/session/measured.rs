@@ -2,74 +2,148 @@
 //!
 //! What belongs to the window of five minutes that goes on is kept apart until it is told; after that only the sum stays.
 
-use crate::base::{Beat, FlowDigest, RttKind, RttPart, RttSample, Timestamp, WideDigest, Window};
+use crate::base::{Beat, FlowDigest, Layer, RttKind, RttPart, RttSample, Side, Timestamp, WideDigest, Window};
+use crate::meter::TcpData;
 
-/// Kinds of round trips told apart in one flow; of more, the first stay.
+/// Kinds of round trips told apart in one flow, beside the usual ones; of more, the first stay.
 const MAX_KINDS: usize = 16;
+
+/// What is measured of nearly every connection: to name these by a number saves 24 bytes a sum.
+const USUAL: [RttKind; 2 * TcpData::METHODS.len()] = {
+    let [a, b, c] = TcpData::METHODS;
+    [
+        data(Side::Client, a),
+        data(Side::Client, b),
+        data(Side::Client, c),
+        data(Side::Server, a),
+        data(Side::Server, b),
+        data(Side::Server, c),
+    ]
+};
+
+const fn data(side: Side, method: &'static str) -> RttKind {
+    RttKind { side, layer: Layer::TcpData, method, ambiguous: false }
+}
 
 /// Round trips of one kind.
 #[derive(Debug)]
 struct Sum {
-    kind: RttKind,
+    /// A number among the usual ones, or behind them.
+    kind: u8,
     /// Not told yet.
     fresh: FlowDigest,
     /// The first and the last of those.
     span: (Timestamp, Timestamp),
-    /// The shortest of each five seconds of those, where such things are counted.
-    beats: Vec<Beat>,
     /// Told.
     before: Option<Box<FlowDigest>>,
 }
 
-/// The sums of one flow.
+/// The sums of a flow that has some.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
+struct Sums {
     sums: Vec<Sum>,
+    rare: Option<Box<Rare>>,
     /// Where the fresh ones belong, if there are any.
     window: Option<Window>,
 }
 
+/// What few flows have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Kinds that are not usual.
+    kinds: Vec<RttKind>,
+    /// The shortest of each five seconds of what is fresh, of the one kind of which such things are counted: of that which
+    /// was there first, should there be more.
+    beats: Vec<Beat>,
+    beating: Option<u8>,
+}
+
+/// The sums of one flow; most flows have none.
+#[derive(Debug, Default)]
+pub(super) struct Measured(Option<Box<Sums>>);
+
 impl Measured {
     /// Takes a round trip in.
     pub(super) fn add(&mut self, sample: &RttSample) {
+        self.0.get_or_insert_default().add(sample);
+    }
+
+    /// From when on what is fresh has to be told.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        let window = self.0.as_ref()?.window?;
+        Some(Window(window.0.saturating_add(1)).start())
+    }
+
+    /// Tells what is fresh.
+    pub(super) fn tell(&mut self, told: &mut impl FnMut(RttPart<'_>)) {
+        if let Some(sums) = &mut self.0 {
+            sums.tell(told);
+        }
+    }
+
+    /// The whole of each kind.
+    pub(super) fn into_digests(self) -> Vec<(RttKind, WideDigest)> {
+        let Some(Sums { sums, rare, .. }) = self.0.map(|sums| *sums) else { return Vec::new() };
+        let whole = |sum: Sum| {
+            let mut all = WideDigest::default();
+            sum.before.into_iter().for_each(|before| all.merge(&before));
+            all.merge(&sum.fresh);
+            Some((kind_of(sum.kind, rare.as_deref())?, all))
+        };
+        sums.into_iter().filter_map(whole).collect()
+    }
+}
+
+impl Sums {
+    fn add(&mut self, sample: &RttSample) {
         let kind = sample.kind();
-        let place = self.sums.iter().position(|sum| sum.kind == kind).or_else(|| self.open(kind));
-        let Some(sum) = place.and_then(|place| self.sums.get_mut(place)) else { return };
+        let Some(number) = self.number_of(kind) else { return };
+        let place = self.sums.iter().position(|sum| sum.kind == number);
+        let place = place.unwrap_or_else(|| self.open(number));
+        let Some(sum) = self.sums.get_mut(place) else { return };
         let (first, last) = if sum.fresh.n() == 0 { (sample.at, sample.at) } else { sum.span };
         sum.span = (first.min(sample.at), last.max(sample.at));
         sum.fresh.add(sample.rtt);
         if Beat::counts(&kind) {
-            Beat::of(sample.at, sample.rtt).put_into(&mut sum.beats);
+            let rare = self.rare.get_or_insert_default();
+            if *rare.beating.get_or_insert(number) == number {
+                Beat::of(sample.at, sample.rtt).put_into(&mut rare.beats);
+            }
         }
         // A loop that closed before the window began belongs to nothing that is still open: it counts for this one.
         self.window.get_or_insert(Window::of(sample.at));
     }
 
-    fn open(&mut self, kind: RttKind) -> Option<usize> {
-        if self.sums.len() == MAX_KINDS {
-            return None;
-        }
+    /// The number of a kind, unless there are too many.
+    fn number_of(&mut self, kind: RttKind) -> Option<u8> {
+        let usual = USUAL.iter().position(|known| *known == kind);
+        let number = usual.or_else(|| {
+            let kinds = &mut self.rare.get_or_insert_default().kinds;
+            let place = kinds.iter().position(|known| *known == kind).or_else(|| {
+                (kinds.len() < MAX_KINDS).then(|| {
+                    kinds.push(kind);
+                    kinds.len() - 1
+                })
+            });
+            Some(place? + USUAL.len())
+        });
+        u8::try_from(number?).ok()
+    }
+
+    fn open(&mut self, kind: u8) -> usize {
         self.sums.reserve_exact(1);
         let at = Timestamp::default();
-        self.sums.push(Sum { kind, fresh: FlowDigest::default(), span: (at, at), beats: Vec::new(), before: None });
-        Some(self.sums.len() - 1)
+        self.sums.push(Sum { kind, fresh: FlowDigest::default(), span: (at, at), before: None });
+        self.sums.len() - 1
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.sums.is_empty()
-    }
-
-    /// From when on what is fresh has to be told.
-    pub(super) fn until(&self) -> Option<Timestamp> {
-        self.window.map(|window| Window(window.0.saturating_add(1)).start())
-    }
-
-    /// Tells what is fresh.
-    pub(super) fn tell(&mut self, told: &mut impl FnMut(RttPart<'_>)) {
+    fn tell(&mut self, told: &mut impl FnMut(RttPart<'_>)) {
         let Some(window) = self.window.take() else { return };
+        let rare = self.rare.as_deref();
         for sum in self.sums.iter_mut().filter(|sum| sum.fresh.n() > 0) {
-            told(RttPart { kind: sum.kind, window, span: sum.span, digest: &sum.fresh, beats: &sum.beats });
-            sum.beats.clear();
+            let Some(kind) = kind_of(sum.kind, rare) else { continue };
+            let beats = rare.filter(|rare| rare.beating == Some(sum.kind)).map_or(&[][..], |rare| &rare.beats);
+            told(RttPart { kind, window, span: sum.span, digest: &sum.fresh, beats });
             // Who has been silent since keeps one sum and no room for another.
             let fresh = std::mem::take(&mut sum.fresh);
             match &mut sum.before {
@@ -77,18 +151,14 @@ impl Measured {
                 none => *none = Some(Box::new(fresh)),
             }
         }
+        self.rare.iter_mut().for_each(|rare| rare.beats.clear());
     }
+}
 
-    /// The whole of each kind.
-    pub(super) fn into_digests(self) -> Vec<(RttKind, WideDigest)> {
-        let whole = |sum: Sum| {
-            let mut all = WideDigest::default();
-            sum.before.into_iter().for_each(|before| all.merge(&before));
-            all.merge(&sum.fresh);
-            (sum.kind, all)
-        };
-        self.sums.into_iter().map(whole).collect()
-    }
+/// The kind of a number.
+fn kind_of(number: u8, rare: Option<&Rare>) -> Option<RttKind> {
+    let number = usize::from(number);
+    USUAL.get(number).or_else(|| rare?.kinds.get(number - USUAL.len())).copied()
 }
 
 #[cfg(test)]
@@ -129,7 +199,7 @@ mod tests {
     #[test]
     fn kinds_are_bounded() {
         let mut measured = Measured::default();
-        for layer in Layer::ALL {
+        for layer in Layer::ALL.into_iter().filter(|layer| *layer != Layer::TcpData) {
             measured.add(&RttSample { layer, ..sample(0, 1) });
         }
         assert_eq!(measured.into_digests().len(), MAX_KINDS);

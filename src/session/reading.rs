@@ -67,9 +67,16 @@ struct Probing {
     /// Entries not yet ruled out (streams); those that wanted to see more when something was kept (datagrams).
     candidates: Candidates,
     kept: Ends<Vec<u8>>,
-    /// When the kept bytes passed: (time, who, how many), in order.
-    order: Vec<(Timestamp, Direction, usize)>,
+    /// When the kept bytes passed, in order.
+    order: Vec<Kept>,
     datagrams: u8,
+}
+
+/// So many bytes of one end, and when they passed.
+struct Kept {
+    at: Timestamp,
+    len: u32,
+    dir: Direction,
 }
 
 /// One flow being recognised and read.
@@ -180,7 +187,8 @@ impl Reading {
             return;
         };
         let mut at_offset = Ends { orig: 0usize, resp: 0usize };
-        for (at, dir, len) in probing.order {
+        for Kept { at, dir, len } in probing.order {
+            let len = len as usize;
             let start = *at_offset.of(dir);
             *at_offset.of_mut(dir) = start + len;
             if let Some(bytes) = probing.kept.of(dir).get(start..start + len) {
@@ -254,7 +262,7 @@ impl Probing {
         let kept = self.kept.of_mut(pdu.dir);
         kept.extend_from_slice(pdu.bytes);
         let full = kept.len() >= budget.probe_bytes;
-        self.order.push((pdu.at, pdu.dir, pdu.bytes.len()));
+        self.note(pdu.at, pdu.dir, pdu.bytes.len());
         let opening = Opening {
             carrier: Carrier::Stream,
             sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
@@ -283,8 +291,9 @@ impl Probing {
             let kept = self.kept.of_mut(pdu.dir);
             kept.clear();
             kept.extend_from_slice(pdu.bytes.get(..budget.probe_bytes).unwrap_or(pdu.bytes));
-            self.order.retain(|(_, dir, _)| *dir != pdu.dir);
-            self.order.push((pdu.at, pdu.dir, self.kept.of(pdu.dir).len()));
+            let len = kept.len();
+            self.order.retain(|kept| kept.dir != pdu.dir);
+            self.note(pdu.at, pdu.dir, len);
             self.candidates |= wanted;
             return verdict;
         }
@@ -296,6 +305,14 @@ impl Probing {
             }
             other => other,
         }
+    }
+
+    fn note(&mut self, at: Timestamp, dir: Direction, len: usize) {
+        // Most flows are recognised, or given up, by the first of each end.
+        if self.order.capacity() == 0 {
+            self.order.reserve_exact(2);
+        }
+        self.order.push(Kept { at, dir, len: u32::try_from(len).unwrap_or(u32::MAX) });
     }
 
     /// Datagrams that were kept only because they look like nothing are none of another protocol's.

@@ -3,9 +3,10 @@
 use super::Story;
 use crate::base::{Ends, Fault, Key, Layer, Link, RttKind, RttSample, Side, TcpTally, Timestamp, WideDigest};
 use crate::flow::{End, FiveTuple, Flow, Protocol as IpProtocol, community_id};
-use crate::protocol::{Category, REGISTRY};
+use crate::protocol::{Carrier, Category, Protocol, REGISTRY};
 use crate::wire::Encapsulation;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// How sure a protocol's name is.
@@ -97,11 +98,10 @@ pub struct RttSummary {
 }
 
 impl Session {
-    /// The record of a flow that has ended, with what was learned of it.
+    /// The record of a flow that has ended, with what was learned of it but for what meters have summed up.
     #[must_use]
-    pub fn of(flow: &Flow, story: Option<Story>) -> Self {
+    pub fn of(flow: &Flow, story: Story) -> Self {
         let from_the_start = !flow.is_tcp() || flow.opening_seen;
-        let story = story.unwrap_or_default();
         let named = story.named(from_the_start);
         let carrier = named.map_or(story.carrier, |(_, carrier, _)| carrier);
         let (protocol, category, confidence) = match named {
@@ -128,10 +128,10 @@ impl Session {
             parts: Vec::new(),
             encapsulation: flow.encapsulation.as_deref().copied().unwrap_or_default(),
             faults: story.faults().to_vec(),
-            hello_lag: story.hello_lag,
+            hello_lag: None,
             attributes: story.attributes,
             samples: story.samples,
-            digests: story.measured.into_digests(),
+            digests: Vec::new(),
             tallies: None,
         }
     }
@@ -195,20 +195,37 @@ fn by_number(proto: IpProtocol) -> Option<Named> {
 
 /// What the responder's port suggests.
 fn by_port(tuple: &FiveTuple) -> Option<Named> {
-    use crate::protocol::Carrier;
-    let carrier = match tuple.proto {
-        IpProtocol::TCP => Carrier::Stream,
-        IpProtocol::UDP => Carrier::Datagram,
+    let known = match tuple.proto {
+        IpProtocol::TCP => &PORTS.streams,
+        IpProtocol::UDP => &PORTS.datagrams,
         _ => return None,
     };
-    let port = tuple.resp.port;
-    // Of several, the one that names the port first: 443 is TLS's own and OpenVPN's disguise.
-    let fits = REGISTRY
-        .iter()
-        .filter(|p| p.carriers.contains(&carrier))
-        .filter_map(|p| Some((p.ports.iter().position(|known| *known == port)?, p)))
-        .min_by_key(|(rank, _)| *rank)?;
-    Some((fits.1.name, fits.1.category, Confidence::PortOnly))
+    let place = known.binary_search_by_key(&tuple.resp.port, |(port, _)| *port).ok()?;
+    let (_, protocol) = known.get(place)?;
+    Some((protocol.name, protocol.category, Confidence::PortOnly))
+}
+
+/// Who is suggested by a port, ascending by port. Of several, the one that names the port first: 443 is TLS's own and
+/// OpenVPN's disguise.
+struct Ports {
+    streams: Vec<(u16, &'static Protocol)>,
+    datagrams: Vec<(u16, &'static Protocol)>,
+}
+
+static PORTS: LazyLock<Ports> =
+    LazyLock::new(|| Ports { streams: suggested(Carrier::Stream), datagrams: suggested(Carrier::Datagram) });
+
+fn suggested(carrier: Carrier) -> Vec<(u16, &'static Protocol)> {
+    let mut first: BTreeMap<u16, (usize, &'static Protocol)> = BTreeMap::new();
+    for protocol in REGISTRY.iter().filter(|protocol| protocol.carriers.contains(&carrier)) {
+        for (rank, port) in protocol.ports.iter().enumerate() {
+            let known = first.entry(*port).or_insert((rank, protocol));
+            if rank < known.0 {
+                *known = (rank, protocol);
+            }
+        }
+    }
+    first.into_iter().map(|(port, (_, protocol))| (port, protocol)).collect()
 }
 
 fn summary(kind: RttKind, digest: &WideDigest) -> Option<RttSummary> {

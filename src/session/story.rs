@@ -5,7 +5,6 @@ use super::measured::Measured;
 use super::signs::sign_in;
 use crate::base::{Claim, Event, EventKind, Fault, Key, Layer, Link, RttSample, Shows, Timestamp};
 use crate::protocol::{Category, GATHERERS, Protocol, SIGNALLERS, named};
-use std::time::Duration;
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
 const MAX_ATTRIBUTES: usize = 48;
@@ -44,19 +43,18 @@ pub struct Story {
     pub attributes: Vec<(Key, String)>,
     /// The round trips of the handshakes, one by one.
     pub samples: Vec<RttSample>,
-    /// All others, summed up.
-    pub(super) measured: Measured,
-    /// From the end of the TCP handshake to the client's first bytes.
-    pub hello_lag: Option<Duration>,
     /// What most flows never have.
     rare: Option<Box<Rare>>,
-    /// How many of `samples` have been told as news.
-    pub(super) told: u8,
-    /// Whether the lag has been told.
-    pub(super) lag_told: bool,
 }
 
 impl Story {
+    /// Of a flow of which so much was measured before there was anything else to tell.
+    pub(super) fn after(samples: impl Iterator<Item = RttSample>) -> Self {
+        let mut story = Self::default();
+        samples.for_each(|sample| story.keep(sample));
+        story
+    }
+
     /// Takes an event in.
     pub fn on_event(&mut self, event: Event) {
         match event.kind {
@@ -116,34 +114,32 @@ impl Story {
         self.links().iter().copied().chain(own).collect()
     }
 
-    /// Whether nothing has been learned.
-    pub(super) fn is_blank(&self) -> bool {
+    /// Whether nothing has been learned but so many round trips.
+    pub(super) fn is_blank(&self, samples: usize) -> bool {
         self.protocol.is_none()
-            && self.samples.is_empty()
-            && self.measured.is_empty()
-            && self.hello_lag.is_none()
-            && self.faults().is_empty()
+            && self.carrier.is_none()
+            && self.program.is_none()
             && self.attributes.is_empty()
-            && self.links().is_empty()
+            && self.rare.is_none()
+            && self.samples.len() <= samples
     }
 
     /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many, unless they
     /// are ambiguous.
-    pub fn on_sample(&mut self, sample: RttSample) {
-        if self.samples.len() >= MAX_SAMPLES || (sample.layer == Layer::TcpData && !sample.ambiguous) {
-            self.measured.add(&sample);
-            return;
+    pub(super) fn on_sample(&mut self, sample: RttSample, measured: &mut Measured) {
+        if self.samples.len() >= MAX_SAMPLES || is_one_of_many(&sample) {
+            measured.add(&sample);
+        } else {
+            self.keep(sample);
         }
+    }
+
+    fn keep(&mut self, sample: RttSample) {
         if self.samples.is_empty() {
             // Most flows have the two of the TCP handshake and no more.
             self.samples.reserve_exact(2);
         }
         self.samples.push(sample);
-    }
-
-    /// From when on what was summed up has to be told.
-    pub(super) fn until(&self) -> Option<Timestamp> {
-        self.measured.until()
     }
 
     /// The most specific protocol, what carries it, and how sure that is. A flow seen only from its middle is never
@@ -216,6 +212,11 @@ impl Story {
         }
         self.attributes.push((key, value));
     }
+}
+
+/// Whether a round trip is summed up from the first on.
+pub(super) fn is_one_of_many(sample: &RttSample) -> bool {
+    sample.layer == Layer::TcpData && !sample.ambiguous
 }
 
 /// Whether a protocol is only the coat that others wear.

@@ -38,4 +38,4 @@ pub mod x509;
 mod inbox;
 
 pub use inbox::{Inbox, unused};
-pub use text::{printable, text_utf16le};
+pub use text::{printable, push_printable, text_utf16le};

@@ -5,8 +5,22 @@
 /// The text of `bytes`, at most `limit` characters; what is not printable UTF-8 becomes U+FFFD.
 #[must_use]
 pub fn printable(bytes: &[u8], limit: usize) -> String {
-    let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    String::from_utf8_lossy(bytes).chars().take(limit).map(clean).collect()
+    let mut text = String::new();
+    push_printable(&mut text, bytes, limit);
+    text
+}
+
+/// Adds the text of `bytes` to another, as [`printable`] gives it.
+pub fn push_printable(text: &mut String, bytes: &[u8], limit: usize) {
+    // Nearly all text is ASCII, of which a character is a byte.
+    let head = bytes.get(..limit).unwrap_or(bytes);
+    match std::str::from_utf8(head) {
+        Ok(ascii) if head.iter().all(|b| (0x20..0x7f).contains(b)) => text.push_str(ascii),
+        _ => {
+            let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+            text.extend(String::from_utf8_lossy(bytes).chars().take(limit).map(clean));
+        }
+    }
 }
 
 /// UTF-16, little-endian, up to its first NUL, as text of at most `limit` characters.
