@@ -167,8 +167,11 @@ impl Facts {
     }
 
     fn on_program(&mut self, session: &Session, program: u64, flow: CitedFlow) {
+        if program == 0 {
+            return;
+        }
         let least = least(session, Side::Client, |layer| layer == Layer::TcpHandshake);
-        let (Some((least_us, n)), true) = (least, program != 0) else { return };
+        let Some((least_us, n)) = least else { return };
         let seen = entry(&mut self.programs, program, || Program { n: 0, least_us, flow });
         if let Some(seen) = seen {
             seen.n += u64::from(n);

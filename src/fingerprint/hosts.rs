@@ -112,6 +112,9 @@ impl Ticks {
 /// after a restart. The longest line is taken first: where two machines' lines cross, a third that is made of pieces of
 /// both is shorter than either.
 fn lines(ticks: &[Tick]) -> usize {
+    if ticks.len() < 2 {
+        return 0;
+    }
     let mut left: Vec<Tick> = ticks.to_vec();
     left.sort_unstable_by_key(|tick| (tick.ms, tick.value));
     let mut found: Vec<Line> = Vec::new();

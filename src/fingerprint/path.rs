@@ -265,6 +265,9 @@ impl Path {
 
     /// Families of stacks that have one alone, in at least `n` connections.
     fn families(&self, n: u64) -> Vec<Family> {
+        if self.stacks.iter().map(|(_, n)| n).sum::<u64>() < n {
+            return Vec::new();
+        }
         let mut counts: Vec<(Family, u64)> = Vec::new();
         for (family, n) in self.stacks.iter().filter_map(|(stack, n)| Some((stack.family()?, *n))) {
             match counts.iter_mut().find(|(known, _)| *known == family) {

@@ -38,6 +38,9 @@ fn look(case: &Case<'_>) -> Option<(Change<u8>, f64)> {
         .map(|step| (step.at.start(), (step.to.0.as_secs_f64() - step.from.0.as_secs_f64()) * 1e3))
         .filter(|(_, rise)| *rise >= STEP)
         .collect();
+    if steps.is_empty() {
+        return None;
+    }
     let more = case
         .account
         .path

@@ -28,6 +28,9 @@ const INNER: u64 = 3;
 
 /// Where the tunnel ends and where the traffic inside ends, in ms, with the round trips behind both.
 fn look(case: &Case<'_>) -> Option<(f64, f64, u64)> {
+    if case.inner.is_empty() {
+        return None;
+    }
     let least = |rungs: &mut dyn Iterator<Item = (f64, u64)>| {
         rungs.fold(None, |known: Option<(f64, u64)>, (ms, n)| Some(known.map_or((ms, n), |k| (k.0.min(ms), k.1 + n))))
     };

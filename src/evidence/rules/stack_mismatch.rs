@@ -22,9 +22,9 @@ pub(super) static RULE: Rule = Rule {
 
 /// What the connections' first packets show, and what programs say, if that is one system each.
 fn look(case: &Case<'_>) -> Option<(Stack, Stack)> {
-    let stack = case.account.path.family()?;
     let mut said = case.account.facts.systems.iter().map(|(system, _)| *system);
     let only = said.next()?;
+    let stack = case.account.path.family()?;
     said.next().is_none().then_some((stack, only))
 }
 
