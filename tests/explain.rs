@@ -222,6 +222,33 @@ fn records_of_other_versions_are_read() {
     assert!(page(RELAYED, dir.path()).contains("(machine or proxy); n 7\n"));
 }
 
+/// What a machine does inside its tunnel counts for the endpoint outside, and is told there.
+#[test]
+fn what_passes_inside_a_tunnel_is_told_with_the_endpoint_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (captures, out) = (dir.path().join("captures"), dir.path().join("out"));
+    let run = |args: &[&str]| {
+        let output = farmlight().args(args).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    run(&["simulate", "remote-desktop", "--seed", "3", "-o", captures.to_str().unwrap()]);
+    let (capture, geo) = (captures.join("capture.pcap"), captures.join("geo.csv"));
+    run(&["analyze", capture.to_str().unwrap(), "--geo-csv", geo.to_str().unwrap(), "--site", "39.0438,-77.4874"]
+        .into_iter()
+        .chain(["--internal", "192.0.2.0/24", "--all", "--out", out.to_str().unwrap()])
+        .collect::<Vec<_>>());
+    let words = |page: String| page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = words(page(RELAYED, &out));
+    let (own, inside) = said.split_once("Inside its tunnel (10.20.1.120, by radius-accounting):").unwrap();
+    assert!(own.contains("1 x wireguard, vpn, confirmed") && !own.contains("remote-shell"), "{own}");
+    assert!(inside.contains("rfb, remote-desktop, confirmed") && inside.contains(", inside its tunnel"), "{inside}");
+    // What is clear is no step beside what is open.
+    assert!(inside.contains("Get what is missing") && !inside.contains("Nothing more:"), "{inside}");
+    let said = words(page("10.20.1.120", &out));
+    let told = "tunnel inside that of 198.18.1.120, by radius-accounting: what it does counts there";
+    assert!(said.contains(told) && !said.contains("Inside its tunnel"), "{said}");
+}
+
 /// Names come off the wire: they must not steer the terminal.
 #[test]
 fn a_hostile_name_moves_no_cursor() {

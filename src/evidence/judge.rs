@@ -12,7 +12,7 @@ use super::{
     Account, Baseline, Evidence, Facts, Finding, Hypothesis, Inner, Innocent, Journey, Policy, Question, Range,
     Severity, Ties, Verdict, signed,
 };
-use crate::base::{Identity, Layer};
+use crate::base::{Identity, Layer, commas};
 use crate::fingerprint::Rung;
 use crate::intel::{Distance, Expected, GeoPoint, Kind, Place, Towns};
 use ring::digest::{SHA256, digest};
@@ -313,7 +313,11 @@ fn finding(endpoint: IpAddr, case: &Case<'_>, site: &Site, weighing: &Weighing<'
         innocent: Innocent {
             hypothesis: innocent,
             llr: -llr,
-            text: if told { story(innocent, llr) } else { String::new() },
+            text: if told {
+                story(innocent, llr, raised.then(|| innocent.prior(case.kind(), case.is_distant())))
+            } else {
+                String::new()
+            },
         },
         hidden_leg_ms: hidden,
         operator: hidden.map(|ms| {
@@ -357,7 +361,9 @@ fn severity(score: f64, ln_bayes: f64, said: &[(&Seen, f64)], policy: &Policy) -
     }
 }
 
-fn story(innocent: Hypothesis, llr: f64) -> String {
+/// The innocent story, and how well it fits; `share` is that of such connections for which it holds, where something is
+/// raised in spite of it.
+fn story(innocent: Hypothesis, llr: f64, share: Option<f64>) -> String {
     let fits = if llr > 3.0 {
         "It explains the measurements far worse"
     } else if llr > 0.5 {
@@ -367,7 +373,22 @@ fn story(innocent: Hypothesis, llr: f64) -> String {
     } else {
         "It explains the measurements better"
     };
-    format!("{}. {fits} (log ratio {}).", sentence(innocent.story()), signed(-llr))
+    // Then it is only rarity that speaks against it, and a reader must know.
+    let rare = share.filter(|share| llr < SAYS_SOMETHING && *share < RARE).map_or_else(String::new, |share| {
+        format!(" It is rare, though: it is believed of one such connection in {}.", commas(one_in(share)))
+    });
+    format!("{}. {fits} (log ratio {}).{rare}", sentence(innocent.story()), signed(-llr))
+}
+
+/// From which share on a story is rare: one in a hundred.
+const RARE: f64 = 0.01;
+
+/// One in how many, to one digit.
+fn one_in(share: f64) -> u64 {
+    let size = 10f64.powf((-share.log10()).floor());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a million")]
+    let rounded = ((1.0 / share / size).round() * size) as u64;
+    rounded
 }
 
 fn sentence(text: &str) -> String {
@@ -438,7 +459,7 @@ fn missing_of_connection(case: &Case<'_>, site: &Site) -> Vec<String> {
         None => missing.push("a round trip to this endpoint: no handshake of it was captured whole".to_owned()),
         Some(rung) if rung.samples.n() < ENOUGH_SAMPLES || rung.windows() < ENOUGH_WINDOWS => {
             missing.push(format!(
-                "more time: {} in {}, {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} rule out a full queue",
+                "more time: {} in {} so far; {ENOUGH_SAMPLES} in {ENOUGH_WINDOWS} such windows rule out a full queue",
                 plural(rung.samples.n(), "round trip"),
                 plural(u64::try_from(rung.windows()).unwrap_or(u64::MAX), "five-minute window"),
             ));
@@ -450,7 +471,7 @@ fn missing_of_connection(case: &Case<'_>, site: &Site) -> Vec<String> {
             "a tap behind the VPN's gateway: what passes inside the tunnel tells where the machine is, and who works it"
                 .to_owned(),
         );
-    } else if case.account.gap_count < 5 {
+    } else if case.inner.is_empty() && case.account.gap_count < 5 {
         missing.push(format!(
             "more round trips of TLS or SSH on connections seen from their first packet: {} so far, about 5 settle the \
              layers",
@@ -473,6 +494,18 @@ mod tests {
     use super::*;
     use crate::base::{RttSample, Side, Timestamp};
     use std::time::Duration;
+
+    #[test]
+    fn a_story_that_fits_but_is_rare_is_told_as_rare() {
+        assert_eq!([1e-5, 2e-3, 4e-4, 3e-6].map(one_in), [100_000, 500, 3_000, 300_000]);
+        let of = |llr, share| story(Hypothesis::Accelerator, llr, share);
+        assert!(
+            of(-0.8, Some(1e-5)).ends_with("It is rare, though: it is believed of one such connection in 100,000.")
+        );
+        for (llr, share) in [(-0.8, None), (-0.8, Some(0.2)), (8.0, Some(1e-5))] {
+            assert!(!of(llr, share).contains("rare"), "{llr} {share:?}");
+        }
+    }
 
     /// An honest line may be quicker than what its place allows; then the excess is less than the leg it hides.
     #[test]

@@ -27,6 +27,7 @@ pub(super) struct EndpointView {
     pub(super) place: PlaceView,
     pub(super) ladder: Vec<RungView>,
     pub(super) path: Map<String, Value>,
+    pub(super) tunnel: TunnelView,
     pub(super) verdict: String,
     pub(super) score: f64,
 }
@@ -41,6 +42,25 @@ pub(super) struct PlaceView {
     pub(super) org: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) source: Option<String>,
+}
+
+/// What was joined to the endpoint.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TunnelView {
+    /// Addresses inside its tunnel.
+    pub(super) inner: Vec<JoinView>,
+    /// Whose tunnel it is inside of.
+    pub(super) outer: Vec<JoinView>,
+}
+
+/// An address at the other side of a tunnel.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct JoinView {
+    pub(super) ip: String,
+    pub(super) by: String,
+    pub(super) correlation: Option<f64>,
 }
 
 /// A rung of the ladder. What a version doesn't measure is absent.
@@ -105,6 +125,9 @@ struct EndView {
 /// Sessions of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Kind {
+    /// They are of an address inside the endpoint's tunnel.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) inside: bool,
     pub(super) category: String,
     pub(super) protocol: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,10 +197,13 @@ impl Case {
         let summary = folder.summary()?;
         let mut case = Self { endpoint, found, identities, kinds: BTreeMap::new(), cited: BTreeMap::new(), summary };
         let wanted: BTreeSet<String> = case.cites().map(str::to_owned).collect();
+        let inside = case.endpoint.view.tunnel.inner.iter().map(|joined| joined.ip.clone());
+        let all: Vec<String> = std::iter::once(case.found.address.clone()).chain(inside).collect();
+        let texts: Vec<String> = all.iter().map(|address| quoted(address)).collect();
         folder.each(
             "sessions.jsonl",
-            |line| line.contains(&text),
-            |session: SessionView| case.add(&session, &wanted),
+            |line| texts.iter().any(|text| line.contains(text)),
+            |session: SessionView| case.add(&session, &all, &wanted),
         )?;
         Ok(case)
     }
@@ -190,11 +216,15 @@ impl Case {
         self.findings().flat_map(|finding| &finding.evidence).flat_map(|evidence| &evidence.cites).map(String::as_str)
     }
 
-    fn add(&mut self, session: &SessionView, cited: &BTreeSet<String>) {
-        let opened = session.client.ip == self.found.address;
-        if !opened && session.server.ip != self.found.address {
-            return;
-        }
+    /// Counts a session of one of these addresses: the endpoint's own is the first, the others are inside its tunnel.
+    fn add(&mut self, session: &SessionView, addresses: &[String], cited: &BTreeSet<String>) {
+        let place = |ip: &String| addresses.iter().position(|address| address == ip);
+        let (opened, at) = match (place(&session.client.ip), place(&session.server.ip)) {
+            (Some(at), _) => (true, at),
+            (None, Some(at)) => (false, at),
+            (None, None) => return,
+        };
+        let inside = at > 0;
         let protocol = session.protocol.as_deref().unwrap_or(&session.transport);
         let peer = if opened { &session.server } else { &session.client };
         let peer = match peer.port {
@@ -205,9 +235,12 @@ impl Case {
         };
         for flow in session.flows.iter().filter(|flow| cited.contains(*flow)) {
             let toward = if opened { "to" } else { "from" };
-            self.cited.insert(flow.clone(), format!("{protocol} {toward} {peer} at {}", clock(&session.start)));
+            let place = if inside { ", inside its tunnel" } else { "" };
+            let what = format!("{protocol} {toward} {peer} at {}{place}", clock(&session.start));
+            self.cited.insert(flow.clone(), what);
         }
         let mut kind = Kind {
+            inside,
             category: session.category.clone().unwrap_or_else(|| "other".to_owned()),
             protocol: protocol.to_owned(),
             carrier: session.carrier.clone(),

@@ -21,7 +21,9 @@ pub(super) fn steps(case: &Case, dir: &Path) -> Vec<String> {
             ));
         }
         Some(_) => {
-            for finding in case.findings() {
+            // That something is clear is no step where something else is not.
+            let open = case.findings().any(|finding| finding.verdict != "clear");
+            for finding in case.findings().filter(|finding| !open || finding.verdict != "clear") {
                 steps.extend(of_finding(case, finding, dir));
             }
         }

@@ -3,7 +3,7 @@
 //! Reads: a [`Case`]. Emits: lines no wider than the screen. Does not: weigh; every word on strength comes from the
 //! records' own numbers.
 
-use super::case::{Case, Kind, PlaceView, RungView, Tally, span};
+use super::case::{Case, JoinView, Kind, PlaceView, RungView, Tally, span};
 use super::chart::{Chart, Glyphs};
 use super::path::path_words;
 use super::words::{closed_by, feared, harmless, km, plural, ratio, sentence, size, story, strength};
@@ -75,6 +75,10 @@ impl<W: Write> Page<W> {
                 size(endpoint.bytes)
             );
             self.labelled("seen", &text)?;
+        }
+        for joined in &endpoint.tunnel.outer {
+            let text = format!("inside that of {}: what it does counts there", joined_words(joined));
+            self.labelled("tunnel", &harmless(&text))?;
         }
         for finding in case.findings() {
             let odds = ratio(finding.score);
@@ -188,42 +192,56 @@ impl<W: Write> Page<W> {
 
     fn sessions(&mut self, case: &Case) -> io::Result<()> {
         self.title("Sessions")?;
-        if case.kinds.is_empty() {
-            return self.text("sessions.jsonl holds none of this endpoint.");
+        let (inside, own): (Vec<_>, Vec<_>) = case.kinds.iter().partition(|(kind, _)| kind.inside);
+        if own.is_empty() {
+            self.text("sessions.jsonl holds none of this endpoint.")?;
         }
-        // What steers, tunnels or calls comes first, then what there is most of.
-        let ordinary = |kind: &Kind| matches!(kind.category.as_str(), "web" | "other" | "identity");
-        let mut kinds: Vec<(&Kind, &Tally)> = case.kinds.iter().collect();
-        kinds.sort_by_key(|(kind, tally)| (ordinary(kind), std::cmp::Reverse(tally.sessions)));
+        self.kinds(own)?;
+        if !inside.is_empty() {
+            let tunnel = case.endpoint.view.tunnel.inner.iter().map(joined_words).collect::<Vec<_>>().join("; ");
+            self.text(&harmless(&format!("Inside its tunnel ({tunnel}):")))?;
+            self.kinds(inside)?;
+        }
+        Ok(())
+    }
+
+    /// What steers, tunnels or calls comes first, then what there is most of.
+    fn kinds(&mut self, mut kinds: Vec<(&Kind, &Tally)>) -> io::Result<()> {
+        kinds.sort_by_key(|(kind, tally)| (is_ordinary(kind), std::cmp::Reverse(tally.sessions)));
         for (kind, tally) in kinds.iter().take(KINDS_SHOWN) {
-            let mut what = kind.protocol.clone();
-            if let Some(carrier) = &kind.carrier {
-                what += &format!(" in {carrier}");
-            }
-            if let Some(application) = &kind.application {
-                what += &format!(" ({application})");
-            }
-            let sure = if kind.confidence == "unrecognised" { String::new() } else { format!(", {}", kind.confidence) };
-            let text = format!("{} x {what}, {}{sure}, {}", tally.sessions, kind.category, size(tally.bytes));
-            let text = harmless(&text);
-            let style = if ordinary(kind) { Style::new() } else { Style::new().bold() };
-            for line in wrapped(&text, self.screen.width.saturating_sub(2)) {
-                let line = self.paint(style, &line);
-                writeln!(self.out, "  {line}")?;
-            }
-            let peers: Vec<&str> = tally.peers.iter().map(String::as_str).collect();
-            let toward = if kind.opened { "to" } else { "from" };
-            let more = if tally.more_peers { ", and others" } else { "" };
-            self.dimmed(
-                6,
-                &harmless(&format!("{toward} {}{more}; {}", peers.join(", "), span(&tally.first, &tally.last))),
-            )?;
-            if let Some(reason) = &kind.allowed {
-                self.dimmed(6, &harmless(&format!("allowed: {reason}")))?;
-            }
+            self.kind(kind, tally)?;
         }
         if kinds.len() > KINDS_SHOWN {
             self.dimmed(2, &format!("and {} kinds more: --format json has them all", kinds.len() - KINDS_SHOWN))?;
+        }
+        Ok(())
+    }
+
+    fn kind(&mut self, kind: &Kind, tally: &Tally) -> io::Result<()> {
+        let mut what = kind.protocol.clone();
+        if let Some(carrier) = &kind.carrier {
+            what += &format!(" in {carrier}");
+        }
+        if let Some(application) = &kind.application {
+            what += &format!(" ({application})");
+        }
+        let sure = if kind.confidence == "unrecognised" { String::new() } else { format!(", {}", kind.confidence) };
+        let text = format!("{} x {what}, {}{sure}, {}", tally.sessions, kind.category, size(tally.bytes));
+        let text = harmless(&text);
+        let style = if is_ordinary(kind) { Style::new() } else { Style::new().bold() };
+        for line in wrapped(&text, self.screen.width.saturating_sub(2)) {
+            let line = self.paint(style, &line);
+            writeln!(self.out, "  {line}")?;
+        }
+        let peers: Vec<&str> = tally.peers.iter().map(String::as_str).collect();
+        let toward = if kind.opened { "to" } else { "from" };
+        let more = if tally.more_peers { ", and others" } else { "" };
+        self.dimmed(
+            6,
+            &harmless(&format!("{toward} {}{more}; {}", peers.join(", "), span(&tally.first, &tally.last))),
+        )?;
+        if let Some(reason) = &kind.allowed {
+            self.dimmed(6, &harmless(&format!("allowed: {reason}")))?;
         }
         Ok(())
     }
@@ -302,7 +320,8 @@ impl<W: Write> Page<W> {
         writeln!(self.out)?;
         // What decides comes first, whichever way it speaks.
         let mut all: Vec<&EvidenceView> = finding.evidence.iter().collect();
-        all.sort_by(|a, b| b.llr.abs().total_cmp(&a.llr.abs()));
+        let loudest = |evidence: &EvidenceView| evidence.llr.abs().max(told_apart(evidence).unwrap_or_default());
+        all.sort_by(|a, b| loudest(b).total_cmp(&loudest(a)));
         if all.is_empty() {
             self.text("No rule had a measurement to go by.")?;
         }
@@ -314,7 +333,9 @@ impl<W: Write> Page<W> {
             self.labelled("days", &told)?;
         }
         self.labelled("innocent", &format!("Best innocent story: {}", finding.innocent.text))?;
-        for (i, missing) in finding.missing.iter().enumerate() {
+        // Where nothing is open, nothing is missing.
+        let missing = finding.missing.iter().filter(|_| finding.verdict != "clear");
+        for (i, missing) in missing.enumerate() {
             self.labelled(if i == 0 { "missing" } else { "" }, missing)?;
         }
         if !finding.attack.is_empty() {
@@ -341,7 +362,7 @@ impl<W: Write> Page<W> {
         }
         self.item("    ", &harmless(&evidence.text))?;
         // Where a special story explains it as well, a reader wants to know what it says against the usual one.
-        if let Some(plain) = evidence.llr_plain.filter(|plain| *plain > 0.0 && plain - evidence.llr >= TOLD_APART) {
+        if let Some(plain) = told_apart(evidence) {
             let text = format!(
                 "Against the plainest innocent answer: {} ({plain:+.1}).",
                 strength(plain, feared(&finding.question))
@@ -399,6 +420,25 @@ impl<W: Write> Page<W> {
     fn paint(&self, style: Style, text: &str) -> String {
         if self.screen.colour && !text.trim().is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+}
+
+fn is_ordinary(kind: &Kind) -> bool {
+    matches!(kind.category.as_str(), "web" | "other" | "identity")
+}
+
+/// An address at the other side of a tunnel, and how that is known.
+fn joined_words(joined: &JoinView) -> String {
+    match (joined.by.as_str(), joined.correlation) {
+        ("volume", Some(correlation)) => {
+            format!("{}, by what passes when: correlation {correlation:.2}", joined.ip)
+        }
+        (by, _) => format!("{}, by {by}", joined.ip),
+    }
+}
+
+/// What evidence says against the plainest innocent answer, where that is more than against the best.
+fn told_apart(evidence: &EvidenceView) -> Option<f64> {
+    evidence.llr_plain.filter(|plain| *plain > 0.0 && plain - evidence.llr >= TOLD_APART)
 }
 
 fn verdict_style(verdict: &str) -> Style {
