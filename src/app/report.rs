@@ -173,6 +173,22 @@ impl Bench {
         Arc::new(ledger)
     }
 
+    /// The same for a company that has such a list of homes.
+    pub(super) fn with_homes(&self, homes: Homes) -> Self {
+        let places = self.known.get().places.clone();
+        Self {
+            known: Current::new(Known { places, homes: Arc::new(homes) }),
+            notes: Arc::clone(&self.notes),
+            pseudonyms: self.pseudonyms.clone(),
+            attribution: self.attribution.clone(),
+            rolls: Vec::new(),
+            said: self.said.clone(),
+            site: self.site,
+            baseline: self.baseline.clone(),
+            history: self.history.clone(),
+        }
+    }
+
     /// The judgement on one endpoint.
     pub(super) fn judge(&self, ledger: &Ledger, address: IpAddr, told: bool) -> Option<Judgement> {
         // Not while the account is locked: these are accounts, too.

@@ -29,7 +29,8 @@ pub(super) fn run(args: &Simulate) -> anyhow::Result<Outcome> {
         write(&outcome, dir)?;
         outcome.frames.len()
     };
-    writeln!(io::stdout(), "{}: capture.pcap ({frames} frames), truth.json, geo.csv", dir.display())?;
+    let homes = if dir.join("homes.csv").is_file() { ", homes.csv" } else { "" };
+    writeln!(io::stdout(), "{}: capture.pcap ({frames} frames), truth.json, geo.csv{homes}", dir.display())?;
     Ok(Outcome::Done)
 }
 

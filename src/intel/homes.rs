@@ -55,7 +55,11 @@ impl Homes {
         Self::parse(path, &bytes, pseudonyms)
     }
 
-    fn parse(path: &Path, bytes: &[u8], pseudonyms: Option<&Pseudonyms>) -> Result<Self, PlaceError> {
+    /// The same of what was read already; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for reading.
+    pub fn parse(path: &Path, bytes: &[u8], pseudonyms: Option<&Pseudonyms>) -> Result<Self, PlaceError> {
         let complain = |byte: u64, field: &'static str, reason: String| PlaceError::Row {
             path: path.to_owned(),
             line: line_of(bytes, byte),

@@ -4,6 +4,7 @@
 
 use crate::simulate::access::Line;
 use crate::simulate::control::Tool;
+use crate::simulate::homes::Residents;
 use crate::simulate::leg::MS;
 use crate::simulate::scenario::{Defaults, Scenario, Taps};
 use crate::simulate::worker::{Asking, Corporate, Topology, Traffic};
@@ -76,6 +77,7 @@ static HOME_DIRECT: Scenario = Scenario {
     trunk: None,
     clamp: None,
     hosts: 1,
+    residents: Residents::OneHome,
     accounting: false,
     taps: Taps::Outside,
     notes: &[],
@@ -238,6 +240,7 @@ static HOUSEHOLD: Scenario = Scenario {
 static COWORKING: Scenario = Scenario {
     name: "coworking",
     about: "twelve people of the company in one shared office",
+    residents: Residents::Anywhere,
     hosts: 12,
     defaults: Defaults { home: "Austin", last_mile_ms: 2.0, sessions: 6, ..DEFAULTS },
     ..HOUSEHOLD
@@ -246,6 +249,7 @@ static COWORKING: Scenario = Scenario {
 static DORM: Scenario = Scenario {
     name: "dorm",
     about: "eight people behind the one address of a campus",
+    residents: Residents::Anywhere,
     hosts: 8,
     line: Line::Radio,
     defaults: Defaults { home: "Ann Arbor", last_mile_ms: 3.0, last_mile_jitter_ms: 2.0, sessions: 6, ..DEFAULTS },
@@ -255,6 +259,7 @@ static DORM: Scenario = Scenario {
 static CGNAT: Scenario = Scenario {
     name: "cgnat",
     about: "five people of the company behind one address of a carrier",
+    residents: Residents::Region,
     hosts: 5,
     line: Line::Cellular,
     clamp: Some(1_400),
@@ -417,6 +422,7 @@ static MANY_LAPTOPS: Scenario = Scenario {
     about: "five laptops of as many identities in one home; how they are driven is not seen",
     label: "relayed",
     kind: "r4",
+    residents: Residents::Bought,
     hosts: 5,
     accounting: true,
     notes: &["round trips are honest; only the number of identities and computers tells"],
@@ -428,6 +434,7 @@ static MANY_LAPTOPS_PROXIED: Scenario = Scenario {
     name: "many-laptops-proxied",
     about: "the same, each behind a SOCKS proxy in that home",
     kind: "r4",
+    residents: Residents::Bought,
     hosts: 5,
     accounting: true,
     defaults: Defaults { sessions: 6, ..DEFAULTS },

@@ -10,6 +10,7 @@ mod catalogue;
 mod control;
 mod dtls;
 mod frame;
+mod homes;
 mod ike;
 mod leg;
 mod live;
@@ -37,7 +38,7 @@ mod world;
 pub use catalogue::SCENARIOS;
 pub use options::{Access, Options, Vantage};
 pub use scenario::Scenario;
-pub use truth::{EndpointTruth, Truth};
+pub use truth::{DeclaredHome, EndpointTruth, Truth};
 
 use crate::base::Timestamp;
 use std::io::{self, Write};
@@ -124,7 +125,8 @@ pub fn run_together(parts: &[(&str, Options)]) -> Result<Outcome, SimulateError>
     Ok(Outcome { frames, truth, geo_csv: place::geo_csv() })
 }
 
-/// Writes `capture.pcap` (nanosecond time stamps), `truth.json` and `geo.csv` into `dir`, which is made if need be.
+/// Writes `capture.pcap` (nanosecond time stamps), `truth.json`, `geo.csv` and, where somebody signs on, `homes.csv` into
+/// `dir`, which is made if need be.
 ///
 /// # Errors
 ///
@@ -194,6 +196,13 @@ fn write_beside(truth: &Truth, geo_csv: &str, dir: &Path) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(truth)?;
     text.push('\n');
     std::fs::write(dir.join("truth.json"), text)?;
+    let homes = dir.join("homes.csv");
+    match truth.homes_csv() {
+        Some(csv) => std::fs::write(homes, csv)?,
+        // One of an earlier simulation would be of other people.
+        None if homes.is_file() => std::fs::remove_file(homes)?,
+        None => {}
+    }
     std::fs::write(dir.join("geo.csv"), geo_csv)
 }
 

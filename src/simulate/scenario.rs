@@ -7,6 +7,7 @@ use crate::simulate::Frames;
 use crate::simulate::access::{self, Line};
 use crate::simulate::catalogue::SCENARIOS;
 use crate::simulate::frame::{Face, Faces, GATEWAY_HOPS};
+use crate::simulate::homes::Residents;
 use crate::simulate::leg::{Leg, MS, Queue, Stretch};
 use crate::simulate::options::{Plan, Vantage};
 use crate::simulate::place::{self, ASHBURN, Place};
@@ -43,6 +44,8 @@ pub struct Scenario {
     pub(super) clamp: Option<u16>,
     /// Computers behind the address.
     pub(super) hosts: u32,
+    /// Who they are.
+    pub(super) residents: Residents,
     /// Whether the gateway's accounting of who signs on is in the capture.
     pub(super) accounting: bool,
     /// Where the capture points are.
@@ -224,7 +227,7 @@ fn subject(scenario: &'static Scenario, plan: &Plan, world: &mut World) -> Endpo
     }
     let accounting = scenario.accounting || worker.inside.is_some();
     if plan.hosts > 1 || accounting {
-        return household(worker, plan, accounting, world);
+        return household(scenario, worker, plan, world);
     }
     worker.settle(world)
 }
@@ -261,7 +264,8 @@ fn go_inside(worker: &mut Worker, plan: &Plan, vantage: Vantage, world: &mut Wor
 }
 
 /// Several computers at one address, each with its own stack, clock and person, or one whose sign-on is told.
-fn household(first: Worker, plan: &Plan, accounting: bool, world: &mut World) -> EndpointTruth {
+fn household(scenario: &Scenario, first: Worker, plan: &Plan, world: &mut World) -> EndpointTruth {
+    let accounting = scenario.accounting || first.inside.is_some();
     let stacks: [&'static Stack; 3] = [&WINDOWS, &APPLE, &LINUX];
     // The home's router gives each of them ports of its own.
     let ports = |number: u32| {
@@ -274,16 +278,18 @@ fn household(first: Worker, plan: &Plan, accounting: bool, world: &mut World) ->
         workers.push(Worker { stack, chance, ports: ports(number), ..first.clone() });
     }
     let mut truths = Vec::new();
+    let mut declared = Vec::new();
     for (number, mut worker) in (0_u32..).zip(workers) {
         if accounting {
             let user = identity(plan, number);
             worker.identity = Some(user.clone());
+            declared.push(scenario.residents.declared(plan, number, &user));
             let stay = Stay { user, from: worker.address, inside: worker.inside, number: number.saturating_add(1) };
             account(&stay, plan, &mut worker, world);
         }
         truths.push(worker.settle(world));
     }
-    merged(truths)
+    EndpointTruth { declared_homes: declared, ..merged(truths) }
 }
 
 /// The truth about an address is that of its computers together.

@@ -5,7 +5,7 @@
 //! which no loop can close.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The truth about a capture; the fields of its subject stand at the top level too.
@@ -84,12 +84,46 @@ pub struct EndpointTruth {
     /// Who signs on from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identities: Vec<String>,
+    /// Where they have told the company that they live.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared_homes: Vec<DeclaredHome>,
     /// Protocols it speaks, sorted.
     pub protocols: Vec<&'static str>,
     /// Sessions it opens.
     pub sessions: u32,
     /// What else is to be known.
     pub notes: Vec<&'static str>,
+}
+
+/// Where somebody has told the company to live.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeclaredHome {
+    /// Who.
+    pub identity: String,
+    /// Latitude and longitude.
+    pub coordinates: [f64; 2],
+    /// ISO 3166-1 alpha-2 code.
+    pub country: &'static str,
+    /// The largest subdivision.
+    pub region: &'static str,
+    /// The city.
+    pub city: &'static str,
+}
+
+impl Truth {
+    /// What all have declared, for `analyze --homes`, if anybody has. Of two with one name the first counts.
+    #[must_use]
+    pub fn homes_csv(&self) -> Option<String> {
+        let mut told = BTreeSet::new();
+        let homes = self.endpoints.iter().flat_map(|endpoint| &endpoint.declared_homes);
+        let rows: String = homes
+            .filter(|home| told.insert(home.identity.as_str()))
+            .map(|DeclaredHome { identity, coordinates: [lat, lon], country, region, city }| {
+                format!("{identity},{lat},{lon},{country},{region},{city}\n")
+            })
+            .collect();
+        (!rows.is_empty()).then(|| format!("identity,lat,lon,country,region,city\n{rows}"))
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]

@@ -205,6 +205,7 @@ impl Worker {
             hops: self.hops,
             hosts: 1,
             identities: self.identity.iter().cloned().collect(),
+            declared_homes: Vec::new(),
             protocols: Vec::new(),
             sessions: self.sessions,
             notes: self.notes.clone(),

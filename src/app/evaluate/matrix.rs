@@ -12,6 +12,8 @@ pub(super) struct Trial {
     pub(super) parts: Vec<(&'static str, Options)>,
     /// What sets it apart from others of its scenario.
     pub(super) variant: &'static str,
+    /// Whether the company knows where its people say that they live.
+    pub(super) homes: bool,
 }
 
 /// A matrix by name.
@@ -100,7 +102,10 @@ fn grid(first: u64, seeds: u64, scenarios: &[&'static Scenario]) -> Vec<Trial> {
         let seeds = if live { seeds.div_ceil(3) } else { seeds };
         for n in 0..seeds {
             // Another stride for each table, so that they do not go round together.
-            trials.push(trial(scenario, first + n + turn * 10_000, n));
+            let trial = trial(scenario, first + n + turn * 10_000, n);
+            // Who is behind one address is asked with and without a list of homes.
+            let homes = matches!(scenario.kind, "b7" | "r4") && n % 2 == 1;
+            trials.push(Trial { homes, ..trial });
         }
         let lossy = matches!(scenario.name, "home-proxy" | "home-exit" | "home-direct");
         for n in (0..seeds / 5).filter(|_| lossy) {
@@ -156,7 +161,7 @@ fn trial(scenario: &'static Scenario, seed: u64, n: u64) -> Trial {
     } else {
         options.sessions = nth(&SESSIONS, n);
     }
-    Trial { parts: vec![(scenario.name, options)], variant: "" }
+    Trial { parts: vec![(scenario.name, options)], variant: "", homes: false }
 }
 
 /// Endpoints in one capture of the fleet; a city's network holds so many.
@@ -248,7 +253,11 @@ fn fleet(first: u64, honest: u32) -> Vec<Trial> {
     };
     let captures = honest.div_ceil(TOGETHER);
     let numbers = |capture: u32| capture * TOGETHER..((capture + 1) * TOGETHER).min(honest);
-    (0..captures).map(|capture| Trial { parts: numbers(capture).map(one).collect(), variant: "" }).collect()
+    let trial = |capture: u32| {
+        let parts = numbers(capture).map(one).collect();
+        Trial { parts, variant: "", homes: capture % 2 == 1 }
+    };
+    (0..captures).map(trial).collect()
 }
 
 #[cfg(test)]

@@ -210,10 +210,11 @@ fn targets(malicious: &[&Judged], honest: &[&Judged]) -> Vec<Target> {
     fn far(one: &Judged) -> bool {
         one.truth.hidden_leg_rtt_ms.is_some_and(|leg| leg >= 80.0)
     }
-    let of: [(&'static str, &'static str, Wanted); 3] = [
+    let of: [(&'static str, &'static str, Wanted); 4] = [
         ("exits, proxies and services, 80 ms and more", "connection", |one| far(one) && is(one, &["r2", "r3", "r5"])),
         ("machines worked from 80 ms and more away", "control", |one| far(one) && is(one, &["r1"])),
-        ("several laptops in one home", "sharing", |one| is(one, &["r4"])),
+        ("several laptops in one home", "sharing", |one| is(one, &["r4"]) && !one.truth.homes),
+        ("several laptops in one home, homes known", "sharing", |one| is(one, &["r4"]) && one.truth.homes),
     ];
     let target = |(of, question, wanted): (&'static str, &'static str, Wanted)| {
         let sought: Vec<&Judged> = malicious.iter().copied().filter(|one| wanted(one)).collect();

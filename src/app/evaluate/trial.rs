@@ -10,6 +10,7 @@ use crate::app::report::Bench;
 use crate::base::{Layer, LinkType, Timestamp};
 use crate::cli::{RunArgs, RunConfig};
 use crate::evidence::{Account, Ledger, LedgerLimits, Policy, Verdict, expected_ms, rules};
+use crate::intel::Homes;
 use crate::pipeline::Engine;
 use crate::simulate::{EndpointTruth, Outcome, run_together};
 use crate::source::{Inputs, Memory, MemoryFrame, Next, Source};
@@ -17,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The truth about one endpoint, of a simulation or of a folder.
@@ -37,12 +38,17 @@ pub(super) struct Known {
     /// Company of another endpoint, not what the scenario is about.
     #[serde(skip)]
     pub(super) company: bool,
+    /// It is known where those who work from it say that they live.
+    pub(super) homes: bool,
 }
 
 impl Known {
-    fn of(truth: &EndpointTruth, seed: u64, variant: &str) -> Self {
+    fn of(truth: &EndpointTruth, seed: u64, trial: &Trial) -> Self {
+        let homes = trial.homes && !truth.declared_homes.is_empty();
+        let variant = if homes { HOMES_KNOWN } else { trial.variant };
         Self {
             scenario: if truth.scenario.is_empty() { "company".into() } else { format!("{}{variant}", truth.scenario) },
+            homes,
             label: truth.label.to_owned(),
             kind: truth.kind.to_owned(),
             endpoint_ip: Some(truth.endpoint_ip),
@@ -104,6 +110,9 @@ pub(super) struct Measured {
     pub(super) mss: Option<u16>,
 }
 
+/// What sets an endpoint apart of which it is known where its people say that they live.
+const HOMES_KNOWN: &str = ", homes known";
+
 /// Whether a rule alone says something: 20 to 1, or nearly all that it is allowed to say.
 fn is_loud(rule: &str, llr: f64) -> bool {
     let cap = rules::RULES.iter().find(|known| known.name == rule).map_or(f64::INFINITY, |rule| rule.cap);
@@ -133,7 +142,11 @@ impl Setting {
         let parts: Vec<(&str, _)> = trial.parts.iter().map(|(name, options)| (*name, options.clone())).collect();
         let Outcome { frames, truth, .. } = run_together(&parts)?;
         let seed = trial.parts.first().map_or(0, |(_, options)| options.seed);
-        let known: Vec<Known> = truth.endpoints.iter().map(|truth| Known::of(truth, seed, trial.variant)).collect();
+        let known: Vec<Known> = truth.endpoints.iter().map(|truth| Known::of(truth, seed, trial)).collect();
+        let told = truth.homes_csv().filter(|_| trial.homes);
+        let homes = told.map(|csv| Homes::parse(Path::new("homes.csv"), csv.as_bytes(), None)).transpose()?;
+        let at_home = homes.map(|homes| self.bench.with_homes(homes));
+        let bench = at_home.as_ref().unwrap_or(&self.bench);
         let frames = frames.into_iter().map(|(at, bytes)| MemoryFrame {
             at,
             link: LinkType::ETHERNET,
@@ -141,12 +154,18 @@ impl Setting {
             bytes,
         });
         let ledger = Arc::new(Ledger::new(self.config.premises.clone(), LedgerLimits::default()));
-        Ok(self.analyzed(&ledger, &mut Memory::new(frames.collect()), known))
+        Ok(self.analyzed(bench, &ledger, &mut Memory::new(frames.collect()), known))
     }
 
-    fn analyzed(&self, ledger: &Arc<Ledger>, source: &mut impl Source, known: Vec<Known>) -> Vec<Judged> {
+    fn analyzed(
+        &self,
+        bench: &Bench,
+        ledger: &Arc<Ledger>,
+        source: &mut impl Source,
+        known: Vec<Known>,
+    ) -> Vec<Judged> {
         let join = SharedJoin::default();
-        let records = || Records::new(Sessions::Counted, &self.bench.notes, ledger);
+        let records = || Records::new(Sessions::Counted, &bench.notes, ledger);
         let mut engine = Engine::start(&engine_config(&self.config), || WorkerOutlet::new(&join, records()));
         let sought = known.iter().filter(|known| known.is_malicious()).filter_map(|known| known.endpoint_ip);
         let mut sought: Vec<IpAddr> = sought.collect();
@@ -159,7 +178,7 @@ impl Setting {
                     if frame.at >= look_at && !sought.is_empty() {
                         look_at = Timestamp::from_nanos(frame.at.nanos().saturating_add(LOOK_EVERY));
                         ledger.join_tunnels();
-                        sought.retain(|address| match self.accused_by_now(ledger, *address, frame.at) {
+                        sought.retain(|address| match accused_by_now(bench, ledger, *address, frame.at) {
                             Some(after) => {
                                 found.insert(*address, after);
                                 false
@@ -175,25 +194,17 @@ impl Setting {
         drop(engine.finish());
         ledger.join_tunnels();
         ledger.compare_endpoints();
-        known.into_iter().map(|known| self.judged(ledger, known, &found)).collect()
+        known.into_iter().map(|known| self.judged(bench, ledger, known, &found)).collect()
     }
 
-    fn accused_by_now(&self, ledger: &Ledger, address: IpAddr, now: Timestamp) -> Option<(f64, u64)> {
-        let (findings, _) = self.bench.judge(ledger, address, false)?;
-        if !findings.iter().any(|finding| finding.verdict.is_finding()) {
-            return None;
-        }
-        ledger.look(address, |account| after(account, now))?
-    }
-
-    fn judged(&self, ledger: &Ledger, truth: Known, found: &BTreeMap<IpAddr, (f64, u64)>) -> Judged {
+    fn judged(&self, bench: &Bench, ledger: &Ledger, truth: Known, found: &BTreeMap<IpAddr, (f64, u64)>) -> Judged {
         let address = truth.endpoint_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let accused = |findings: &[crate::evidence::Finding]| findings.iter().any(|f| f.verdict.is_finding());
         let mut judged = Judged {
             verdict: None,
             hypothesis: "",
             // Who is not seen is taken for as innocent as anybody.
-            score: (Policy::PRIOR * self.bench.site.policy.prior_scale).ln(),
+            score: (Policy::PRIOR * bench.site.policy.prior_scale).ln(),
             scores: BTreeMap::new(),
             alone: BTreeMap::new(),
             accused: false,
@@ -204,26 +215,25 @@ impl Setting {
             measured: Measured::default(),
             truth,
         };
-        let Some((findings, place)) = self.bench.judge(ledger, address, true) else { return judged };
+        let Some((findings, place)) = bench.judge(ledger, address, true) else { return judged };
         let Some(first) = findings.first() else { return judged };
         judged.verdict = Some(first.verdict.name());
         judged.hypothesis = first.hypothesis.name();
         judged.score = findings.iter().map(|f| f.score).fold(f64::NEG_INFINITY, f64::max);
         judged.scores = findings.iter().map(|f| (f.question.name(), f.score)).collect();
-        judged.alone =
-            self.bench.alone(ledger, address).into_iter().filter(|(rule, llr)| is_loud(rule, *llr)).collect();
+        judged.alone = bench.alone(ledger, address).into_iter().filter(|(rule, llr)| is_loud(rule, *llr)).collect();
         judged.accused = accused(&findings);
         judged.hidden_leg_ms = findings.iter().find_map(|f| f.hidden_leg_ms.filter(|_| f.verdict != Verdict::Clear));
         judged.evidence = first.evidence.iter().map(|e| (e.rule, e.llr)).collect();
         judged.evidence.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-        let expected = expected_ms(place.as_ref(), &self.bench.site);
+        let expected = expected_ms(place.as_ref(), &bench.site);
         if judged.accused && judged.found_after.is_none() {
             // Only what was counted when its sessions ended gave it away.
             judged.found_after = ledger.look(address, |account| after(account, account.last_seen?)).flatten();
         }
         judged.measured = ledger.look(address, |account| measured(account, expected)).unwrap_or_default();
         for rule in rules::RULES.iter().filter(|_| self.ablate) {
-            let again = self.bench.judge_without(ledger, address, &[rule.name]);
+            let again = bench.judge_without(ledger, address, &[rule.name]);
             let again = again.is_some_and(|(findings, _)| accused(&findings));
             if again != judged.accused {
                 judged.without.insert(rule.name, again);
@@ -231,6 +241,14 @@ impl Setting {
         }
         judged
     }
+}
+
+fn accused_by_now(bench: &Bench, ledger: &Ledger, address: IpAddr, now: Timestamp) -> Option<(f64, u64)> {
+    let (findings, _) = bench.judge(ledger, address, false)?;
+    if !findings.iter().any(|finding| finding.verdict.is_finding()) {
+        return None;
+    }
+    ledger.look(address, |account| after(account, now))?
 }
 
 /// Seconds from its first packet to then, and handshakes so far.
@@ -323,6 +341,10 @@ impl Folder {
         if args.geo_csv.is_none() && args.geo_city.is_none() && geo.is_file() {
             args.geo_csv = Some(geo);
         }
+        let homes = self.path.join("homes.csv");
+        if args.homes.is_none() && homes.is_file() {
+            args.homes = Some(homes);
+        }
         let [lat, lon] = self.truth.sensor_coordinates.unwrap_or([f64::NAN; 2]);
         if args.site.is_none() && lat.is_finite() {
             args.site = Some(format!("{lat},{lon}"));
@@ -333,7 +355,7 @@ impl Folder {
         let mut setting = Setting::of(args, ablate)?;
         let ledger = setting.bench.ledger(&setting.config, LedgerLimits::default());
         let mut inputs = Inputs::open(&self.captures, None)?;
-        let judged = setting.analyzed(&ledger, &mut inputs, self.known());
+        let judged = setting.analyzed(&setting.bench, &ledger, &mut inputs, self.known());
         let errors: Vec<_> =
             inputs.reports().into_iter().filter_map(|input| Some((input.path, input.error?))).collect();
         for (path, fault) in &errors {
