@@ -4,7 +4,7 @@
 
 use super::measured::Measured;
 pub use super::reading::Budget;
-use super::reading::{Found, Reading, is_nothing};
+use super::reading::{Found, Look, Reading};
 use super::story::is_one_of_many;
 use super::{Session, Story};
 use crate::base::{
@@ -297,11 +297,11 @@ impl Connection {
     /// The flow has ended: gives the record, and what of it has not been told as news.
     pub fn close(mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) -> Ended {
         if let Some(mut live) = self.live.take() {
-            let story = begun(&mut self.story, &self.handshake);
             let Live { reading, turnaround } = &mut *live;
-            let mut learned = Learned { story, measured: &mut self.measured, turnaround };
+            let (story, handshake, measured) = (&mut self.story, &self.handshake, &mut self.measured);
+            let mut learned = Learned { story, handshake, measured, turnaround };
             reading.on_close(flow.last, &mut |found| learned.take(found, news));
-            tell_claims(flow, story, news);
+            tell_claims(flow, self.story.as_deref_mut(), news);
         }
         if let (Some(story), Some(watch)) = (&mut self.story, self.watch.as_deref_mut()) {
             if let Some(sample) = watch.conclude(flow.last, &story.samples) {
@@ -394,13 +394,16 @@ impl Connection {
         if dir == Direction::Orig && packet.payload_len > 0 {
             self.handshake.on_client_bytes(packet.at);
         }
+        let mut look = None;
         if self.stage == Stage::Fresh && is_first(flow, dir, packet, tcp) {
             let pdu = Pdu { at: packet.at, dir, bytes: packet.payload, carrier: Carrier::Stream, missing: 0 };
-            if is_nothing(&pdu, &flow.tuple) {
+            let first = Look::at(&pdu, &flow.tuple);
+            if first.is_nothing() {
                 // What was measured of it is told when it ends.
                 self.stage = Stage::Settled;
                 return;
             }
+            look = Some(first);
         }
         let (reading, mut learned) = self.reading(flow, Carrier::Stream);
         let at = packet.at;
@@ -413,21 +416,21 @@ impl Connection {
             learned.turnaround.on_segment(dir, seq.wrapping_add(packet.payload_len), tcp.ack);
             let mut peer = std::mem::take(reading.assemblers.of_mut(dir.flip()));
             peer.on_ack(tcp.ack, &mut |chunk| {
-                on_chunk(reading, chunk, dir.flip(), budget, &mut learned, news);
+                on_chunk(reading, chunk, dir.flip(), None, budget, &mut learned, news);
             });
             *reading.assemblers.of_mut(dir.flip()) = peer;
         }
         let mut own = std::mem::take(reading.assemblers.of_mut(dir));
         let repeated = own.on_segment(at, seq, packet.payload, packet.payload_len, &limits, &mut |chunk| {
-            on_chunk(reading, chunk, dir, budget, &mut learned, news);
+            on_chunk(reading, chunk, dir, look.take(), budget, &mut learned, news);
         });
         if repeated {
             learned.turnaround.on_repeat(dir);
         }
         *reading.assemblers.of_mut(dir) = own;
-        tell_claims(flow, learned.story, news);
         let over = reading.is_over();
-        let established = std::mem::take(&mut learned.story.established);
+        tell_claims(flow, self.story.as_deref_mut(), news);
+        let established = self.story.as_mut().is_some_and(|story| std::mem::take(&mut story.established));
         self.until.set(&self.measured);
         if over {
             self.settle(flow, news);
@@ -449,8 +452,8 @@ impl Connection {
     fn reading(&mut self, flow: &Flow, carrier: Carrier) -> (&mut Reading, Learned<'_>) {
         self.stage = Stage::Reading;
         let Live { reading, turnaround } = &mut **self.live.get_or_insert_with(|| Box::new(Live::new(flow, carrier)));
-        let story = begun(&mut self.story, &self.handshake);
-        (reading, Learned { story, measured: &mut self.measured, turnaround })
+        let (story, handshake, measured) = (&mut self.story, &self.handshake, &mut self.measured);
+        (reading, Learned { story, handshake, measured, turnaround })
     }
 
     fn on_datagram(
@@ -465,7 +468,8 @@ impl Connection {
         let cut = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
         let pdu =
             Pdu { at: packet.at, dir, bytes: packet.payload, carrier, missing: packet.payload_len.saturating_sub(cut) };
-        if self.stage == Stage::Fresh && is_nothing(&pdu, &flow.tuple) {
+        let look = (self.stage == Stage::Fresh).then(|| Look::at(&pdu, &flow.tuple));
+        if look.as_ref().is_some_and(Look::is_nothing) {
             self.looks += 1;
             if self.looks >= budget.probe_datagrams {
                 self.stage = Stage::Settled;
@@ -473,14 +477,14 @@ impl Connection {
             return;
         }
         let (reading, mut learned) = self.reading(flow, carrier);
-        reading.on_bytes(&pdu, budget, &mut |found| learned.take(found, news));
-        let story = learned.story;
-        tell_claims(flow, story, news);
+        reading.on_bytes(&pdu, look, budget, &mut |found| learned.take(found, news));
+        let over = reading.is_over();
+        tell_claims(flow, self.story.as_deref_mut(), news);
         // What is read as long as it lasts never settles.
-        let lasting = story.protocol.filter(|protocol| protocol.lasting && story.confirmed);
-        let (over, known) = (reading.is_over(), story.samples.len());
+        let lasts = |story: &Story| story.confirmed && story.protocol.is_some_and(|protocol| protocol.lasting);
+        let (lasting, known) = self.story.as_ref().map_or((false, 0), |story| (lasts(story), story.samples.len()));
         self.until.set(&self.measured);
-        if lasting.is_some() {
+        if lasting {
             self.watch();
         }
         self.count(dir, packet);
@@ -497,14 +501,18 @@ impl Connection {
         self.live = None;
         self.watch();
         self.tell(flow, news);
-        // What the handshake tells by itself needs no story.
-        if self.story.as_ref().is_some_and(|story| story.is_blank(self.handshake.samples().count())) {
-            self.story = None;
-        }
     }
 
     fn tell(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
-        let Some(story) = self.story.as_deref_mut() else { return };
+        // What the handshake tells by itself needs no story that stays.
+        let passing;
+        let story = match &self.story {
+            Some(story) => &**story,
+            None => {
+                passing = Story::after(self.handshake.samples());
+                &passing
+            }
+        };
         let told = usize::from(self.told);
         self.told = u8::try_from(story.samples.len()).unwrap_or(u8::MAX);
         let lag = if self.lag_told { None } else { self.handshake.hello_lag() };
@@ -557,6 +565,7 @@ fn on_chunk(
     reading: &mut Reading,
     chunk: Chunk<'_>,
     dir: Direction,
+    look: Option<Look>,
     budget: &Budget,
     learned: &mut Learned<'_>,
     news: &mut impl FnMut(News<'_>),
@@ -565,15 +574,15 @@ fn on_chunk(
     match chunk {
         Chunk::Bytes(at, bytes) => {
             let pdu = Pdu { at, dir, bytes, carrier: Carrier::Stream, missing: 0 };
-            reading.on_bytes(&pdu, budget, &mut found);
+            reading.on_bytes(&pdu, look, budget, &mut found);
         }
         Chunk::Gap(at, len) => reading.on_gap(at, dir, len, &mut found),
     }
 }
 
 /// Passes on who is said to be where.
-fn tell_claims(flow: &Flow, story: &mut Story, news: &mut impl FnMut(News<'_>)) {
-    for (at, claim) in story.take_claims() {
+fn tell_claims(flow: &Flow, story: Option<&mut Story>, news: &mut impl FnMut(News<'_>)) {
+    for (at, claim) in story.map(Story::take_claims).unwrap_or_default() {
         news(News::Claim(located(at, claim, &flow.tuple)));
     }
 }
@@ -590,23 +599,33 @@ fn located(at: Timestamp, claim: Claim, tuple: &FiveTuple) -> Located {
 
 /// Where it goes what is learned while a flow is read.
 struct Learned<'a> {
-    story: &'a mut Story,
+    story: &'a mut Option<Box<Story>>,
+    handshake: &'a TcpHandshake,
     measured: &'a mut Measured,
     turnaround: &'a mut Turnaround,
 }
 
 impl Learned<'_> {
+    /// Begins where there is something to tell: most flows that are probed turn out to be nothing.
+    fn story(&mut self) -> &mut Story {
+        begun(self.story, self.handshake)
+    }
+
+    fn on_sample(&mut self, sample: RttSample) {
+        begun(self.story, self.handshake).on_sample(sample, self.measured);
+    }
+
     /// Takes in what the reader found.
     fn take(&mut self, found: Found, news: &mut impl FnMut(News<'_>)) {
         let event = match found {
             Found::Protocol(protocol) => {
-                self.story.protocol = Some(protocol);
+                self.story().protocol = Some(protocol);
                 return;
             }
             Found::Event(event) => event,
         };
         if let Some(sample) = self.turnaround.on_event(&event) {
-            self.story.on_sample(sample, self.measured);
+            self.on_sample(sample);
         }
         let (at, dir) = (event.at, event.dir);
         match event.kind {
@@ -616,10 +635,10 @@ impl Learned<'_> {
                 let mut sample = None;
                 news(News::Answered { at, dir, of, token, sample: &mut sample });
                 if let Some(sample) = sample {
-                    self.story.on_sample(sample, self.measured);
+                    self.on_sample(sample);
                 }
             }
-            _ => self.story.on_event(event),
+            _ => self.story().on_event(event),
         }
     }
 }

@@ -33,14 +33,28 @@ impl Default for Budget {
     }
 }
 
-/// Whether the first bytes of a flow, or a datagram, rule out every protocol: then nothing need be kept of it.
-pub(super) fn is_nothing(pdu: &Pdu<'_>, tuple: &FiveTuple) -> bool {
-    let mut sent = Ends { orig: &[][..], resp: &[][..] };
-    *sent.of_mut(pdu.dir) = pdu.bytes;
-    let ports = Ends { orig: tuple.orig.port, resp: tuple.resp.port };
-    let opening = Opening { carrier: pdu.carrier, sent, before: &[], newest: pdu.dir, ports };
-    let mut candidates = Candidates::MAX;
-    matches!(consult(&opening, &mut candidates), Verdict::Nothing)
+/// What the probes say of the first bytes of a flow, or of a datagram. Where it is nothing, nothing need be kept of it;
+/// else nobody need be asked the same again.
+pub(super) struct Look {
+    verdict: Verdict,
+    candidates: Candidates,
+}
+
+impl Look {
+    pub(super) fn at(pdu: &Pdu<'_>, tuple: &FiveTuple) -> Self {
+        let mut sent = Ends { orig: &[][..], resp: &[][..] };
+        *sent.of_mut(pdu.dir) = pdu.bytes;
+        let ports = Ends { orig: tuple.orig.port, resp: tuple.resp.port };
+        let opening = Opening { carrier: pdu.carrier, sent, before: &[], newest: pdu.dir, ports };
+        let mut candidates = Candidates::MAX;
+        let verdict = consult(&opening, &mut candidates);
+        Self { verdict, candidates }
+    }
+
+    /// Whether every protocol is ruled out.
+    pub(super) const fn is_nothing(&self) -> bool {
+        matches!(self.verdict, Verdict::Nothing)
+    }
 }
 
 /// A set of registry entries.
@@ -132,15 +146,21 @@ impl Reading {
         matches!(self.state, State::Over)
     }
 
-    /// The next bytes of one end.
-    pub(super) fn on_bytes(&mut self, pdu: &Pdu<'_>, budget: &Budget, found: &mut impl FnMut(Found)) {
+    /// The next bytes of one end; with what was seen of them, if they are the first and were looked at.
+    pub(super) fn on_bytes(
+        &mut self,
+        pdu: &Pdu<'_>,
+        look: Option<Look>,
+        budget: &Budget,
+        found: &mut impl FnMut(Found),
+    ) {
         match &mut self.state {
             State::Over => {}
             State::Analyzing(_) => self.analyze(pdu, budget, found),
             State::Probing(probing) => {
                 let verdict = match pdu.carrier {
-                    Carrier::Stream => probing.stream(pdu, self.ports, budget),
-                    Carrier::Datagram | Carrier::Ip(_) => probing.datagram(pdu, self.ports, budget),
+                    Carrier::Stream => probing.stream(pdu, look, self.ports, budget),
+                    Carrier::Datagram | Carrier::Ip(_) => probing.datagram(pdu, look, self.ports, budget),
                 };
                 match verdict {
                     Verdict::Open(_) => {}
@@ -186,6 +206,7 @@ impl Reading {
         else {
             return;
         };
+        let is_kept = pdu.carrier == Carrier::Stream && !probing.order.is_empty();
         let mut at_offset = Ends { orig: 0usize, resp: 0usize };
         for Kept { at, dir, len } in probing.order {
             let len = len as usize;
@@ -195,7 +216,7 @@ impl Reading {
                 self.analyze(&Pdu { at, dir, bytes, ..*pdu }, budget, found);
             }
         }
-        if pdu.carrier != Carrier::Stream {
+        if !is_kept {
             self.analyze(pdu, budget, found);
         }
     }
@@ -229,7 +250,7 @@ impl Reading {
         if let Some((to, rest)) = handover {
             self.state = self.follower(to);
             for Piece { at, dir, bytes } in rest {
-                self.on_bytes(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, budget, found);
+                self.on_bytes(&Pdu { at, dir, bytes: &bytes, carrier: self.carrier, missing: 0 }, None, budget, found);
             }
         }
     }
@@ -258,31 +279,46 @@ enum Verdict {
 }
 
 impl Probing {
-    fn stream(&mut self, pdu: &Pdu<'_>, ports: Ends<u16>, budget: &Budget) -> Verdict {
+    fn stream(&mut self, pdu: &Pdu<'_>, look: Option<Look>, ports: Ends<u16>, budget: &Budget) -> Verdict {
+        let look = look.filter(|_| self.candidates == Candidates::MAX);
+        // What is recognised at once need not be kept to be read.
+        if let Some(Look { verdict: Verdict::Is(protocol), .. }) = look {
+            return Verdict::Is(protocol);
+        }
         let kept = self.kept.of_mut(pdu.dir);
         kept.extend_from_slice(pdu.bytes);
         let full = kept.len() >= budget.probe_bytes;
         self.note(pdu.at, pdu.dir, pdu.bytes.len());
-        let opening = Opening {
-            carrier: Carrier::Stream,
-            sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
-            before: &[],
-            newest: pdu.dir,
-            ports,
+        let verdict = match look {
+            Some(look) => {
+                self.candidates = look.candidates;
+                look.verdict
+            }
+            None => {
+                let opening = Opening {
+                    carrier: Carrier::Stream,
+                    sent: Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() },
+                    before: &[],
+                    newest: pdu.dir,
+                    ports,
+                };
+                consult(&opening, &mut self.candidates)
+            }
         };
-        let verdict = consult(&opening, &mut self.candidates);
         if full && matches!(verdict, Verdict::Open(_)) { Verdict::Nothing } else { verdict }
     }
 
     /// Each of the first datagrams gets its chance: a flow may begin with something else.
-    fn datagram(&mut self, pdu: &Pdu<'_>, ports: Ends<u16>, budget: &Budget) -> Verdict {
+    fn datagram(&mut self, pdu: &Pdu<'_>, look: Option<Look>, ports: Ends<u16>, budget: &Budget) -> Verdict {
         self.datagrams += 1;
         let mut sent = Ends { orig: self.kept.orig.as_slice(), resp: self.kept.resp.as_slice() };
         *sent.of_mut(pdu.dir) = pdu.bytes;
         let before = self.kept.of(pdu.dir).as_slice();
         let opening = Opening { carrier: pdu.carrier, sent, before, newest: pdu.dir, ports };
-        let mut candidates = Candidates::MAX;
-        let verdict = consult(&opening, &mut candidates);
+        let verdict = match look {
+            Some(look) if self.order.is_empty() => look.verdict,
+            _ => consult(&opening, &mut { Candidates::MAX }),
+        };
         if !matches!(verdict, Verdict::Is(_)) && self.datagrams >= budget.probe_datagrams {
             return Verdict::Nothing;
         }
@@ -458,7 +494,7 @@ mod tests {
         for (i, (dir, bytes)) in turns.iter().enumerate() {
             let at = Timestamp::from_nanos(i64::try_from(i).unwrap());
             let pdu = Pdu { at, dir: *dir, bytes, carrier: Carrier::Stream, missing: 0 };
-            reading.on_bytes(&pdu, &Budget::default(), &mut |found| {
+            reading.on_bytes(&pdu, None, &Budget::default(), &mut |found| {
                 if let Found::Event(Event { kind: EventKind::Attribute { key, value }, .. }) = found {
                     told.push((key, value));
                 }
@@ -488,7 +524,7 @@ mod tests {
         for (i, (dir, bytes)) in turns.iter().enumerate() {
             let at = Timestamp::from_nanos(i64::try_from(i).unwrap());
             let pdu = Pdu { at, dir: *dir, bytes, carrier: Carrier::Datagram, missing: 0 };
-            reading.on_bytes(&pdu, &Budget::default(), &mut |what| match what {
+            reading.on_bytes(&pdu, None, &Budget::default(), &mut |what| match what {
                 Found::Protocol(protocol) => found.push(protocol.name),
                 Found::Event(event) => {
                     assert!(!matches!(event.kind, EventKind::Violation(_)), "{event:?}");

@@ -114,16 +114,6 @@ impl Story {
         self.links().iter().copied().chain(own).collect()
     }
 
-    /// Whether nothing has been learned but so many round trips.
-    pub(super) fn is_blank(&self, samples: usize) -> bool {
-        self.protocol.is_none()
-            && self.carrier.is_none()
-            && self.program.is_none()
-            && self.attributes.is_empty()
-            && self.rare.is_none()
-            && self.samples.len() <= samples
-    }
-
     /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many, unless they
     /// are ambiguous.
     pub(super) fn on_sample(&mut self, sample: RttSample, measured: &mut Measured) {
