@@ -80,6 +80,13 @@ const ALL: &[Known] = &[
     known("known-ssh.pcap", Layer::TcpData, Side::Server, ("lone-ack", 100, 1.0)),
     known("known-ssh.pcap", Layer::TcpData, Side::Client, ("timestamp", 5, 1.0)),
     known("known-ssh.pcap", Layer::TcpData, Side::Server, ("timestamp", 5, 1.0)),
+    // Of six bodies that waited one waited in vain.
+    known("known-http.pcap", Layer::Http, Side::Client, ("continue", 5, 2.0)),
+    // Credentials are computed.
+    known("known-http.pcap", Layer::Http, Side::Client, ("challenge", 5, 5.0)),
+    known("known-http.pcap", Layer::Http, Side::Client, ("redirect", 15, 2.0)),
+    known("known-websocket.pcap", Layer::WebSocket, Side::Client, ("ping", 10, 2.0)),
+    known("known-websocket.pcap", Layer::WebSocket, Side::Server, ("ping", 10, 2.0)),
 ];
 
 /// A method of which no capture is at hand would pass unseen.

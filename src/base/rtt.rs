@@ -74,6 +74,10 @@ pub enum Layer {
     Xdmcp,
     /// Telnet option negotiation.
     Telnet,
+    /// What a client of HTTP/1 does when the server tells it to.
+    Http,
+    /// Pings of a WebSocket.
+    WebSocket,
     /// RustDesk: registration and key exchange.
     RustDesk,
     /// RFB handshake.
@@ -84,7 +88,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, lowest first.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::TcpHandshake,
         Self::TcpData,
         Self::WireGuard,
@@ -104,6 +108,8 @@ impl Layer {
         Self::X11,
         Self::Xdmcp,
         Self::Telnet,
+        Self::Http,
+        Self::WebSocket,
         Self::RustDesk,
         Self::Rfb,
         Self::RemoteEcho,
@@ -132,6 +138,8 @@ impl Layer {
             Self::X11 => "x11",
             Self::Xdmcp => "xdmcp",
             Self::Telnet => "telnet",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
             Self::RustDesk => "rustdesk",
             Self::Rfb => "rfb",
             Self::RemoteEcho => "remote-echo",
@@ -154,6 +162,8 @@ impl Layer {
             Self::Ssh => "the SSH program",
             Self::X11 | Self::Xdmcp => "the X display, or its program",
             Self::Telnet => "the terminal program",
+            Self::Http => "the program that speaks HTTP",
+            Self::WebSocket => "the program that speaks WebSocket",
             Self::RemoteEcho => "whoever looks at the remote screen",
         }
     }
@@ -218,7 +228,7 @@ impl RttKind {
 
     /// Methods whose answer a program gives by itself, without asking a disk, a smart card, another server or a person:
     /// a cookie or a key share is sent back, an acknowledgment is due (`docs/meters.md`, "longer by").
-    const UNTHINKING: [(Layer, &'static str); 9] = [
+    const UNTHINKING: [(Layer, &'static str); 10] = [
         (Layer::Tls, "hello-retry"),
         (Layer::Tls, "server-finished"),
         (Layer::Tls, "settings-ack"),
@@ -228,6 +238,7 @@ impl RttKind {
         (Layer::OpenVpn, "control-ack"),
         (Layer::Spice, "ping"),
         (Layer::Spice, "set-ack"),
+        (Layer::WebSocket, "ping"),
     ];
 
     /// Whether the answering program has nothing to think about.

@@ -3,18 +3,19 @@
 //! Reads: the head of the first request and of its response, and HTTP/2's preface. Emits: method, host, path, user
 //! agent, status, server, content type, upgrade, WebSocket subprotocol; the target of a CONNECT, how its client
 //! identified itself, and the handover of what it carries; the handover of a WebSocket; claims (`ntlm`) where the client
-//! signs on with NTLM. Does not: read bodies, later
-//! requests, what stands behind a `?`, or time anything.
+//! signs on with NTLM; loops where the client does what the answer tells it to. Does not: read bodies, requests behind
+//! an answer that the client need not act on, or tell what stands behind a `?`.
 //!
 //! Reference: RFC 9112 (HTTP/1.1), RFC 9110 9.3.6 (CONNECT), RFC 9113 3.4 (HTTP/2 preface), RFC 6455 (WebSocket).
 
 use crate::base::{Direction, Ends, IdentityKind, Sureness, Timestamp, Whereabouts};
-use crate::protocol::codec::ntlm::{Ntlm, NtlmNames, ntlm_in};
+use crate::protocol::codec::fields::{fields, head_size};
+use crate::protocol::codec::http_waits::{Asked, Told, Waits, ntlm};
+use crate::protocol::codec::ntlm::{Ntlm, NtlmNames};
 use crate::protocol::codec::{Inbox, printable, unused};
 use crate::protocol::{
     Analyzer, CARGO, CARGO_PROTOCOL, Carrier, Category, Claim, Events, Key, Opening, Pdu, Probe, Protocol,
 };
-use data_encoding::BASE64;
 
 /// The registry's entry for plain requests.
 pub(crate) static HTTP: Protocol = Protocol {
@@ -222,6 +223,7 @@ struct Http {
     names: Option<(Timestamp, NtlmNames)>,
     confirmed: bool,
     told: Ends<bool>,
+    waits: Waits,
 }
 
 impl Default for Http {
@@ -238,6 +240,7 @@ impl Default for Http {
             names: None,
             confirmed: false,
             told: Ends::default(),
+            waits: Waits::default(),
         }
     }
 }
@@ -296,7 +299,11 @@ impl Http {
         if self.client == Some(dir) && self.asked || self.client == Some(dir.flip()) && !self.asked {
             // A request's body, or the body of a response that was read: nobody's head. What follows a CONNECT is kept:
             // it may be cargo sent ahead of the answer. The same where a WebSocket's first frame passed early.
-            let size = self.inboxes.of(dir).bytes().len();
+            let inbox = self.inboxes.of(dir);
+            let size = inbox.bytes().len();
+            if self.client == Some(dir) && size > 0 {
+                self.waits.on_body(inbox.time_of(0), dir, events);
+            }
             if self.client != Some(dir) || !(self.connecting || self.upgrading) || size == HEAD_LIMIT {
                 self.inboxes.of_mut(dir).consume(size);
             }
@@ -316,11 +323,11 @@ impl Http {
             None if bytes.len() >= HEAD_LIMIT => bytes.len(),
             None => return false,
         };
-        let at = inbox.time_of(size - 1);
+        let (began, at) = (inbox.time_of(0), inbox.time_of(size - 1));
         let head = Head::read(bytes.get(..size).unwrap_or(bytes));
         self.inboxes.of_mut(dir).consume(size);
         match head {
-            Head::Request(request) => self.on_request(at, dir, request, events),
+            Head::Request(request) => self.on_request((began, at), dir, request, events),
             Head::Response(response) => self.on_response(at, dir, response, events),
             Head::Neither => {
                 // Behind a request line the other end may be in the middle of something: not confirmed, not refuted.
@@ -359,7 +366,14 @@ impl Http {
         self.settle(at, dir, events);
     }
 
-    fn on_request(&mut self, at: Timestamp, dir: Direction, request: Request, events: &mut Events) {
+    /// A request, by the times of its first and its last byte.
+    fn on_request(
+        &mut self,
+        (began, at): (Timestamp, Timestamp),
+        dir: Direction,
+        request: Request,
+        events: &mut Events,
+    ) {
         if self.client == Some(dir.flip()) {
             events.violation(at, dir, "http.two-clients");
             self.settle(at, dir, events);
@@ -397,6 +411,12 @@ impl Http {
         if let Some(scheme) = request.auth.filter(|_| self.connecting) {
             events.attribute(at, dir, AUTH, scheme);
         }
+        self.waits.on_request(began, at, dir, request.asked, events);
+        let size = self.inboxes.of(dir).bytes().len();
+        if size > 0 {
+            // What follows the head at once has not waited for an answer.
+            self.waits.on_body(at, dir, events);
+        }
         // A response that was overtaken by its request at the capture point is waiting already.
         self.read(dir.flip(), events);
     }
@@ -406,6 +426,7 @@ impl Http {
             self.confirmed = true;
             events.confirmed(at, dir);
         }
+        let told_to = self.waits.on_response(at, dir, response.told, events);
         let interim = response.status / 100 == 1 && response.status != 101;
         if interim {
             return;
@@ -438,7 +459,7 @@ impl Http {
         if self.connecting && (accepted || self.rounds >= ROUNDS) {
             events.attribute(at, dir, REPLY, response.status.to_string());
         }
-        let again = self.signing_on && refused && self.rounds < ROUNDS;
+        let again = told_to || self.signing_on && refused;
         if !(self.connecting || again) || self.rounds >= ROUNDS {
             self.settle(at, dir, events);
         } else if accepted && self.connecting {
@@ -446,7 +467,7 @@ impl Http {
             self.stage = Stage::Done;
             events.handover(at, dir, CARGO, false, unused(&self.inboxes));
         } else {
-            // Refused, often to ask for a password: the client tries again on the same connection.
+            // Refused, often to ask for a password, or sent elsewhere: the client asks again on the same connection.
             self.read(dir.flip(), events);
         }
     }
@@ -480,16 +501,6 @@ impl Http {
     }
 }
 
-/// Bytes up to and with the empty line that ends a head.
-fn head_size(bytes: &[u8]) -> Option<usize> {
-    let crlf = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|i| i + 4);
-    let lf = bytes.windows(2).position(|w| w == b"\n\n").map(|i| i + 2);
-    match (crlf, lf) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
 #[derive(Debug, Default)]
 struct Request {
     method: String,
@@ -504,6 +515,7 @@ struct Request {
     auth: Option<String>,
     /// Its NTLM message, for the server or the proxy.
     ntlm: Option<Ntlm>,
+    asked: Asked,
 }
 
 #[derive(Debug, Default)]
@@ -514,6 +526,7 @@ struct Response {
     content_type: Option<String>,
     upgrade: Option<String>,
     subprotocol: Option<String>,
+    told: Option<Told>,
 }
 
 enum Head {
@@ -535,6 +548,7 @@ impl Head {
                 content_type: field("content-type"),
                 upgrade: field("upgrade"),
                 subprotocol: field("sec-websocket-protocol"),
+                told: Told::read(status, bytes),
             });
         }
         let Line::Method(name) = method(line) else { return Self::Neither };
@@ -548,7 +562,8 @@ impl Head {
             upgrade: field("upgrade"),
             subprotocol: field("sec-websocket-protocol"),
             auth: field("proxy-authorization").map(|value| scheme(&value)),
-            ntlm: ["authorization", "proxy-authorization"].iter().find_map(|name| ntlm(raw_field(bytes, name)?)),
+            ntlm: ["authorization", "proxy-authorization"].iter().find_map(|name| ntlm(fields(bytes, name).next()?)),
+            asked: Asked::read(target.split(|b| *b == b' ').next().unwrap_or_default(), bytes),
         })
     }
 }
@@ -574,26 +589,7 @@ fn path(target: &str) -> &str {
 
 /// The first field of that name with a value, as text.
 fn field(head: &[u8], name: &str) -> Option<String> {
-    raw_field(head, name).map(|value| printable(value, TEXT_KEPT))
-}
-
-/// The first field of that name with a value. Lines without a colon and folded lines are passed over.
-fn raw_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
-    head.split(|b| *b == b'\n').skip(1).find_map(|line| {
-        let colon = line.iter().position(|b| *b == b':')?;
-        let (key, value) = line.split_at_checked(colon)?;
-        let value = value.get(1..)?.trim_ascii();
-        (key.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()).then_some(value)
-    })
-}
-
-/// The message in credentials of NTLM, alone or under Negotiate ([MS-NTHT] 2.2, RFC 4559).
-fn ntlm(credentials: &[u8]) -> Option<Ntlm> {
-    let (scheme, token) = credentials.split_at_checked(credentials.iter().position(|b| *b == b' ')?)?;
-    if !scheme.eq_ignore_ascii_case(b"ntlm") && !scheme.eq_ignore_ascii_case(b"negotiate") {
-        return None;
-    }
-    ntlm_in(&BASE64.decode(token.trim_ascii()).ok()?)
+    fields(head, name).next().map(|value| printable(value, TEXT_KEPT))
 }
 
 #[cfg(test)]
@@ -602,6 +598,7 @@ mod tests {
     use crate::base::Direction::{Orig, Resp};
     use crate::protocol::testkit::{self, Turn};
     use crate::protocol::{Event, EventKind};
+    use data_encoding::BASE64;
     use proptest::prelude::*;
 
     fn attributes(events: &[Event]) -> Vec<(Key, String)> {
@@ -670,6 +667,112 @@ mod tests {
         assert_eq!(claims(&asked[..3], 4096), ["CORP\\alice End(Orig) asked", "PC7 End(Orig) said"]);
         assert!(claims(&sign_on("X-Authorization", "NTLM", "200"), 4096).is_empty());
         assert!(claims(&sign_on("Authorization", "Basic", "200"), 4096).is_empty(), "a password stands there");
+    }
+
+    fn loops(turns: &[Turn<'_>]) -> Vec<(Timestamp, Timestamp, &'static str)> {
+        for piece in [1, 7] {
+            assert_eq!(testkit::stream(&HTTP, turns, piece), testkit::stream(&HTTP, turns, usize::MAX), "{piece}");
+        }
+        testkit::loops(&testkit::stream(&HTTP, turns, usize::MAX))
+    }
+
+    #[test]
+    fn a_body_that_waited_for_the_server_is_timed() {
+        let head = |field: &str| format!("PUT / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 4\r\n\r\n").into_bytes();
+        let (asks, silent) = (head("Expect: 100-Continue\r\n"), head(""));
+        let go: Turn<'_> = (Resp, b"HTTP/1.1 100 Continue\r\n\r\n");
+        let done: Turn<'_> = (Resp, b"HTTP/1.1 200 OK\r\n\r\n");
+        let body: Turn<'_> = (Orig, b"body");
+        let [one, two] = [1, 2].map(testkit::at);
+        assert_eq!(loops(&[(Orig, &asks), go, body, done]), [(one, two, "continue")]);
+        assert_eq!(loops(&[(Orig, &asks), go, (Resp, b"HTTP/1.1 103 Early Hints\r\n\r\n"), body, done]).len(), 1);
+        // It did not ask, did not wait, was sent away, or began in the same segment.
+        assert_eq!(loops(&[(Orig, &silent), go, body, done]), []);
+        assert_eq!(loops(&[(Orig, &asks), (Orig, b"bo"), go, (Orig, b"dy"), done]), []);
+        assert_eq!(loops(&[(Orig, &asks), (Resp, b"HTTP/1.1 417 No\r\n\r\n"), body]), []);
+        assert_eq!(loops(&[(Orig, &[&asks[..], b"bo"].concat()), go, (Orig, b"dy"), done]), []);
+        // So late that its own patience may have ended.
+        let late = [(Orig, &asks[..]), (Resp, b"")].into_iter().chain(std::iter::repeat_n((Resp, &b""[..]), 900));
+        assert_eq!(loops(&late.chain([go, body, done]).collect::<Vec<_>>()), []);
+    }
+
+    #[test]
+    fn credentials_made_of_a_challenge_are_timed() {
+        let ask = |field: &str| format!("GET /a HTTP/1.1\r\nHost: a\r\n{field}\r\n").into_bytes();
+        let refuse = |field: &str| format!("HTTP/1.1 401 No\r\n{field}Content-Length: 2\r\n\r\nno").into_bytes();
+        let first = ask("");
+        let challenge = refuse(
+            "WWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: Digest realm=\"x\", cnonce=\"no\", nonce=\"7a\"\r\n",
+        );
+        let made = ask("Authorization: Digest username=\"u\", cnonce=\"0\", NONCE=\"7a\", uri=\"/a\"\r\n");
+        let done: Turn<'_> = (Resp, b"HTTP/1.1 200 OK\r\n\r\n");
+        let timed = |turns: &[&[u8]]| {
+            let ends = [Orig, Resp].into_iter().cycle();
+            loops(&ends.zip(turns.iter().copied()).chain([done]).collect::<Vec<_>>()).len()
+        };
+        assert_eq!(timed(&[&first, &challenge, &made]), 1);
+        // Others' credentials, none, the same nonce again, a nonce without quotation marks or end.
+        let other = ask("Authorization: Digest nonce=\"7b\"\r\n");
+        let basic = ask("Authorization: Basic eDp5\r\n");
+        for next in [&other, &basic, &first] {
+            assert_eq!(timed(&[&first, &challenge, next]), 0);
+        }
+        assert_eq!(timed(&[&made, &challenge, &made]), 0);
+        for field in ["Digest nonce=7a", "Digest nonce=\"7a", "Digest nonce=\"\"", "Basic nonce=\"7a\""] {
+            assert_eq!(timed(&[&first, &refuse(&format!("WWW-Authenticate: {field}\r\n")), &made]), 0, "{field}");
+        }
+        // NTLM's second leg, also at a proxy; its first one waits for whoever knows the password.
+        let token = BASE64.encode(b"NTLMSSP\0\x02\0\0\0 and what the server says");
+        let challenge = refuse(&format!("WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM {token}\r\n"));
+        let turns = sign_on("Authorization", "NTLM", "200");
+        assert_eq!(timed(&[&turns[0].1, &challenge, &turns[2].1]), 1);
+        assert_eq!(timed(&[&first, &refuse("WWW-Authenticate: NTLM\r\n"), &turns[0].1, &challenge, &turns[2].1]), 0);
+        // Somebody who types.
+        let typed = [(Orig, &first[..]), (Resp, &challenge[..])].into_iter();
+        let typed = typed.chain(std::iter::repeat_n((Resp, &b""[..]), 1_500)).chain([(Orig, &made[..]), done]);
+        assert_eq!(loops(&typed.collect::<Vec<_>>()), []);
+    }
+
+    #[test]
+    fn a_request_for_the_place_that_an_answer_names_is_timed() {
+        let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: A.example:80\r\n\r\n").into_bytes();
+        let to = |status: u16, place: &str| {
+            format!("HTTP/1.1 {status} X\r\nLocation: {place}\r\n\r\nsee there").into_bytes()
+        };
+        let timed = |status, place: &str, next: &str| {
+            let (first, answer, second) = (ask("/a?b"), to(status, place), ask(next));
+            loops(&[(Orig, &first), (Resp, &answer), (Orig, &second), (Resp, b"HTTP/1.1 200 OK\r\n\r\n")])
+        };
+        let whole = [(testkit::at(1), testkit::at(2), "redirect")];
+        for (place, next) in [
+            ("/login?x=1", "/login?x=1"),
+            ("http://a.EXAMPLE/c#part", "/c"),
+            ("HTTP://a.example", "/"),
+            ("/c", "http://a.example/c"),
+        ] {
+            for status in [301, 302, 303, 307, 308] {
+                assert_eq!(timed(status, place, next), whole, "{place}");
+            }
+        }
+        for (status, place, next) in [
+            (302, "/login", "/login?x=1"),
+            (302, "/login", "/Login"),
+            (302, "http://b.example/c", "/c"),
+            (302, "https://a.example/c", "/c"),
+            (302, "//b.example/c", "/c"),
+            (302, "c", "/c"),
+            (302, "/a?b", "/a?b"),
+            (302, "", "/"),
+            (304, "/c", "/c"),
+            (201, "/c", "/c"),
+        ] {
+            assert_eq!(timed(status, place, next), [], "{status} {place} {next}");
+        }
+        // One after the other; and no further than a sign-on goes.
+        let hops: Vec<_> = (0..12).map(|i| (ask(&format!("/{i}")), to(302, &format!("/{}", i + 1)))).collect();
+        let turns: Vec<Turn<'_>> = hops.iter().flat_map(|(a, b)| [(Orig, &a[..]), (Resp, &b[..])]).collect();
+        let followed = loops(&turns);
+        assert_eq!(followed.len(), usize::from(ROUNDS) - 1);
     }
 
     /// Protocol, whether it is a carrier, and the pieces that were handed on.

@@ -1,14 +1,15 @@
 //! WebSocket: what an HTTP connection has become, and which remote-desktop, shell, VPN or proxy protocol is in it.
 //!
-//! Reads: the frames behind the accepted upgrade, handed over by HTTP. Emits: what the cargo's own reader tells, and
+//! Reads: the frames behind the accepted upgrade, handed over by HTTP; once it is known what they carry, the headers
+//! and control frames alone, as long as the connection lasts. Emits: what the cargo's own reader tells, and
 //! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH; RustDesk puts one
-//! of its messages in each); the link to a call
-//! that is set up in JSON (Janus, `PiKVM`, `JetKVM`). Does not: read compressed messages, look into what is none of
-//! these, or time anything.
+//! of its messages in each); the link to a call that is set up in JSON (Janus, `PiKVM`, `JetKVM`); the loop from a ping
+//! to its pong, which brings the same bytes back. Does not: read compressed messages, or look into what is none of
+//! these.
 //!
-//! Reference: RFC 6455; websockify, whose older versions wrap binary bytes in base64 and text messages.
+//! Reference: RFC 6455, of which 5.5.2 and 5.5.3 tell ping and pong; websockify, whose older versions wrap binary bytes in base64 and text messages.
 
-use crate::base::{Direction, Ends, Piece, Timestamp};
+use crate::base::{Direction, Ends, Layer, Piece, Timestamp};
 use crate::protocol::codec::ice::{fragment_in, link_of};
 use crate::protocol::codec::websocket::{Frames, Kind, Part};
 use crate::protocol::{
@@ -23,7 +24,7 @@ pub(crate) static WEBSOCKET: Protocol = Protocol {
     ports: &[],
     attributes: &[],
     signs: &[],
-    lasting: false,
+    lasting: true,
     probe: |_| Probe::NoMatch,
     analyzer: || Box::new(WebSocket::default()),
 };
@@ -38,8 +39,19 @@ const TEXT_LIMIT: usize = 16 * 1024;
 /// Messages of JSON among which the descriptions of a call are looked for: a page asks for its own state first.
 const JSON_LIMIT: u16 = 200;
 
+/// Bytes that are read for the cargo; as many as any reader gets.
+const READ_LIMIT: usize = 256 * 1024;
+const PING: &str = "ping";
+
 struct WebSocket {
+    stage: Stage,
     frames: Ends<Frames>,
+    /// The payload of an unfinished control frame of each end.
+    control: Ends<Vec<u8>>,
+    /// What each end has asked with its latest ping, while that is unanswered.
+    pings: Ends<Option<Vec<u8>>>,
+    /// Bytes read.
+    read: usize,
     cargo: Cargo,
     /// An unfinished text message of each end.
     text: Ends<Vec<u8>>,
@@ -51,7 +63,15 @@ struct WebSocket {
     fragments: Ends<Option<Vec<u8>>>,
     /// Messages of JSON.
     json: u16,
-    done: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Messages are read.
+    Reading,
+    /// They are passed over; pings are timed.
+    Timing,
+    Over,
 }
 
 enum Cargo {
@@ -83,14 +103,17 @@ struct Known {
 impl Default for WebSocket {
     fn default() -> Self {
         Self {
+            stage: Stage::Reading,
             frames: Ends::default(),
+            control: Ends::default(),
+            pings: Ends::default(),
+            read: 0,
             cargo: Cargo::Unknown(Unknown::default()),
             text: Ends::default(),
             first: Some(Vec::new()),
             no_stream: false,
             fragments: Ends::default(),
             json: 0,
-            done: false,
         }
     }
 }
@@ -98,8 +121,17 @@ impl Default for WebSocket {
 impl Analyzer for WebSocket {
     fn on_pdu(&mut self, pdu: &Pdu<'_>, events: &mut Events) {
         let mut bytes = pdu.bytes;
-        while !self.done {
-            match self.frames.of_mut(pdu.dir).next(&mut bytes) {
+        self.read = self.read.saturating_add(bytes.len());
+        if self.read > READ_LIMIT {
+            self.conclude(pdu.at, pdu.dir, events);
+        }
+        while self.stage != Stage::Over {
+            let frames = self.frames.of_mut(pdu.dir);
+            let part = match self.stage {
+                Stage::Reading => frames.next(pdu.at, &mut bytes),
+                _ => frames.next_control(pdu.at, &mut bytes),
+            };
+            match part {
                 Ok(Some(part)) => self.on_part(pdu.at, pdu.dir, part, events),
                 Ok(None) => return,
                 Err(_) => {
@@ -115,21 +147,19 @@ impl Analyzer for WebSocket {
     }
 
     fn on_close(&mut self, at: Timestamp, events: &mut Events) {
-        if !self.done {
-            if let Cargo::Known(known) = &mut self.cargo {
-                known.reader.on_close(at, &mut known.inner);
-                known.tell(at, Direction::Orig, events);
-            }
-            self.settle(at, Direction::Orig, events);
+        if let Cargo::Known(known) = &mut self.cargo {
+            known.reader.on_close(at, &mut known.inner);
+            known.tell(at, Direction::Orig, events);
         }
+        self.settle(at, Direction::Orig, events);
     }
 }
 
 impl WebSocket {
     fn on_part(&mut self, at: Timestamp, dir: Direction, part: Part, events: &mut Events) {
         match part.kind {
-            Kind::Control => {}
-            _ if part.compressed => self.settle(at, dir, events),
+            Kind::Ping | Kind::Pong | Kind::Control => self.on_control(at, dir, part, events),
+            _ if part.compressed => self.conclude(at, dir, events),
             Kind::Binary => self.on_binary(at, dir, &part, events),
             Kind::Text => {
                 let text = self.text.of_mut(dir);
@@ -138,7 +168,7 @@ impl WebSocket {
                 let known = matches!(self.cargo, Cargo::Known(_));
                 let json = !known && text.first() == Some(&b'{');
                 if text.len() > TEXT_LIMIT || !known && !plausible && !json {
-                    self.settle(at, dir, events);
+                    self.conclude(at, dir, events);
                 } else if part.ends {
                     let text = std::mem::take(self.text.of_mut(dir));
                     if json {
@@ -146,10 +176,30 @@ impl WebSocket {
                     }
                     match base64(&text) {
                         Some(bytes) => self.on_cargo(at, dir, &bytes, events),
-                        None => self.settle(at, dir, events),
+                        None => self.conclude(at, dir, events),
                     }
                 }
             }
+        }
+    }
+
+    /// A pong brings back what the latest ping said (RFC 6455, 5.5.3).
+    fn on_control(&mut self, at: Timestamp, dir: Direction, part: Part, events: &mut Events) {
+        let payload = self.control.of_mut(dir);
+        payload.extend(part.bytes);
+        if !part.ends {
+            return;
+        }
+        let payload = std::mem::take(payload);
+        match part.kind {
+            Kind::Ping => {
+                *self.pings.of_mut(dir) = Some(payload);
+                events.ask(at, dir, Layer::WebSocket, PING);
+            }
+            Kind::Pong if self.pings.of_mut(dir.flip()).take_if(|asked| *asked == payload).is_some() => {
+                events.answer(part.began, dir, Layer::WebSocket, PING);
+            }
+            _ => {}
         }
     }
 
@@ -166,7 +216,7 @@ impl WebSocket {
             }
         }
         if self.json >= JSON_LIMIT {
-            self.settle(at, dir, events);
+            self.conclude(at, dir, events);
         }
     }
 
@@ -190,7 +240,7 @@ impl WebSocket {
             let message = known.message.of_mut(dir);
             message.extend(&part.bytes);
             if message.len() > TEXT_LIMIT {
-                self.settle(at, dir, events);
+                self.conclude(at, dir, events);
             } else if part.ends {
                 let message = std::mem::take(message);
                 self.on_cargo(at, dir, &message, events);
@@ -202,7 +252,7 @@ impl WebSocket {
         }
         // A message that has begun may yet be somebody's.
         if self.no_stream && self.first.as_ref().is_none_or(Vec::is_empty) {
-            self.settle(at, dir, events);
+            self.conclude(at, dir, events);
         }
     }
 
@@ -210,7 +260,7 @@ impl WebSocket {
         match &mut self.cargo {
             Cargo::Known(known) => {
                 if !known.read(at, dir, bytes, events) {
-                    self.settle(at, dir, events);
+                    self.conclude(at, dir, events);
                 }
             }
             Cargo::Unknown(unknown) => match unknown.look(at, dir, bytes) {
@@ -220,7 +270,7 @@ impl WebSocket {
                     let pieces = std::mem::take(&mut unknown.order);
                     self.cargo = Cargo::Known(Known::new(protocol, Carrier::Stream));
                     for Piece { at, dir, bytes } in pieces {
-                        if !self.done {
+                        if self.stage == Stage::Reading {
                             self.on_cargo(at, dir, &bytes, events);
                         }
                     }
@@ -229,15 +279,28 @@ impl WebSocket {
         }
     }
 
-    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
-        if std::mem::replace(&mut self.done, true) {
+    /// What the messages are is known, or nobody's business; from here on pings are timed.
+    fn conclude(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        if self.stage != Stage::Reading {
             return;
         }
+        self.stage = Stage::Timing;
         if let Cargo::Known(known) = &mut self.cargo {
             // Recognised, and neither confirmed nor refuted.
             known.rename(at, dir, events);
         }
-        events.settled(at, dir);
+        self.cargo = Cargo::Unknown(Unknown::default());
+        self.text = Ends::default();
+        self.first = None;
+        events.established(at, dir);
+    }
+
+    /// Frames can't be read any more.
+    fn settle(&mut self, at: Timestamp, dir: Direction, events: &mut Events) {
+        self.conclude(at, dir, events);
+        if std::mem::replace(&mut self.stage, Stage::Over) != Stage::Over {
+            events.settled(at, dir);
+        }
     }
 }
 
@@ -515,9 +578,87 @@ mod tests {
         assert_eq!(broken[0].kind, EventKind::Violation(Fault("websocket.malformed-frame")));
     }
 
+    /// Pings of both ends around chat, which nobody reads.
+    fn pings() -> Vec<(Direction, Vec<u8>)> {
+        let chat = |dir| (dir, frame(dir, 0x81, b"see you"));
+        let [ping, pong] = [0x89, 0x8a].map(|first| move |dir, said: &[u8]| (dir, frame(dir, first, said)));
+        let mut long = vec![0x82, 0x7e, 0x27, 0x10];
+        long.resize(4 + 10_000, 0x8a);
+        vec![
+            chat(Resp),
+            ping(Resp, b"1234"),
+            pong(Orig, b"1234"),
+            (Resp, long),
+            ping(Orig, b""),
+            ping(Resp, b"5678"),
+            pong(Resp, b""),
+            chat(Orig),
+            pong(Orig, b"5678"),
+        ]
+    }
+
+    #[test]
+    fn a_ping_is_timed_to_its_pong_as_long_as_the_connection_lasts() {
+        let events = run(&pings(), 4_096);
+        let of = crate::base::Loop { layer: Layer::WebSocket, method: PING };
+        let told: Vec<_> = events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::Ask(told) | EventKind::Answer(told) if told == of))
+            .map(|event| (event.at, event.dir, event.kind == EventKind::Ask(of)))
+            .collect();
+        let loops =
+            [(1, Resp, true), (2, Orig, false), (4, Orig, true), (5, Resp, true), (6, Resp, false), (8, Orig, false)];
+        assert_eq!(told, loops.map(|(at, dir, asked)| (testkit::at(at), dir, asked)));
+        let established = events.iter().filter(|event| event.kind == EventKind::Established).count();
+        assert_eq!((established, becomes(&events)), (1, None));
+    }
+
+    #[test]
+    fn a_pong_that_nobody_asked_for_answers_nothing() {
+        let ping = (Resp, frame(Resp, 0x89, b"1234"));
+        let pong = |dir, said: &[u8]| (dir, frame(dir, 0x8a, said));
+        let close = (Orig, frame(Orig, 0x88, b"1234"));
+        let cases: [&[(Direction, Vec<u8>)]; 5] = [
+            // A heartbeat of one end, other bytes, its own ping, something else with the same bytes, asked too late.
+            &[pong(Orig, b""), pong(Orig, b"")],
+            &[ping.clone(), pong(Orig, b"1235"), pong(Orig, b"123")],
+            &[ping.clone(), pong(Resp, b"1234")],
+            &[ping.clone(), close],
+            &[pong(Orig, b"1234"), ping.clone()],
+        ];
+        for turns in cases {
+            assert_eq!(testkit::loops(&run(turns, 4_096)), [], "{turns:02x?}");
+        }
+        let twice = run(&[ping, pong(Orig, b"1234"), pong(Orig, b"1234")], 4_096);
+        assert_eq!(testkit::loops(&twice).len(), 1);
+        // Behind bytes that were not captured nobody knows where a frame begins.
+        let mut reader = (WEBSOCKET.analyzer)();
+        let mut events = Events::default();
+        reader.on_gap(testkit::at(0), Resp, 7, &mut events);
+        for (dir, bytes) in pings() {
+            let pdu = Pdu { at: testkit::at(1), dir, bytes: &bytes, carrier: Carrier::Stream, missing: 0 };
+            reader.on_pdu(&pdu, &mut events);
+        }
+        let told: Vec<_> = events.drain().map(|event| event.kind).collect();
+        assert_eq!(told, [EventKind::Established, EventKind::Settled]);
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let mut turns = signalling();
+        let mut long = vec![0x81, 0x7e, 0x27, 0x10, b'{'];
+        long.resize(4 + 10_000, b' ');
+        turns.splice(2..2, std::iter::repeat_n((Resp, long), 27));
+        // The descriptions come too late.
+        assert!(!run(&turns, 4_096).iter().any(|event| matches!(event.kind, EventKind::Link(_))));
+        turns.drain(2..4);
+        assert!(run(&turns, 4_096).iter().any(|event| matches!(event.kind, EventKind::Link(_))));
+    }
+
     proptest! {
         #[test]
         fn any_cut_gives_the_same_events(piece in 1usize..40) {
+            prop_assert_eq!(run(&pings(), piece), run(&pings(), usize::MAX));
             prop_assert_eq!(run(&vnc(), piece), run(&vnc(), usize::MAX));
             prop_assert_eq!(run(&signalling(), piece), run(&signalling(), usize::MAX));
             prop_assert_eq!(run(&relay(), piece), run(&relay(), usize::MAX));

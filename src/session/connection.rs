@@ -436,6 +436,7 @@ impl Connection {
             self.settle(flow, news);
         } else if established {
             self.watch();
+            self.tell(flow, news);
         }
     }
 

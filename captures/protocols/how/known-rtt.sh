@@ -4,16 +4,17 @@
 # (OpenSSL 3.0.22), known-stun.pcap (aioice, two ends that check consent), known-openvpn.pcap (OpenVPN 2.6.14, whose keys
 # are renewed every 4 s), known-wireguard.pcap (wireguard-go 0.0.20220316, five handshakes), known-ike.pcap (strongSwan
 # 5.9.8, IKEv2, four times), known-ssh.pcap (OpenSSH 9.2p1, five logins and
-# a shell into which is typed) and RTT.tsv (the least ping of each side, in
-# ms). As root; needs iproute2, tcpdump, openssl, openvpn, wireguard-go, wireguard-tools, strongswan-swanctl,
-# charon-systemd, libcharon-extra-plugins, openssh-server and a Python, for QUIC and STUN with aioquic 1.7.2 and aiortc
-# 1.16.0 (PyPI).
+# a shell into which is typed), known-http.pcap (curl 7.88.1 against a server in Python: bodies that wait, digest
+# authentication, redirections), known-websocket.pcap (websockets 17.4, both ends ping) and RTT.tsv (the least ping of
+# each side, in ms). As root; needs iproute2, tcpdump, openssl, openvpn, wireguard-go, wireguard-tools,
+# strongswan-swanctl, charon-systemd, libcharon-extra-plugins, openssh-server, curl and a Python, for QUIC, STUN and
+# WebSocket with aioquic 1.7.2, aiortc 1.16.0 and websockets 17.4 (PyPI).
 # (Of the known-stun.pcap kept here packets of the next program, which its tcpdump still saw, were left out.)
-# usage: known-rtt.sh PYTHON OUTDIR [NAME...]   (all, or those named: quic dtls stun openvpn wireguard ike ssh)
+# usage: known-rtt.sh PYTHON OUTDIR [NAME...]   (all, or those named: quic dtls stun openvpn wireguard ike ssh http websocket)
 set -eu
 python=$1 out=$2 work=$(mktemp -d)
 shift 2
-[ $# -gt 0 ] || set -- quic dtls stun openvpn wireguard ike ssh
+[ $# -gt 0 ] || set -- quic dtls stun openvpn wireguard ike ssh http websocket
 wanted=" $* "
 wants() { case $wanted in *" $1 "*) ;; *) false ;; esac; }
 stop() { kill $(jobs -p) 2>/dev/null || true; sleep 0.5; for n in a m b; do ip netns del loops-$n 2>/dev/null || true; done; rm -r "$work"; }
@@ -233,4 +234,75 @@ to="-F none -i $work/user -o UserKnownHostsFile=$work/hosts -o GlobalKnownHostsF
 for _ in 1 2 3 4 5; do within a ssh $to true; sleep 0.3; done
 within a env TERM=xterm "$python" "$work/type.py" ssh -tt $to env PS1=known: /bin/sh -i
 finish
+fi
+
+if wants http; then
+cat > "$work/web.py" <<'P'
+import hashlib, http.server, re, socketserver, time
+def md5(text): return hashlib.md5(text.encode()).hexdigest()
+class Server(http.server.BaseHTTPRequestHandler):
+    protocol_version, wbufsize = "HTTP/1.1", -1
+    def answer(self, status, body, **fields):
+        self.send_response(status)
+        for name, value in fields.items(): self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def handle_expect_100(self):
+        # So slow that curl's second is over, and it sends its body by itself.
+        if self.path == "/slow": time.sleep(1.5)
+        go_on = super().handle_expect_100()
+        self.wfile.flush()
+        return go_on
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(201, b"kept")
+    def do_GET(self):
+        number = int((re.match(r"/hop/(\d)$", self.path) or [0, 0])[1])
+        if number:
+            return self.answer(302, b"", Location=f"/hop/{number - 1}" if number > 1 else "/end?all=1")
+        if self.path != "/private":
+            return self.answer(200, b"here")
+        said = dict(re.findall(r'(\w+)="?([^",]+)', self.headers.get("Authorization", "")))
+        key = md5("alice:desk:a long enough password")
+        if said.get("response") == md5(f"{key}:7a5e:{said.get('nc')}:{said.get('cnonce')}:auth:{md5('GET:/private')}"):
+            return self.answer(200, b"for alice alone")
+        self.answer(401, b"who are you?", WWW_Authenticate='Digest realm="desk", qop="auth", nonce="7a5e"')
+# Without a look-up of the address.
+http.server.HTTPServer.server_bind = socketserver.TCPServer.server_bind
+http.server.ThreadingHTTPServer(("198.51.100.20", 80), Server).serve_forever()
+P
+capture known-http.pcap 'tcp port 80'
+within b "$python" "$work/web.py" 2>/dev/null & server=$!
+sleep 2
+ask() { within a curl -qs --noproxy "*" -o /dev/null "$@"; }
+for _ in 1 2 3 4 5; do
+    ask -H 'Expect: 100-continue' -T "$work/cert" http://198.51.100.20/kept
+    ask --digest -u 'alice:a long enough password' http://198.51.100.20/private
+    ask -L http://198.51.100.20/hop/3
+done
+ask -H 'Expect: 100-continue' -T "$work/cert" http://198.51.100.20/slow
+# What tcpdump has not been given yet would be lost.
+sleep 2; finish
+fi
+
+if wants websocket; then
+cat > "$work/pings.py" <<'P'
+import asyncio, sys, websockets
+async def main():
+    timing = dict(ping_interval=0.7, compression=None)
+    if sys.argv[1] == "server":
+        async def talk(socket):
+            async for message in socket: await socket.send(message)
+        async with websockets.serve(talk, "198.51.100.20", 8765, **timing): await asyncio.sleep(60)
+    async with websockets.connect("ws://198.51.100.20:8765/talk", proxy=None, **timing) as socket:
+        for _ in range(20):
+            await socket.send("is anybody there?")
+            await socket.recv()
+            await asyncio.sleep(0.5)
+asyncio.run(main())
+P
+capture known-websocket.pcap 'tcp port 8765'
+within b "$python" "$work/pings.py" server & server=$!
+sleep 2; within a "$python" "$work/pings.py" client; sleep 2; finish
 fi
