@@ -21,6 +21,22 @@ fn zerotier_greets_and_is_answered() {
     nothing(&udp(9993, &[(Client, &noise(6, 120)), (Server, &noise(7, 120))]));
 }
 
+/// OK(HELLO) brings the HELLO's packet number and time stamp back, but under Salsa20; what is left to see, its addresses
+/// and its 59 bytes, a short FRAME has as well, which a peer that knows the node may send unasked.
+#[test]
+fn zerotier_shows_no_answer_that_nothing_else_looks_like() {
+    let (node, peer) = ([0x9a, 1, 2, 3, 4], [0x62, 0xf8, 0x65, 0xae, 0x71]);
+    let hello = [&[1, 12, 1, 14, 0, 2][..], &noise(3, 8), &node, &[0], &noise(4, 64)].concat();
+    let greeting = zerotier(peer, node, 0, &hello);
+    let (ok, frame) = (zerotier(node, peer, 0x08, &noise(5, 32)), zerotier(node, peer, 0x08, &noise(6, 32)));
+    assert_eq!((ok.len(), frame.len()), (59, 59));
+    for answer in [&ok, &frame] {
+        let sessions = udp(9993, &[(Client, &greeting), (Server, answer), (Client, &greeting), (Server, answer)]);
+        assert_eq!(named(&sessions), ("zerotier", "confirmed"));
+        assert!(sessions[0].rtt().is_empty(), "{:?}", sessions[0].rtt());
+    }
+}
+
 /// A message of WireGuard with AmneziaWG's random bytes before it and a type of its own.
 fn amnezia(before: usize, kind: u32, indices: &[u32], len: usize) -> Vec<u8> {
     let mut out = noise(8, before);
