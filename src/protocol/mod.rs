@@ -52,6 +52,7 @@ mod rfb;
 mod rlogin;
 mod rtp;
 mod rustdesk;
+mod sip;
 mod smb;
 mod socks;
 mod softether;
@@ -133,6 +134,7 @@ pub static REGISTRY: &[&Protocol] = &[
     &meshcentral::MESHCENTRAL,
     &http::HTTP_CONNECT,
     &http::HTTP,
+    &sip::SIP,
     &socks::SOCKS,
     &frp::FRP,
     &frp::BORE,
@@ -619,6 +621,8 @@ mod tests {
         b"\x01\0\0\0\x01\0\0\0\x08\x08",
         b"P\x01\x01\0\0\0\x59\x23\x78\x01",
         b"6.select,3.rdp;",
+        b"INVITE sip:bob@192.0.2.4 SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n",
+        b"SIP/2.0 200 OK\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n",
         b"OPTIONS rtsp://192.0.2.9:48010 RTSP/1.0\r\nX-GS-ClientVersion: 14\r\n",
         b"220 VMware Authentication Daemon Version 1.10",
         b"\x30\x11\0\0\0\0\0\0\xc3\xf5\x28\x5c\x8f\xc2\x0d\x40",

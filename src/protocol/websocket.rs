@@ -3,7 +3,7 @@
 //! Reads: the frames behind the accepted upgrade, handed over by HTTP; once it is known what they carry, the headers
 //! and control frames alone, as long as the connection lasts. Emits: what the cargo's own reader tells, and
 //! that the session is the cargo's (noVNC and websockify put RFB in a WebSocket, other gateways SSH; RustDesk puts one
-//! of its messages in each); the link to a call that is set up in JSON (Janus, `PiKVM`, `JetKVM`); the loop from a ping
+//! of its messages in each); the link to a call that is set up in JSON (Janus, `PiKVM`, `JetKVM`) or SIP; the loop from a ping
 //! to its pong, which brings the same bytes back. Does not: read compressed messages, or look into what is none of
 //! these.
 //!
@@ -11,6 +11,7 @@
 
 use crate::base::{Direction, Ends, Layer, Piece, Timestamp};
 use crate::protocol::codec::ice::{fragment_in, link_of};
+use crate::protocol::codec::sip_line::{Line, line};
 use crate::protocol::codec::websocket::{Frames, Kind, Part};
 use crate::protocol::{
     Analyzer, Carrier, Category, EventKind, Events, IN_MESSAGES, Opening, Pdu, Probe, Protocol, REGISTRY, named,
@@ -166,7 +167,8 @@ impl WebSocket {
                 text.extend(part.bytes);
                 let plausible = text.iter().zip(RFB_BASE64).all(|(a, b)| a == b);
                 let known = matches!(self.cargo, Cargo::Known(_));
-                let json = !known && text.first() == Some(&b'{');
+                // SIP describes what it offers as well (RFC 7118).
+                let json = !known && !text.is_empty() && (text.first() == Some(&b'{') || line(text) != Line::Not);
                 if text.len() > TEXT_LIMIT || !known && !plausible && !json {
                     self.conclude(at, dir, events);
                 } else if part.ends {
@@ -516,6 +518,12 @@ mod tests {
         assert_eq!(links.len(), 1);
         assert_eq!(links[0].kind, EventKind::Link(link_of(b"abcd", b"wxyz").unwrap()));
         assert_eq!(becomes(&events), None);
+        let sip = [
+            (Orig, &b"INVITE sip:bob@b.example SIP/2.0\r\n\r\na=ice-ufrag:abcd\r\n"[..]),
+            (Resp, b"SIP/2.0 200 OK\r\n\r\na=ice-ufrag:wxyz\r\n"),
+        ];
+        let sip = sip.map(|(dir, text)| (dir, frame(dir, 0x81, text)));
+        assert!(run(&sip, 4_096).iter().any(|event| event.kind == links[0].kind));
         // One end alone, or the same description sent back, sets up nothing.
         for turns in [
             &signalling()[..3],

@@ -27,6 +27,7 @@ pub mod rdp_udp_header;
 pub mod rfb_security;
 pub mod rtp;
 pub mod server_hello;
+pub mod sip_line;
 pub mod socks_message;
 pub mod stun;
 pub mod stun_dialogue;
