@@ -63,6 +63,31 @@ fn a_call_is_dtls_over_stun_whatever_comes_first() {
     }
 }
 
+/// SIP with ICE in both descriptions (RFC 3261, RFC 8839), and the call itself.
+#[test]
+fn sip_that_sets_up_a_call_is_one_session_with_it() {
+    let sip = |first: &str, fragment: &str| {
+        let body = format!("v=0\r\ns=-\r\na=ice-ufrag:{fragment}\r\na=ice-pwd:0123456789abcdefghijkl\r\n");
+        let head = format!("{first}\r\nCall-ID: 7@a\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n\r\n");
+        [head, body].concat().into_bytes()
+    };
+    for (answer, together) in [("wxyz", true), ("stuv", false)] {
+        let mut tape = Tape::default();
+        let invite = sip("INVITE sip:bob@192.0.2.9 SIP/2.0", "abcd");
+        tape.udp((5060, 5060), &[(Client, &invite), (Server, &sip("SIP/2.0 200 OK", answer))]);
+        let check = [(Client, message(1, 5, CHECK)), (Server, message(0x101, 5, b""))];
+        let hellos = [(Client, client_hello()), (Server, server_hello())];
+        for (who, bytes) in [check, hellos].concat() {
+            tape.udp((50_000, 40_000), &[(who, &bytes)]);
+        }
+        let sessions = tape.sessions();
+        let call = sessions.iter().find(|session| session.protocol == Some("dtls")).unwrap();
+        assert_eq!((sessions.len() == 1, call.parts.len() == 1), (together, together), "{answer}");
+        let sip = |key| sessions.iter().any(|session| session.attributes.iter().any(|(known, _)| *known == key));
+        assert!(sip("sip.method") && sip("sip.status"));
+    }
+}
+
 #[test]
 fn dtls_alone_is_no_call() {
     let sessions = of_udp(&[(Client, client_hello()), (Server, server_hello())]);

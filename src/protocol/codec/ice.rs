@@ -38,6 +38,15 @@ pub fn fragment_in(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
+/// As [`fragment_in`], of a text that may not be whole yet: a fragment counts once something stands behind it.
+#[must_use]
+pub fn fragment_ended_in(text: &[u8]) -> Option<Vec<u8>> {
+    let found = fragment_in(text)?;
+    // Without its last byte the same is found only if that was none of the fragment's.
+    let before = text.split_last().and_then(|(_, before)| fragment_in(before));
+    (before.as_ref() == Some(&found)).then_some(found)
+}
+
 fn plain(text: &[u8]) -> Option<Vec<u8>> {
     let value = text.get(find(text, BEFORE)? + BEFORE.len()..)?;
     let mut out = Vec::new();
