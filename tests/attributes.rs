@@ -119,6 +119,7 @@ const HARMLESS: &[(&str, &str)] = &[
     ("guacamole.target", "what is asked for of a gateway: a protocol or a connection's number"),
     ("http.host", "the server asked for"),
     ("http.user_agent", "a program"),
+    ("sip.user_agent", "a program"),
     ("l2tp.server_host", "a server's name"),
     ("pptp.server_host", "a server's name"),
     ("proxy.target", "the server asked for"),
