@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops by panicking")]
 #![allow(clippy::print_stdout, reason = "says what is skipped and how long things took")]
 
+use farmlight::evidence::{BaselineOrigin, DayMeasured, Learner, Line, Measured};
+use farmlight::intel::Kind;
 use farmlight::simulate::{self, Options};
 use pcap::{Capture, Device};
 use serde_json::Value;
@@ -364,7 +366,21 @@ fn ctrl_c_on_a_quiet_link_ends_with_a_full_report() {
     }
 }
 
-/// Homes, identities and the allow-list change while the watch runs: what is broken is told and not used, what is sound
+/// The bytes of a baseline of a site whose lines take so much longer than their places allow.
+fn baseline(excess_ms: f64) -> String {
+    let mut learner = Learner::default();
+    learner.source();
+    for last in 0..80u8 {
+        let excess = excess_ms + f64::from(last % 9) - 4.0;
+        let days = vec![DayMeasured { day: 20_000, excess: Some((9, excess)), gap: None }];
+        let measured = Measured { days, ..Measured::default() };
+        let endpoint = [198, 51, 100, last].into();
+        learner.add(Line { endpoint, kind: Kind::Unknown, asn: None, distant: false, raised: false, measured });
+    }
+    String::from_utf8(learner.finish(BaselineOrigin::default()).unwrap().to_bytes().unwrap()).unwrap()
+}
+
+/// Homes, identities, a baseline and the allow-list change while the watch runs: what is broken is told and not used, what is sound
 /// is used from then on, whether somebody asks (SIGHUP) or not.
 #[test]
 fn files_are_read_again_when_they_change_and_when_somebody_asks() {
@@ -378,9 +394,9 @@ fn files_are_read_again_when_they_change_and_when_somebody_asks() {
     let somebody = "time,address,identity,until\n2000-01-01T00:00:00Z,203.0.113.200,zoe,2200-01-01T00:00:00Z\n";
     let (who, homes) =
         (file("who.csv", somebody), file("homes.csv", "identity,lat,lon,city\nalice,41.3,-95.9,Omaha\n"));
-    let config = file("farmlight.toml", "retention = 30\n");
+    let (config, usual) = (file("farmlight.toml", "retention = 30\n"), file("baseline", &baseline(0.0)));
     let out = tempfile::tempdir().unwrap();
-    let words = ["--identities", &who, "--homes", &homes, "--config", &config];
+    let words = ["--identities", &who, "--homes", &homes, "--config", &config, "--baseline", &usual];
     let mut watch = namespace.watch(&[&KNOWN[..], &words].concat(), out.path());
     let mut told = || {
         let mut line = String::new();
@@ -391,6 +407,9 @@ fn files_are_read_again_when_they_change_and_when_somebody_asks() {
     file("homes.csv", "identity,lat,lon,city\nalice,north,-95.9,Omaha\n");
     let line = told();
     assert!(line.contains("homes.csv:2: lat: 'north' is not a number; what was read before stays in use"), "{line}");
+    file("baseline", &baseline(40.0)[..200]);
+    let line = told();
+    assert!(line.contains("--baseline") && line.contains("what was read before stays in use"), "{line}");
     file("farmlight.toml", "retention = 30\n[[allow]]\nallow = \"everything\"\n");
     let line = told();
     assert!(line.contains("--config") && line.contains("farmlight.toml"), "{line}");
@@ -401,6 +420,7 @@ fn files_are_read_again_when_they_change_and_when_somebody_asks() {
     file("who.csv", &format!("{somebody}{alice}\n2000-01-01T00:00:00Z,198.51.100.1,cut off"));
     file("homes.csv", "identity,lat,lon,city\nalice,47.6,-122.3,Seattle\n");
     file("farmlight.toml", "retention = 30\n");
+    file("baseline", &baseline(40.0));
     watch.signal("HUP");
     std::thread::sleep(Duration::from_secs(1));
     namespace.replay(&capture("home-proxy"), Duration::ZERO);
@@ -412,6 +432,8 @@ fn files_are_read_again_when_they_change_and_when_somebody_asks() {
     let endpoints = lines(&out.path().join("endpoints.jsonl"));
     let endpoint = endpoints.iter().find(|line| line["ip"] == "198.18.1.120").unwrap();
     assert_eq!((&endpoint["place"]["city"], &endpoint["identities"][0]), (&"Seattle".into(), &"alice".into()));
+    let findings = fs::read_to_string(out.path().join("findings.jsonl")).unwrap();
+    assert!(findings.contains("+40 as is usual here"), "{findings}");
     let identities = lines(&out.path().join("identities.jsonl"));
     let claims: Vec<_> = identities.iter().map(|line| (&line["identity"], &line["claims"])).collect();
     assert_eq!(claims.len(), 2, "a line without its end is not taken, and none twice: {claims:?}");

@@ -9,7 +9,7 @@ use crate::cli::{BaselineCommand, BaselineLearn, BaselineShow, RunConfig};
 use crate::evidence::{
     Baseline, BaselineOrigin, DayMeasured, Learner, Line, Measured, ProgramMeasured, Signal, Spread, program_hash,
 };
-use crate::intel::Kind;
+use crate::intel::{GeoPoint, Kind};
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,14 +38,19 @@ pub(super) fn run(command: &BaselineCommand) -> anyhow::Result<Outcome> {
 /// The baseline that a run is to use, if any.
 pub(super) fn open(config: &RunConfig) -> anyhow::Result<Option<Baseline>> {
     let Some(path) = &config.baseline else { return Ok(None) };
+    open_for(path, config.site).map(Some)
+}
+
+/// The baseline in that file, for a capture point there.
+pub(super) fn open_for(path: &Path, site: Option<GeoPoint>) -> anyhow::Result<Baseline> {
     let baseline = read(path).map_err(|why| Wrong(format!("--baseline {}: {why}", path.display())))?;
-    let here = config.site.map(|site| format!("{:.2},{:.2}", site.lat(), site.lon()));
+    let here = site.map(|site| format!("{:.2},{:.2}", site.lat(), site.lon()));
     if let (Some(here), Some(there)) = (here, &baseline.origin().site)
         && here != *there
     {
         tracing::warn!("--baseline: learned at {there}, and this capture point is at {here}");
     }
-    Ok(Some(baseline))
+    Ok(baseline)
 }
 
 fn read(path: &Path) -> Result<Baseline, String> {

@@ -1,4 +1,5 @@
-//! Files of the user that may change while a watch runs: databases of places, lists, homes, identities, allow-list.
+//! Files of the user that may change while a watch runs: databases of places, lists, homes, identities, a baseline,
+//! the allow-list.
 //!
 //! A thread of its own looks at them every few seconds and when SIGHUP asks, reads what has changed, and puts it in the
 //! old one's place; what can't be used is told with the reason, and the old one stays. Nothing waits for it: whoever
@@ -30,6 +31,7 @@ enum Role {
     Intel,
     Homes,
     Identities,
+    Baseline,
     Allow,
 }
 
@@ -43,6 +45,7 @@ impl Role {
             Self::Intel => "--intel",
             Self::Homes => "--homes",
             Self::Identities => "--identities",
+            Self::Baseline => "--baseline",
             Self::Allow => "--config",
         }
     }
@@ -113,7 +116,12 @@ impl Files {
         let kinds = config.geo_kind.iter().enumerate();
         files.extend(kinds.map(|(i, path)| File::new(Role::Place(PlacePart::Kind(i)), path)));
         files.extend(config.identities.0.iter().map(|path| File::new(Role::Identities, path)));
-        let others = [(Role::Intel, &config.intel), (Role::Homes, &config.homes), (Role::Allow, &config.file)];
+        let others = [
+            (Role::Intel, &config.intel),
+            (Role::Homes, &config.homes),
+            (Role::Baseline, &config.baseline),
+            (Role::Allow, &config.file),
+        ];
         files.extend(others.iter().filter_map(|(role, path)| Some(File::new(*role, path.as_deref()?))));
         Self(files)
     }
@@ -209,6 +217,13 @@ impl Desk {
                     roll.claims.into_iter().filter(|located| self.said.insert(claim_hash(located))).collect();
                 new.into_iter().for_each(|located| self.ledger.on_claim(located));
                 Ok(())
+            }
+            Role::Baseline => {
+                let baseline = super::baseline::open_for(path, self.bench.site.location)?;
+                self.bench.baseline.renew(|known| {
+                    *known = Some(Arc::new(baseline));
+                    Ok(())
+                })
             }
             Role::Allow => {
                 let entries = RunArgs::load(path)?.allow;

@@ -47,7 +47,7 @@ pub(super) struct Bench {
     pub(super) said: HashSet<u64>,
     pub(super) site: Site,
     /// What the site's honest endpoints are like.
-    baseline: Option<Arc<Baseline>>,
+    pub(super) baseline: Current<Option<Arc<Baseline>>>,
     /// What earlier runs saw.
     pub(super) history: Option<Arc<History>>,
 }
@@ -153,7 +153,7 @@ impl Bench {
         let notes = Notes { tools: Arc::new(tools), allow: Arc::new(allow), pseudonyms: pseudonyms.clone() };
         let known = Current::new(Known { places, homes: Arc::new(homes) });
         let notes = Arc::new(Current::new(notes));
-        let baseline = super::baseline::open(config)?.map(Arc::new);
+        let baseline = Current::new(super::baseline::open(config)?.map(Arc::new));
         let said = HashSet::new();
         Ok(Self { known, notes, pseudonyms, attribution, rolls, said, site, baseline, history: None })
     }
@@ -184,7 +184,7 @@ impl Bench {
             rolls: Vec::new(),
             said: self.said.clone(),
             site: self.site,
-            baseline: self.baseline.clone(),
+            baseline: Current::new(self.baseline.get().as_ref().clone()),
             history: self.history.clone(),
         }
     }
@@ -241,7 +241,8 @@ impl Bench {
         let towns = self.known.get().homes.towns(users.map(|who| who.name.as_str()));
         let peers = ledger.peers();
         let new = Case::new(account, place.as_ref(), &self.site);
-        let baseline = self.baseline.as_deref();
+        let baseline = self.baseline.get();
+        let baseline = baseline.as_ref().as_deref();
         let ties = peers.of(address);
         f(&Case { people: &people, at_once, towns, journey: journey.as_ref(), inner, baseline, ties, ..new })
     }
@@ -270,7 +271,8 @@ impl Bench {
 
     /// Says what the days of an endpoint say together: those of this run and those that earlier runs kept.
     fn note_days(&self, findings: &mut [Finding], address: IpAddr, own: &Case<'_>) {
-        let Some(baseline) = &self.baseline else { return };
+        let baseline = self.baseline.get();
+        let Some(baseline) = baseline.as_ref() else { return };
         let mut days = self.history.as_ref().map_or_else(Vec::new, |history| history.days(address, own.account));
         days.extend(baseline.days_of(own));
         let over = baseline.over_days(&days);
@@ -284,7 +286,7 @@ impl Bench {
         let place = self.place_of(ledger, address, account);
         let case = Case { inner, ..Case::new(account, place.as_ref(), &self.site) };
         let bare = |measured| DayJudged { measured, ..DayJudged::default() };
-        match &self.baseline {
+        match self.baseline.get().as_ref() {
             Some(baseline) => baseline.days_of(&case),
             None => DayMeasured::all_of(&case).into_iter().map(bare).collect(),
         }
