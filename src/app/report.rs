@@ -452,12 +452,12 @@ impl Run<'_> {
         place: Option<&Place>,
     ) -> io::Result<()> {
         let name = self.ledger.name_of(finding.endpoint);
-        let expected = expected_ms(place, &self.bench.site);
         let inner = self.ledger.inner_of(finding.endpoint);
         let outer = self.ledger.joins().of_inner(finding.endpoint).copied();
         let record = self.ledger.look(finding.endpoint, |account| {
             let longer = self.bench.longer(self.ledger, finding.endpoint, account);
             let account = longer.as_ref().map_or(account, |longer| &longer.account);
+            let expected = expected_ms(account, place, &self.bench.site);
             let record = EndpointRecord::of(account, finding, place, name, expected);
             let record = if longer.is_some() { record.with_history(account) } else { record };
             let case = Case { inner: &inner, ..Case::new(account, place, &self.bench.site) };
@@ -644,12 +644,11 @@ pub(super) fn print_finding<W: Write>(
     finding: &Finding,
     place: Option<&Place>,
 ) -> io::Result<()> {
-    let expected = expected_ms(place, &bench.site);
     let inner = ledger.inner_of(finding.endpoint);
     let told = ledger.look(finding.endpoint, |account| {
         let longer = bench.longer(ledger, finding.endpoint, account);
         let account = longer.as_ref().map_or(account, |longer| &longer.account);
-        table.finding(finding, account, &inner, place, expected)
+        table.finding(finding, account, &inner, place, expected_ms(account, place, &bench.site))
     });
     told.unwrap_or(Ok(()))
 }

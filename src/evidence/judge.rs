@@ -65,13 +65,7 @@ impl<'a> Case<'a> {
     /// An endpoint about which nobody says anything.
     #[must_use]
     pub fn new(account: &'a Account, place: Option<&'a Place>, site: &Site) -> Self {
-        // Seen from several sites, what is shortest was seen from the nearest.
-        let mut taps: Vec<GeoPoint> = account.ranges.iter().filter_map(Range::site).collect();
-        if taps.is_empty() {
-            taps.extend(site.location);
-        }
-        let from = taps.into_iter().filter_map(|tap| Expected::of(place?, tap));
-        let expected = from.min_by(|a, b| a.total_ms().total_cmp(&b.total_ms()));
+        let expected = expected(account, place, site);
         let towns = Towns::default();
         Self {
             account,
@@ -114,10 +108,20 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What an honest round trip to that place should take, in ms, if place and tap are known.
+/// What the place allows, if place and tap are known. Seen from several sites, what is shortest was seen from the
+/// nearest.
+fn expected(account: &Account, place: Option<&Place>, site: &Site) -> Option<Expected> {
+    let place = place?;
+    let mut taps = account.ranges.iter().filter_map(Range::site).peekable();
+    let only = site.location.filter(|_| taps.peek().is_none());
+    let from = taps.chain(only).filter_map(|tap| Expected::of(place, tap));
+    from.min_by(|a, b| a.total_ms().total_cmp(&b.total_ms()))
+}
+
+/// What an honest round trip to an endpoint at that place should take, in ms, if place and tap are known.
 #[must_use]
-pub fn expected_ms(place: Option<&Place>, site: &Site) -> Option<f64> {
-    site.location.zip(place).and_then(|(tap, place)| Expected::of(place, tap)).map(|expected| expected.total_ms())
+pub fn expected_ms(account: &Account, place: Option<&Place>, site: &Site) -> Option<f64> {
+    expected(account, place, site).map(|expected| expected.total_ms())
 }
 
 struct Seen {
@@ -494,6 +498,20 @@ mod tests {
     use super::*;
     use crate::base::{RttSample, Side, Timestamp};
     use std::time::Duration;
+
+    /// A company's site beside the home allows less than the one that the run names.
+    #[test]
+    fn what_a_place_allows_counts_from_the_nearest_site_that_measured_it() {
+        let point = |lat, lon| GeoPoint::new(lat, lon).unwrap();
+        let place = Place { point: Some(point(41.26, -95.93)), ..Place::default() };
+        let site = Site { location: Some(point(39.04, -77.49)), ..Site::default() };
+        let mut account = Account::default();
+        let far = expected_ms(&account, Some(&place), &site).unwrap();
+        account.ranges.make().add(point(41.88, -87.63), 9, (20_000, crate::evidence::CitedFlow::any(1)));
+        let near = expected_ms(&account, Some(&place), &site).unwrap();
+        assert!(near < far - 5.0, "{near} {far}");
+        assert_eq!(expected_ms(&account, None, &site), None);
+    }
 
     #[test]
     fn a_story_that_fits_but_is_rare_is_told_as_rare() {

@@ -226,12 +226,12 @@ impl Setting {
         judged.hidden_leg_ms = findings.iter().find_map(|f| f.hidden_leg_ms.filter(|_| f.verdict != Verdict::Clear));
         judged.evidence = first.evidence.iter().map(|e| (e.rule, e.llr)).collect();
         judged.evidence.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-        let expected = expected_ms(place.as_ref(), &bench.site);
         if judged.accused && judged.found_after.is_none() {
             // Only what was counted when its sessions ended gave it away.
             judged.found_after = ledger.look(address, |account| after(account, account.last_seen?)).flatten();
         }
-        judged.measured = ledger.look(address, |account| measured(account, expected)).unwrap_or_default();
+        let measured = |account: &Account| measured(account, expected_ms(account, place.as_ref(), &bench.site));
+        judged.measured = ledger.look(address, measured).unwrap_or_default();
         for rule in rules::RULES.iter().filter(|_| self.ablate) {
             let again = bench.judge_without(ledger, address, &[rule.name]);
             let again = again.is_some_and(|(findings, _)| accused(&findings));
