@@ -149,7 +149,6 @@ const MISSED: &[(&str, &str, &str)] = &[
         "the tunnel's own TCP holds the second piece of a flight back for a round trip (Nagle)",
     ),
     ("b3-bufferbloat-s21", "span-a.pcap", "one handshake, in a full queue"),
-    ("b4-rdp-s42", "span-a.pcap", "one handshake, 10 ms slower than the path"),
 ];
 
 #[test]

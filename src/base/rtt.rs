@@ -50,7 +50,7 @@ pub enum Layer {
     L2tp,
     /// PPTP: its control connection, and acknowledgments in its GRE.
     Pptp,
-    /// The handshake of a mesh tunnel (tinc, Nebula, Tailscale's disco).
+    /// The handshake of a mesh tunnel (tinc, Nebula, Tailscale's disco), and data of those and of tunnels in TLS.
     Overlay,
     /// QUIC handshake.
     Quic,
@@ -225,6 +225,15 @@ impl RttKind {
     pub fn may_wait(&self) -> bool {
         Self::WAITING.contains(&self.method)
     }
+
+    /// Of data that go on: as many as there are data, and not of one moment as those of a handshake.
+    #[must_use]
+    pub fn is_of_data(&self) -> bool {
+        self.layer == Layer::TcpData || self.method == Self::DATA_ECHO
+    }
+
+    /// The method that measures through the data of a tunnel.
+    pub const DATA_ECHO: &'static str = "data-echo";
 
     /// Methods whose answer a program gives by itself, without asking a disk, a smart card, another server or a person:
     /// a cookie or a key share is sent back, an acknowledgment is due (`docs/meters.md`, "longer by").

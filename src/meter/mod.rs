@@ -4,6 +4,7 @@
 //! packets a number came from. The methods are described for users in `docs/meters.md`.
 
 mod across;
+mod data_echo;
 mod key_echo;
 mod remote_echo;
 mod shape;
@@ -13,6 +14,7 @@ mod turnaround;
 mod volume;
 
 pub use across::Across;
+pub use data_echo::DataEcho;
 pub use key_echo::KeyEcho;
 pub use remote_echo::RemoteEcho;
 pub use shape::ShapeMeter;

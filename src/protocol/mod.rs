@@ -80,7 +80,7 @@ mod xdmcp;
 mod xpra;
 mod zerotier;
 
-use crate::base::{Direction, Ends, Timestamp};
+use crate::base::{Direction, Ends, Layer, Timestamp};
 
 pub use crate::base::{
     CARGO, CARGO_PROTOCOL, Claim, Event, EventKind, Events, Fault, Gait, Key, Link, Loop, Piece, Said, Shape, Shows,
@@ -377,6 +377,29 @@ pub static SIGNALLERS: &[(&str, Link)] = &[
 /// Protocols whose messages travel in those of a WebSocket, one in each, where a stream would need frames of its own:
 /// they are read there as datagrams.
 pub static IN_MESSAGES: &[&str] = &["rustdesk"];
+
+/// Protocols whose data are whole encrypted packets of a network inside, by name, and the layer of round trips through
+/// them. Not those whose data show them in clear, or are a web site's as well (the portals of TLS gateways).
+pub static TUNNELS: &[(&str, Layer)] = &[
+    ("wireguard", Layer::WireGuard),
+    ("tailscale", Layer::WireGuard),
+    ("openvpn", Layer::OpenVpn),
+    ("openvpn-scrambled", Layer::OpenVpn),
+    ("ike", Layer::Ike),
+    ("esp", Layer::Ike),
+    ("anyconnect", Layer::Overlay),
+    ("sstp", Layer::Overlay),
+    ("softether", Layer::Overlay),
+    ("tinc", Layer::Overlay),
+    ("nebula", Layer::Overlay),
+    ("zerotier", Layer::Overlay),
+];
+
+/// The layer of round trips through a protocol's data, if those are packets.
+#[must_use]
+pub fn tunnels_at(protocol: &Protocol) -> Option<Layer> {
+    TUNNELS.iter().find(|(name, _)| *name == protocol.name).map(|(_, layer)| *layer)
+}
 
 /// Entries that only the beginning of a flow can show, by name: from its middle on, any encrypted stream looks random.
 pub static FROM_THE_START: &[&str] = &["obfuscated"];

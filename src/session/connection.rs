@@ -12,8 +12,8 @@ use crate::base::{
     Whereabouts,
 };
 use crate::flow::{Chunk, FiveTuple, Flow, Limits};
-use crate::meter::{KeyEcho, RemoteEcho, ShapeMeter, TcpData, TcpHandshake, Turnaround};
-use crate::protocol::{Carrier, Category, Gait, Pdu, Protocol, gait_of};
+use crate::meter::{DataEcho, KeyEcho, RemoteEcho, ShapeMeter, TcpData, TcpHandshake, Turnaround};
+use crate::protocol::{Carrier, Category, Gait, Pdu, Protocol, gait_of, tunnels_at};
 use crate::wire::{Packet, TcpFlags, TcpHeader, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -149,26 +149,28 @@ struct Watch {
     /// Of a protocol whose flows tell by their first packets.
     beginning: Option<(ShapeMeter, &'static Gait)>,
     shape: Option<(ShapeMeter, &'static Gait, KeyEcho)>,
-    echo: Option<RemoteEcho>,
+    echo: Option<Box<RemoteEcho>>,
+    data: Option<Box<DataEcho>>,
 }
 
 impl Watch {
-    /// For flows of this protocol, if anything is to be measured.
-    fn of(protocol: &'static Protocol) -> Option<Box<Self>> {
+    /// For flows of this protocol, over TCP or not, if anything is to be measured.
+    fn of(protocol: &'static Protocol, stream: bool) -> Option<Box<Self>> {
         let gait = gait_of(protocol);
         let beginning = gait.filter(|gait| gait.packets.is_some()).map(|gait| (ShapeMeter::default(), gait));
         let shape = gait.filter(|gait| gait.packets.is_none());
         let shape = shape.map(|gait| (ShapeMeter::default(), gait, KeyEcho::default()));
         let screen = matches!(protocol.category, Category::RemoteDesktop | Category::Kvm);
         // A shell's channels may carry a screen, the other way round: asked for by the responder.
-        let echo = (screen || shape.is_some()).then(RemoteEcho::default);
-        let watch = Self { beginning, shape, echo };
+        let echo = (screen || shape.is_some()).then(Box::default);
+        let data = tunnels_at(protocol).map(|layer| Box::new(DataEcho::new(layer, stream)));
+        let watch = Self { beginning, shape, echo, data };
         (!watch.is_over()).then(|| Box::new(watch))
     }
 
     /// Whether there is nothing to be measured.
     const fn is_over(&self) -> bool {
-        self.beginning.is_none() && self.shape.is_none() && self.echo.is_none()
+        self.beginning.is_none() && self.shape.is_none() && self.echo.is_none() && self.data.is_none()
     }
 
     /// What was counted of the beginning, once that is enough.
@@ -177,7 +179,7 @@ impl Watch {
     }
 
     /// Takes a packet in; `told` are the round trips of the flow so far.
-    fn on_packet(&mut self, dir: Direction, packet: &Packet<'_>, told: &[RttSample]) -> [Option<RttSample>; 2] {
+    fn on_packet(&mut self, dir: Direction, packet: &Packet<'_>, told: &[RttSample]) -> [Option<RttSample>; 3] {
         let (at, len) = (packet.at, packet.payload_len);
         let mut stroke = None;
         if let Some((shape, _)) = &mut self.beginning {
@@ -190,23 +192,36 @@ impl Watch {
             }
         }
         let enough = self.echo.as_mut().is_some_and(|echo| echo.on_packet(at, dir, len));
-        [stroke, if enough { self.conclude(at, told) } else { None }]
+        let asked = self.data.as_mut().is_some_and(|data| data.on_packet(at, dir, len));
+        let screen = if enough { self.conclude_screen(at, told) } else { None };
+        [stroke, screen, if asked { self.conclude_data(at, told) } else { None }]
+    }
+
+    /// What is still to be told at the end.
+    fn rest(&mut self, at: Timestamp, told: &[RttSample]) -> [Option<RttSample>; 2] {
+        [self.conclude_screen(at, told), self.conclude_data(at, told)]
+    }
+
+    /// The round trip to the machine inside a tunnel, if there are enough packets to tell.
+    fn conclude_data(&mut self, at: Timestamp, told: &[RttSample]) -> Option<RttSample> {
+        self.data.as_mut()?.conclude(at, shortest_handshake(told, Side::Client))
     }
 
     /// The round trip to the viewer of a screen, if there are enough packets to tell.
-    fn conclude(&mut self, at: Timestamp, told: &[RttSample]) -> Option<RttSample> {
-        let tcp = |side: Side| {
-            let handshakes = told.iter().filter(|s| s.layer == Layer::TcpHandshake && s.side == side);
-            handshakes.map(|s| s.rtt).min()
-        };
+    fn conclude_screen(&mut self, at: Timestamp, told: &[RttSample]) -> Option<RttSample> {
         let echo = self.echo.as_mut()?;
-        let floor = echo.viewer().and_then(tcp);
+        let floor = echo.viewer().and_then(|side| shortest_handshake(told, side));
         let sample = echo.conclude(at, floor)?;
         // In a shell only what the responder had carried to the originator can be a screen: without such a channel,
         // what follows a page of text is a person who has read it.
         let reversed = self.shape.as_ref().is_none_or(|(meter, ..)| meter.shape().openings.resp > 0);
         Some(sample).filter(|_| reversed)
     }
+}
+
+/// TCP's own round trip to that side, if its handshake was seen.
+fn shortest_handshake(told: &[RttSample], side: Side) -> Option<Duration> {
+    told.iter().filter(|s| s.layer == Layer::TcpHandshake && s.side == side).map(|s| s.rtt).min()
 }
 
 /// What exists only while the handshake is read.
@@ -304,9 +319,8 @@ impl Connection {
             tell_claims(flow, self.story.as_deref_mut(), news);
         }
         if let (Some(story), Some(watch)) = (&mut self.story, self.watch.as_deref_mut()) {
-            if let Some(sample) = watch.conclude(flow.last, &story.samples) {
-                story.on_sample(sample, &mut self.measured);
-            }
+            let rest = watch.rest(flow.last, &story.samples);
+            rest.into_iter().flatten().for_each(|sample| story.on_sample(sample, &mut self.measured));
             if let Some((meter, gait, _)) = &watch.shape {
                 walked(meter, gait, flow.last, story);
             }
@@ -430,22 +444,25 @@ impl Connection {
         *reading.assemblers.of_mut(dir) = own;
         let over = reading.is_over();
         tell_claims(flow, self.story.as_deref_mut(), news);
-        let established = self.story.as_mut().is_some_and(|story| std::mem::take(&mut story.established));
+        let established = self.story.as_mut().is_some_and(|story| {
+            let lasts = story.confirmed && story.protocol.is_some_and(|protocol| protocol.lasting);
+            std::mem::take(&mut story.established) || lasts
+        });
         self.until.set(&self.measured);
         if over {
             self.settle(flow, news);
         } else if established {
-            self.watch();
+            self.watch(true);
             self.tell(flow, news);
         }
     }
 
     /// From here on what is measured without reading is measured; it begins once.
-    fn watch(&mut self) {
+    fn watch(&mut self, stream: bool) {
         if !std::mem::replace(&mut self.watched, true) {
             // A tool that a name in TLS gives away has a screen as one that says so itself.
             let named = self.story.as_ref().and_then(|story| story.named(true));
-            self.watch = named.and_then(|(protocol, ..)| Watch::of(protocol));
+            self.watch = named.and_then(|(protocol, ..)| Watch::of(protocol, stream));
         }
     }
 
@@ -486,7 +503,7 @@ impl Connection {
         let (lasting, known) = self.story.as_ref().map_or((false, 0), |story| (lasts(story), story.samples.len()));
         self.until.set(&self.measured);
         if lasting {
-            self.watch();
+            self.watch(false);
         }
         self.count(dir, packet);
         if over {
@@ -500,7 +517,7 @@ impl Connection {
     fn settle(&mut self, flow: &Flow, news: &mut impl FnMut(News<'_>)) {
         self.stage = Stage::Settled;
         self.live = None;
-        self.watch();
+        self.watch(flow.is_tcp());
         self.tell(flow, news);
     }
 

@@ -3,7 +3,7 @@
 use super::Confidence;
 use super::measured::Measured;
 use super::signs::sign_in;
-use crate::base::{Claim, Event, EventKind, Fault, Key, Layer, Link, RttSample, Shows, Timestamp};
+use crate::base::{Claim, Event, EventKind, Fault, Key, Link, RttSample, Shows, Timestamp};
 use crate::protocol::{Category, GATHERERS, Protocol, SIGNALLERS, named};
 
 /// Bounds of one story: what is beyond is dropped, the first stays.
@@ -114,7 +114,7 @@ impl Story {
         self.links().iter().copied().chain(own).collect()
     }
 
-    /// Takes a sample in. The first are kept one by one, but for those of a connection's data, which are many, unless they
+    /// Takes a sample in. The first are kept one by one, but for those of data, which are many, unless they
     /// are ambiguous.
     pub(super) fn on_sample(&mut self, sample: RttSample, measured: &mut Measured) {
         if self.samples.len() >= MAX_SAMPLES || is_one_of_many(&sample) {
@@ -206,7 +206,7 @@ impl Story {
 
 /// Whether a round trip is summed up from the first on.
 pub(super) fn is_one_of_many(sample: &RttSample) -> bool {
-    sample.layer == Layer::TcpData && !sample.ambiguous
+    sample.kind().is_of_data() && !sample.ambiguous
 }
 
 /// Whether a protocol is only the coat that others wear.

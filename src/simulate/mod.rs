@@ -12,6 +12,7 @@ mod dtls;
 mod frame;
 mod homes;
 mod ike;
+mod inner;
 mod leg;
 mod live;
 mod octets;

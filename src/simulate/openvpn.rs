@@ -1,21 +1,23 @@
-//! A corporate OpenVPN tunnel as a dialogue: resets, the TLS handshake in control packets, data both ways, pings.
+//! A corporate OpenVPN tunnel's control as a dialogue: resets, the TLS handshake in control packets, pings; and data.
 //!
 //! Reads: a stream of chance. Emits: both ends' scripts, over UDP or, each packet with its length before it, over TCP
 //! (OpenVPN wire protocol, draft-ietf-openvpn-protocol). Does not: authenticate control packets (no tls-auth), encrypt,
-//! or repair a lost datagram. Acknowledgements ride on control packets, and alone where nothing else is to be said.
+//! or repair a lost datagram; what data
+//! packets carry is in `inner`. Acknowledgements ride on control packets, and alone where nothing else is to be said.
 
 use crate::simulate::leg::MS;
 use crate::simulate::octets::Octets;
 use crate::simulate::random::Random;
-use crate::simulate::script::Dialogue;
+use crate::simulate::script::{Dialogue, Step};
 use crate::simulate::tls;
 use crate::simulate::tls_hello::Program;
 
-/// The tunnel: how long, how large its inner packets, and over what.
+/// The tunnel: how long, when nothing passes in it, and over what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tunnel {
+pub(super) struct Tunnel<'a> {
     pub(super) lasts: i64,
-    pub(super) largest: i64,
+    /// When each end says that it is still there, from the beginning on, in order.
+    pub(super) pings: [&'a [i64]; 2],
     pub(super) over_tcp: bool,
 }
 
@@ -28,7 +30,9 @@ const DATA: u8 = 9 << 3;
 /// What a control packet takes of the TLS stream at most.
 const CHUNK: usize = 1_170;
 /// `--ping` as servers push it.
-const PING: i64 = 10_000 * MS;
+pub(super) const PING: i64 = 10_000 * MS;
+/// What a ping holds instead of a packet.
+const PING_LENGTH: usize = 16;
 
 /// The control channel of one end.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl End {
     }
 }
 
-impl Tunnel {
+impl Tunnel<'_> {
     /// Adds the tunnel to a dialogue.
     pub(super) fn play(&self, talk: &mut Dialogue, chance: &mut Random) {
         let end = |chance: &mut Random| End { session: chance.array(), sent: 0, unacknowledged: Vec::new() };
@@ -71,8 +75,18 @@ impl Tunnel {
         talk.server_says(chance.between(MS / 5, MS), self.framed(reset));
         client.unacknowledged.push(0);
         self.shake_hands(&mut client, &mut server, talk, chance);
-        self.carry(talk, chance);
+        let mut left = [0, 1].map(|_| self.lasts);
+        for ((script, pings), left) in [&mut talk.client, &mut talk.server].into_iter().zip(self.pings).zip(&mut left) {
+            let mut said = 0;
+            for (counter, at) in (1_u32..).zip(pings) {
+                let ping = self.framed(data(counter, PING_LENGTH, chance));
+                script.extend([Step::Pause(at.saturating_sub(said).max(0)), Step::Send(ping)]);
+                said = *at;
+            }
+            *left = self.lasts.saturating_sub(said);
+        }
         if self.over_tcp {
+            talk.client.push(Step::Pause(left[0].max(0)));
             talk.client_closes();
         }
     }
@@ -109,50 +123,42 @@ impl Tunnel {
         }
     }
 
-    /// Requests and answers of the tunnelled person, and a ping where there was nothing to say for ten seconds.
-    fn carry(&self, talk: &mut Dialogue, chance: &mut Random) {
-        let mut counter = 1_u32;
-        let mut elapsed = 0;
-        while elapsed < self.lasts {
-            let quiet = chance.between(400 * MS, 16_000 * MS);
-            elapsed += quiet;
-            let mut rest = quiet;
-            while rest > PING {
-                rest -= PING;
-                talk.client_says(PING, self.data(counter, 17, chance));
-                counter = counter.wrapping_add(1);
-            }
-            let answer = if chance.chance(0.3) { self.largest } else { chance.between(60, self.largest) };
-            let request = chance.between(60, 600);
-            talk.client_says(rest, self.data(counter, request, chance));
-            talk.server_says(chance.between(MS, 25 * MS), self.data(counter, answer, chance));
-            counter = counter.wrapping_add(1);
-        }
-    }
-
-    /// `P_DATA_V2` with AES-GCM: peer number, packet number, tag, ciphertext.
-    fn data(&self, counter: u32, inner: i64, chance: &mut Random) -> Vec<u8> {
-        let sealed = chance.bytes(usize::try_from(inner).unwrap_or(0).saturating_add(16));
-        self.framed(Octets::of(|o| {
-            o.put([DATA, 0, 0, 0]);
-            o.u32(counter);
-            o.put(sealed);
-        }))
-    }
-
     fn framed(&self, packet: Vec<u8>) -> Vec<u8> {
-        if self.over_tcp { Octets::of(|o| o.block(2, |o| o.put(&packet))) } else { packet }
+        if self.over_tcp { framed(&packet) } else { packet }
     }
+}
+
+/// `P_DATA_V2` with AES-GCM: peer number, packet number, tag, ciphertext.
+pub(super) fn data(counter: u32, inner: usize, chance: &mut Random) -> Vec<u8> {
+    let sealed = chance.bytes(inner.saturating_add(16));
+    Octets::of(|o| {
+        o.put([DATA, 0, 0, 0]);
+        o.u32(counter);
+        o.put(sealed);
+    })
+}
+
+/// The same over TCP.
+pub(super) fn framed(packet: &[u8]) -> Vec<u8> {
+    Octets::of(|o| o.block(2, |o| o.put(packet)))
+}
+
+/// The length of the first whole packet of a stream, with its frame, and whether it is one of the tunnel's inside.
+pub(super) fn next_of(stream: &[u8]) -> Option<(usize, bool)> {
+    let [a, b, opcode, ..] = stream else { return None };
+    let length = usize::from(u16::from_be_bytes([*a, *b])).saturating_add(2);
+    let inner = *opcode == DATA && length > 2 + 8 + 16 + PING_LENGTH;
+    (stream.len() >= length).then_some((length, inner))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::script::{Step, spoken};
+    use crate::simulate::script::spoken;
 
     fn opcodes(over_tcp: bool) -> (Vec<u8>, Vec<u8>) {
         let (mut talk, mut chance) = (Dialogue::default(), Random::stream(1, "openvpn"));
-        Tunnel { lasts: 60_000 * MS, largest: 1_300, over_tcp }.play(&mut talk, &mut chance);
+        Tunnel { lasts: 60_000 * MS, pings: [&[PING, 2 * PING]; 2], over_tcp }.play(&mut talk, &mut chance);
         let skip = if over_tcp { 2 } else { 0 };
         let of = |steps: &[Step]| spoken(steps).iter().map(|packet| packet[skip] >> 3).collect();
         (of(&talk.client), of(&talk.server))
@@ -169,7 +175,7 @@ mod tests {
     #[test]
     fn over_tcp_each_packet_has_its_length_before_it() {
         let (mut talk, mut chance) = (Dialogue::default(), Random::stream(1, "openvpn"));
-        Tunnel { lasts: 30_000 * MS, largest: 1_300, over_tcp: true }.play(&mut talk, &mut chance);
+        Tunnel { lasts: 30_000 * MS, pings: [&[PING]; 2], over_tcp: true }.play(&mut talk, &mut chance);
         for packet in spoken(&talk.client).iter().chain(&spoken(&talk.server)) {
             assert_eq!(usize::from(u16::from_be_bytes([packet[0], packet[1]])), packet.len() - 2);
         }

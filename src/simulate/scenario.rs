@@ -8,12 +8,12 @@ use crate::simulate::access::{self, Line};
 use crate::simulate::catalogue::SCENARIOS;
 use crate::simulate::frame::{Face, Faces, GATEWAY_HOPS};
 use crate::simulate::homes::Residents;
+use crate::simulate::inner;
 use crate::simulate::leg::{Leg, MS, Queue, Stretch};
 use crate::simulate::options::{Plan, Vantage};
 use crate::simulate::place::{self, ASHBURN, Place};
 use crate::simulate::radius::{Status, Stay};
 use crate::simulate::random::Random;
-use crate::simulate::script::Dialogue;
 use crate::simulate::stack::{APPLE, LINUX, Stack, WINDOWS};
 use crate::simulate::truth::{EndpointTruth, Truth};
 use crate::simulate::tunnel::Tunnel;
@@ -252,14 +252,8 @@ fn go_inside(worker: &mut Worker, plan: &Plan, vantage: Vantage, world: &mut Wor
     let mut chance = plan.today("handshakes");
     let path: Vec<Hop> = worker.near.iter().map(|leg| Hop::Leg(*leg)).chain([Hop::Tap]).collect();
     let path: Vec<Hop> = path.into_iter().chain(worker.beyond.iter().map(|leg| Hop::Leg(*leg))).collect();
-    for (turn, [initiator, responder]) in (0_u32..).zip(tunnel.indexes()) {
-        let mut talk = Dialogue::default();
-        wireguard::shake(turn, initiator, responder, &mut talk, &mut chance);
-        let [client, server] = world.add_connection(path.clone(), outer.clone(), worker.datagrams());
-        world.script(client, talk.client);
-        world.script(server, talk.server);
-        world.open_at(client, worker.begins.saturating_add(i64::from(turn).saturating_mul(wireguard::REKEY)));
-    }
+    let begin = worker.begins;
+    inner::shakes(worker, world, &path, (&outer, begin), (&tunnel, &mut chance));
     worker.taps = vec![Hop::Wrapped(world.add_tunnel(tunnel)), Hop::Tap];
 }
 

@@ -222,8 +222,8 @@ fn wireguard_confirms_each_response_after_the_whole_path() {
             .collect();
         assert_eq!(datagrams.len(), outcome.frames.len());
         let answered = |(i, (at, _)): (usize, &(i64, Vec<u8>))| {
-            let (confirmed, data) = &datagrams[i + 1];
-            assert_eq!((data[0], data.len()), (4, 32));
+            // What goes on inside meanwhile still has the old key.
+            let (confirmed, _) = datagrams[i..].iter().find(|(_, data)| (data[0], data.len()) == (4, 32)).unwrap();
             (confirmed - at) as f64 / 1e6
         };
         let loops: Vec<f64> = datagrams.iter().enumerate().filter(|(_, (_, d))| d[0] == 2).map(answered).collect();

@@ -15,7 +15,7 @@ use crate::simulate::tcp::Tcp;
 use crate::simulate::tls_hello::Program;
 use crate::simulate::truth::EndpointTruth;
 use crate::simulate::world::{Carrier, Hop, World};
-use crate::simulate::{ike, live, openvpn, ssh, tls, wireguard};
+use crate::simulate::{inner, live, ssh, tls};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -156,6 +156,8 @@ impl Worker {
         let mut port = u16::try_from(self.chance.between(self.ports.0, self.ports.1)).unwrap_or(50_000);
         if let Traffic::Controlled { .. } | Traffic::Call | Traffic::Jump = self.traffic {
             protocols.extend(live::lay(&mut self, world, &paths, port));
+        } else if let Traffic::Tunnel(vpn) = self.traffic {
+            protocols.insert(inner::lay(&mut self, world, &paths, port, vpn));
         } else {
             let slot = self.duration / i64::from(self.sessions.max(1));
             let mix = self.chance.index(4);
@@ -273,9 +275,6 @@ impl Worker {
 
     /// The next session of the person.
     fn session(&mut self, number: usize) -> Talk {
-        if let Traffic::Tunnel(vpn) = self.traffic {
-            return self.tunnel(vpn);
-        }
         let mut dialogue = Dialogue::default();
         let chance = &mut self.chance;
         if number % 4 == 1 {
@@ -298,31 +297,15 @@ impl Worker {
         Talk { dialogue, protocol, port: 443, datagrams: false, then: None }
     }
 
-    fn tunnel(&mut self, vpn: Corporate) -> Talk {
-        let (mut dialogue, chance) = (Dialogue::default(), &mut self.chance);
-        let shrunk = self.topology == Topology::Exit;
-        let largest = if shrunk { 1_280 } else { 1_380 };
-        let talk = |dialogue, protocol, port| Talk { dialogue, protocol, port, datagrams: true, then: None };
-        match vpn {
-            Corporate::WireGuard => {
-                let rekeys = u32::try_from(self.duration / wireguard::REKEY).unwrap_or(0).max(1);
-                wireguard::play(rekeys, largest, &mut dialogue, chance);
-                talk(dialogue, "wireguard", 51_820)
-            }
-            Corporate::OpenVpn | Corporate::OpenVpnTcp => {
-                let over_tcp = vpn == Corporate::OpenVpnTcp;
-                openvpn::Tunnel { lasts: self.duration, largest, over_tcp }.play(&mut dialogue, chance);
-                Talk { datagrams: !over_tcp, ..talk(dialogue, "openvpn", if over_tcp { 443 } else { 1_194 }) }
-            }
-            Corporate::Ipsec => {
-                let (first, rest) = ike::play(self.duration, largest, chance);
-                Talk { then: Some((rest, 4_500)), ..talk(first, "ike", 500) }
-            }
-        }
-    }
-
-    /// Puts one session's connections and scripts into the world.
-    fn connect(&mut self, world: &mut World, paths: &Paths, faces: Faces, talk: Talk, begin: i64) {
+    /// Puts one session's connections and scripts into the world; gives the sockets of the person and of the server.
+    pub(super) fn connect(
+        &mut self,
+        world: &mut World,
+        paths: &Paths,
+        faces: Faces,
+        talk: Talk,
+        begin: i64,
+    ) -> [usize; 2] {
         let mss = if self.address.is_ipv6() { MSS6 } else { MSS4 };
         let seen = self.seen_stack();
         let ends = if talk.datagrams { self.datagrams() } else { [self.tcp(seen, mss), self.tcp(&LINUX, mss)] };
@@ -343,6 +326,7 @@ impl Worker {
             Topology::Direct | Topology::Exit => {
                 world.script(client, asks);
                 world.open_at(client, begin);
+                [client, server]
             }
             Topology::Proxy(asking) => {
                 let ends = [self.tcp(self.stack, MSS4), self.tcp(&LINUX, MSS4)];
@@ -352,6 +336,7 @@ impl Worker {
                 world.script(person, script);
                 world.script(relay, relay_script);
                 world.open_at(person, begin);
+                [person, server]
             }
             Topology::Accelerated(_) => {
                 // The modem answers the SYN at once, so the first words go up with the request to connect.
@@ -360,6 +345,7 @@ impl Worker {
                 world.script(person, asks);
                 world.script(hub, vec![Step::Connect(client), Step::Splice(client)]);
                 world.open_at(person, begin);
+                [person, server]
             }
         }
     }

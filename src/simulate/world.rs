@@ -7,6 +7,8 @@
 use crate::base::{Direction, Timestamp};
 use crate::simulate::frame::Faces;
 use crate::simulate::leg::Leg;
+use crate::simulate::openvpn;
+use crate::simulate::random::Random;
 use crate::simulate::script::Step;
 use crate::simulate::tcp::{Segment, Tcp};
 use crate::simulate::tunnel::Tunnel;
@@ -23,6 +25,8 @@ pub(super) enum Hop {
     Tap,
     /// The capture point outside the gateway, where the packet is still inside that tunnel.
     Wrapped(usize),
+    /// The whole way between the ends of a tunnel over TCP: the packet goes into that stream and comes out at its end.
+    Carried(usize),
 }
 
 /// What carries the bytes of a connection.
@@ -107,6 +111,15 @@ struct Socket {
     due: Option<i64>,
 }
 
+/// A tunnel over TCP, OpenVPN's: whose data are the packets that wait here, in order.
+#[derive(Debug)]
+struct Stream {
+    ends: [usize; 2],
+    waiting: [VecDeque<Packet>; 2],
+    sent: [u32; 2],
+    chance: Random,
+}
+
 /// The simulation.
 #[derive(Debug, Default)]
 pub(super) struct World {
@@ -119,6 +132,7 @@ pub(super) struct World {
     connections: Vec<Connection>,
     sockets: Vec<Socket>,
     tunnels: Vec<Tunnel>,
+    streams: Vec<Stream>,
     start: i64,
     frames: Vec<(Timestamp, Vec<u8>)>,
 }
@@ -154,6 +168,12 @@ impl World {
     pub(super) fn add_tunnel(&mut self, tunnel: Tunnel) -> usize {
         self.tunnels.push(tunnel);
         self.tunnels.len().saturating_sub(1)
+    }
+
+    /// Adds a tunnel over the TCP between those two sockets and gives its number.
+    pub(super) fn add_stream(&mut self, ends: [usize; 2], chance: Random) -> usize {
+        self.streams.push(Stream { ends, waiting: [VecDeque::new(), VecDeque::new()], sent: [0, 0], chance });
+        self.streams.len().saturating_sub(1)
     }
 
     /// Adds a connection and gives the numbers of its client and server sockets.
@@ -296,6 +316,10 @@ impl World {
                     let at = Timestamp::from_nanos(self.start.saturating_add(self.now));
                     self.frames.extend(frame.map(|bytes| (at, bytes)));
                 }
+                Hop::Carried(number) => {
+                    self.put_into(number, packet);
+                    return;
+                }
                 Hop::Leg(number) => {
                     let Some(leg) = self.legs.get_mut(number) else { return };
                     let lane = match packet.direction {
@@ -315,6 +339,42 @@ impl World {
         }
         let [client, server] = connection.ends;
         self.deliver(if packet.direction == Direction::Orig { server } else { client }, packet.cargo);
+    }
+
+    /// Sends a packet as data of a tunnel over TCP.
+    fn put_into(&mut self, number: usize, packet: Packet) {
+        let Some(Stream { ends, waiting, sent, chance }) = self.streams.get_mut(number) else { return };
+        let (from, waiting, sent) = match (packet.direction, ends, waiting, sent) {
+            (Direction::Orig, [end, _], [waiting, _], [sent, _]) => (end, waiting, sent),
+            (Direction::Resp, [_, end], [_, waiting], [_, sent]) => (end, waiting, sent),
+        };
+        *sent = sent.saturating_add(1);
+        let message = openvpn::framed(&openvpn::data(*sent, packet.cargo.ip_length(), chance));
+        let from = *from;
+        waiting.push_back(packet);
+        self.send(from, &message);
+    }
+
+    /// Lets out the packets that have come through a tunnel over TCP to this socket.
+    fn take_out(&mut self, number: usize) {
+        loop {
+            let ends_here = |stream: &Stream| stream.ends.iter().position(|end| *end == number);
+            let Some((tunnel, end)) = self.streams.iter().enumerate().find_map(|(n, s)| Some((n, ends_here(s)?)))
+            else {
+                return;
+            };
+            let Some(socket) = self.sockets.get_mut(number) else { return };
+            if matches!(socket.script.front(), Some(Step::Await(_))) {
+                return;
+            }
+            let Some((length, inner)) = openvpn::next_of(socket.inbox.make_contiguous()) else { return };
+            socket.inbox.drain(..length);
+            // What comes to one end waits with the other.
+            let waiting = self.streams.get_mut(tunnel).and_then(|stream| stream.waiting.get_mut(1 - end));
+            if let Some(packet) = waiting.filter(|_| inner).and_then(VecDeque::pop_front) {
+                self.travel(packet);
+            }
+        }
     }
 
     fn deliver(&mut self, number: usize, cargo: Cargo) {
@@ -363,6 +423,7 @@ impl World {
                 socket.inbox.extend(bytes);
                 self.advance(number);
                 self.respond(number);
+                self.take_out(number);
             }
         }
     }
