@@ -463,8 +463,10 @@ impl<'a> Sum<'a> {
         let mut whole = stretch.taxed(&outer, 0.0);
         take_out(&mut whole, &stretch.taxed(&sum, USUAL_TAX), 0);
         let (from, to) = stretch.bounds();
+        // What is too much or too little in all needs no look at when it passed.
+        let may_fit = LEAST_BYTES / 4.0..=most / LEAST_COVERED;
         let mut sized: Vec<(f64, &Known)> = free
-            .filter(|inner| stretch.holds(&inner.series))
+            .filter(|inner| may_fit.contains(&inner.total) && stretch.holds(&inner.series))
             .map(|inner| (inner.series.bytes_between(from, to), inner))
             .filter(|(bytes, inner)| {
                 (LEAST_BYTES / 4.0..=most).contains(bytes) && *bytes >= LEAST_COVERED * inner.total
