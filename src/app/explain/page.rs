@@ -345,27 +345,26 @@ impl<W: Write> Page<W> {
     }
 
     fn evidence(&mut self, case: &Case, finding: &FindingView, evidence: &EvidenceView) -> io::Result<()> {
-        let style = match evidence.llr {
+        // Where a special story explains it as well, a reader wants to know first what it says against the usual one.
+        let plain = told_apart(evidence);
+        let said = plain.unwrap_or(evidence.llr);
+        let style = match said {
             llr if llr >= 0.05 => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
             llr if llr <= -0.05 => Style::new().bold().fg_color(Some(AnsiColor::Green.into())),
             _ => Style::new().bold(),
         };
-        let sign = if evidence.llr.abs() < 0.05 {
-            String::new()
-        } else {
-            format!(", {} ({:+.1})", ratio(evidence.llr), evidence.llr)
-        };
-        let head = format!("{}: {}{sign}", harmless(&evidence.rule), strength(evidence.llr, feared(&finding.question)));
+        let sign = if said.abs() < 0.05 { String::new() } else { format!(", {} ({said:+.1})", ratio(said)) };
+        let head = format!("{}: {}{sign}", harmless(&evidence.rule), strength(said, feared(&finding.question)));
         for line in wrapped(&head, self.screen.width.saturating_sub(2)) {
             let line = self.paint(style, &line);
             writeln!(self.out, "  {line}")?;
         }
         self.item("    ", &harmless(&evidence.text))?;
-        // Where a special story explains it as well, a reader wants to know what it says against the usual one.
-        if let Some(plain) = told_apart(evidence) {
+        if plain.is_some() {
             let text = format!(
-                "Against the plainest innocent answer: {} ({plain:+.1}).",
-                strength(plain, feared(&finding.question))
+                "Against the best innocent story, told below: {} ({:+.1}).",
+                strength(evidence.llr, feared(&finding.question)),
+                evidence.llr
             );
             self.item("    ", &text)?;
         }
