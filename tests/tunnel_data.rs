@@ -33,7 +33,16 @@ fn through_data(sessions: &[Session]) -> Option<(u64, f64, f64)> {
 
 #[test]
 fn simulated_tunnels_are_as_long_as_they_are() {
-    let all = ["home-vpn", "home-openvpn", "home-ipsec", "exit-vpn", "exit-openvpn", "exit-ipsec", "proxy-openvpn"];
+    let all = [
+        "home-vpn",
+        "home-openvpn",
+        "home-ipsec",
+        "home-openvpn-tcp",
+        "exit-vpn",
+        "exit-openvpn",
+        "exit-ipsec",
+        "proxy-openvpn",
+    ];
     for name in all {
         let mut measured = 0;
         for seed in 1..=6 {

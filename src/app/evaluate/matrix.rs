@@ -122,7 +122,10 @@ fn is_live(name: &str) -> bool {
 }
 
 fn is_tunnel(name: &str) -> bool {
-    name.ends_with("-vpn") && name != "commercial-vpn" || name.ends_with("-openvpn") || name.ends_with("-ipsec")
+    name.ends_with("-vpn") && name != "commercial-vpn"
+        || name.ends_with("-openvpn")
+        || name.ends_with("-openvpn-tcp")
+        || name.ends_with("-ipsec")
 }
 
 fn trial(scenario: &'static Scenario, seed: u64, n: u64) -> Trial {
@@ -133,6 +136,7 @@ fn trial(scenario: &'static Scenario, seed: u64, n: u64) -> Trial {
         "home-direct"
             | "home-vpn"
             | "home-openvpn"
+            | "home-openvpn-tcp"
             | "home-ipsec"
             | "home-full-tunnel"
             | "bufferbloat"
@@ -141,7 +145,8 @@ fn trial(scenario: &'static Scenario, seed: u64, n: u64) -> Trial {
             | "helpdesk"
             | "jump-host"
     ) || relayed && !matches!(scenario.name, "commercial-vpn" | "hosting-exit");
-    let plain = matches!(scenario.name, "home-direct" | "home-vpn" | "home-full-tunnel" | "household");
+    let plain =
+        matches!(scenario.name, "home-direct" | "home-vpn" | "home-openvpn-tcp" | "home-full-tunnel" | "household");
     let leg = nth(&LEGS, n * 5 + 4).flatten().filter(|_| relayed && scenario.kind != "r5");
     let mut options = Options {
         seed,
