@@ -94,11 +94,6 @@ pub(super) fn is_reverse_forward(session: &Session) -> bool {
 
 /// The shortest of a session's unambiguous round trips to one side of some kinds, in microseconds, and how many.
 pub(super) fn least(session: &Session, side: Side, wanted: impl Fn(Layer, &str) -> bool) -> Option<(u32, u32)> {
-    let rtt = session.rtt();
-    let fitting = rtt.iter().filter(|s| s.side == side && !s.ambiguous && wanted(s.layer, s.method));
-    fitting.fold(None, |known: Option<(u32, u32)>, s| {
-        let us = u32::try_from(s.min.as_micros()).unwrap_or(u32::MAX);
-        let n = u32::try_from(s.n).unwrap_or(u32::MAX);
-        Some(known.map_or((us, n), |(least, count)| (least.min(us), count.saturating_add(n))))
-    })
+    let (least, n) = session.shortest(side, wanted)?;
+    Some((u32::try_from(least.as_micros()).unwrap_or(u32::MAX), u32::try_from(n).unwrap_or(u32::MAX)))
 }

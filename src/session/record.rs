@@ -159,6 +159,16 @@ impl Session {
         sums.into_iter().filter_map(told).collect()
     }
 
+    /// The shortest of its unambiguous round trips to one side of some kinds, and how many there are.
+    #[must_use]
+    pub fn shortest(&self, side: Side, wanted: impl Fn(Layer, &str) -> bool) -> Option<(Duration, u64)> {
+        let counts = |kind: &RttKind| kind.side == side && !kind.ambiguous && wanted(kind.layer, kind.method);
+        let single = self.samples.iter().filter(|sample| counts(&sample.kind())).map(|sample| (sample.rtt, 1));
+        let summed = self.digests.iter().filter(|(kind, _)| counts(kind));
+        let summed = summed.filter_map(|(_, digest)| Some((digest.min()?, digest.n())));
+        single.chain(summed).reduce(|(least, n), (rtt, more)| (least.min(rtt), n + more))
+    }
+
     /// What runs over IP, as a word.
     #[must_use]
     pub fn transport(&self) -> String {
