@@ -184,7 +184,10 @@ impl Analyzer for Strings {
         }
         // Only the server's first byte is of interest, however much it says before it was asked.
         let first = pdu.bytes.get(..1).filter(|_| self.inboxes.resp.bytes().is_empty()).unwrap_or_default();
-        let part = if pdu.dir == Direction::Resp { first } else { pdu.bytes };
+        // The four strings end, or break a rule, well before what is held is full: what is behind them is nobody's.
+        let room = INBOX_LIMIT.saturating_sub(self.inboxes.orig.bytes().len());
+        let asked = pdu.bytes.get(..room).unwrap_or(pdu.bytes);
+        let part = if pdu.dir == Direction::Resp { first } else { asked };
         if !self.inboxes.of_mut(pdu.dir).push(pdu.at, part) {
             self.give_up(pdu.at, pdu.dir, events);
             return;
@@ -353,6 +356,17 @@ mod tests {
         assert_eq!(ask(&RLOGIN, 1_023, b"\0a\0b\0vt/9\0", b"HTTP"), Probe::NoMatch);
         let other = testkit::stream(&RLOGIN, &[(Orig, b"\0a\0b\0vt/9\0"), (Resp, b"500 what?\r\n")], 4096);
         assert!(!other.iter().any(|e| e.kind == EventKind::Confirmed));
+    }
+
+    #[test]
+    fn strings_with_much_behind_them_are_read_the_same_however_cut() {
+        let said = [&b"\0root\0guest\0xterm/38400\0"[..], &[b'x'; INBOX_LIMIT]].concat();
+        let turns: [Turn<'_>; 2] = [(Orig, &said), (Resp, b"\0")];
+        let whole = testkit::stream(&RLOGIN, &turns, usize::MAX);
+        assert_eq!(testkit::said(&whole, "rlogin.user"), Some("guest"));
+        for piece in [1, 100, 1_460] {
+            assert_eq!(testkit::stream(&RLOGIN, &turns, piece), whole, "{piece}");
+        }
     }
 
     proptest! {
