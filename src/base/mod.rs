@@ -5,6 +5,8 @@
 mod beat;
 mod claim;
 mod count;
+#[cfg(test)]
+mod dice;
 mod digest;
 mod event;
 mod frame;
@@ -21,6 +23,8 @@ pub mod words;
 pub use beat::Beat;
 pub use claim::{Claim, Identity, IdentityKind, Located, Stay, Sureness, Whereabouts};
 pub use count::commas;
+#[cfg(test)]
+pub(crate) use dice::Dice;
 pub use digest::{Digest, FlowDigest, WideDigest};
 pub use event::{CARGO, CARGO_PROTOCOL, Event, EventKind, Events, Fault, Key, Link, Loop, Piece};
 pub use frame::{Frame, LinkType};

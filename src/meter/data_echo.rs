@@ -313,20 +313,9 @@ fn tail(n: u8, least: u8, p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Dice;
     use Direction::{Orig, Resp};
     use proptest::prelude::*;
-
-    struct Dice(u64);
-
-    impl Dice {
-        /// Evenly in 0..n.
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 >> 16) % n
-        }
-    }
 
     /// What passes, in microseconds.
     type Packets = Vec<(u64, Direction, u32)>;

@@ -205,19 +205,8 @@ fn kernel() -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Dice;
     use Direction::{Orig, Resp};
-
-    struct Dice(u64);
-
-    impl Dice {
-        /// Evenly in 0..n.
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 >> 16) % n
-        }
-    }
 
     /// A session of so many bursts: each acknowledged after `rtt` and up to `jitter` ms, if it is at all; a person
     /// types and moves the mouse meanwhile. In ms, in order.
