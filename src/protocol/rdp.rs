@@ -381,9 +381,12 @@ impl Rdp {
             self.on_client_settings(events);
         } else {
             self.stage = Stage::Securing;
-            let waiting = self.inboxes.orig.time_of(0);
-            if !self.inboxes.orig.bytes().is_empty() {
-                self.on_tls(waiting.max(at), Direction::Orig, events);
+            // Whoever has said something more, however it was cut.
+            let waiting = |inbox: &Inbox| (!inbox.bytes().is_empty()).then(|| inbox.time_of(0).max(at));
+            if let Some(at) = waiting(&self.inboxes.orig) {
+                self.on_tls(at, Direction::Orig, events);
+            } else if let Some(at) = waiting(&self.inboxes.resp) {
+                self.on_tls(at, Direction::Resp, events);
             }
         }
     }
@@ -611,6 +614,20 @@ mod tests {
         let mut patient = turns;
         patient[1].1 = confirm(&[2, 0, 8, 0, 2, 0, 0, 0]);
         assert_eq!(testkit::loops(&run(&patient, 4096)).len(), 1);
+    }
+
+    /// What a server says behind its confirm hands the connection over, in the same segment as well.
+    #[test]
+    fn a_server_that_goes_on_is_read_the_same_however_it_is_cut() {
+        let mut answer = confirm(&[2, 0, 8, 0, 2, 0, 0, 0]);
+        answer.extend([9; 12]);
+        let turns =
+            [(Direction::Orig, request()), (Direction::Resp, answer), (Direction::Orig, vec![0x16, 3, 1, 0, 1, 0])];
+        let whole = run(&turns, usize::MAX);
+        assert!(whole.iter().any(|e| matches!(e.kind, EventKind::Handover { .. }) && e.dir == Direction::Resp));
+        for piece in 1..30 {
+            assert_eq!(without_rest(run(&turns, piece)), without_rest(whole.clone()), "{piece}");
+        }
     }
 
     #[test]
